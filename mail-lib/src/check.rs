@@ -1,0 +1,1 @@
+//! Checks that fuzzing and unit tests share.
