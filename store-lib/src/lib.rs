@@ -1,0 +1,43 @@
+//! The store of one account: mailboxes, messages, flags, and every change in order. One process opens it.
+//!
+//! ```text
+//!  delivery thread ── stage (copy, hash, index) ──▶ deliver ──┐ ┌────────┐ one COMMIT, one fsync
+//!  session thread ─── stager ──▶ append, change_flags, copy … ┴▶│ writer │──▶ DIR/account.sqlite (WAL, FULL)
+//!        ▲   ▲                                                  └───┬────┘    messages up to 64 KiB
+//!        │   └── watch: events, a pipe to poll ◀── after the commit ┘      DIR/msg/XX/NAME: larger ones
+//!        └────── read(|reader| …): up to three connections, each with a budget
+//! ```
+//!
+//! Holds: the files of one directory, a writer thread, a few connections. Never: a path or a name from a peer in the
+//! file system, a read transaction across two calls, SQL or row ids in the public API.
+//! Always true: (1) `Ok` survives kill -9 and power loss, `Err` changed nothing; (2) a message's file is durable before
+//! the commit that names it; (3) events and answers come after the commit, in its order; (4) counts change in the same
+//! transaction as the messages, and [`Store::verify`] compares; (5) UIDs, UIDVALIDITY and modseq only rise.
+//! Start at [`Store`]. Order of writes: `writer`. Tables: `schema`.
+
+mod change;
+mod error;
+mod flag;
+mod hand;
+mod id;
+mod mailbox;
+mod message;
+mod name;
+mod read;
+mod schema;
+mod stage;
+mod store;
+mod verify;
+
+pub use change::{Change, Changes, Drained, Event};
+pub use error::StoreError;
+pub use flag::{FlagError, Flags, Keyword, MAX_KEYWORDS_PER_MAILBOX, MAX_KEYWORDS_PER_MESSAGE, SystemFlag};
+pub use hand::{Crash, InHand};
+pub use id::{DeliveryId, MailboxId, MessageId, ModSeq, Origin, Uid, UidValidity, UnixSeconds};
+pub use mailbox::{Counts, Mailbox};
+pub use message::{Body, Columns, Message, Summary};
+pub use name::{MailboxName, NameError, SEPARATOR, SpecialUse};
+pub use read::{Budget, Reader};
+pub use stage::{BodySource, Parse, Staged, Stager};
+pub use store::{Copied, Delivered, Delivery, Filed, FlagChange, Store, StoredFlags};
+pub use verify::{Problem, Report};

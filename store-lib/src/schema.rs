@@ -1,0 +1,2 @@
+//! x
+pub(crate) const FILE_NAME: &str = "account.sqlite";
