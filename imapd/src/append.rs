@@ -1,0 +1,64 @@
+//! APPEND, whose last literal is a message and streams past the parser (RFC 3501 §6.3.11).
+
+use crate::command::Tag;
+use crate::cursor::{Cursor, SyntaxError};
+use crate::date::parse_quoted_date_time;
+use crate::flag::Flag;
+
+/// APPEND up to its message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Append {
+    /// Echoed in the answer.
+    pub tag: Tag,
+    /// Where to, decoded to UTF-8.
+    pub mailbox: String,
+    /// The message's flags.
+    pub flags: Vec<Flag>,
+    /// The message's internal date in seconds since 1970 UTC, else now.
+    pub internal_date: Option<i64>,
+    /// Octets of the message to come.
+    pub size: u64,
+    /// Whether the client waits: it is told to go on, or told NO and sends nothing. Else the message comes
+    /// in any case.
+    pub synchronising: bool,
+}
+
+/// What a literal at the end of `text` is, where `text` is a command so far without the literal's braces.
+pub(crate) enum LiteralRole {
+    /// An ordinary string.
+    Argument,
+    /// The message of an APPEND; size and form are filled in by the parser.
+    Message(Append),
+}
+
+/// Decides the role of the literal that begins at the end of `text`. Called at most for the first two literals
+/// of a command: a mailbox name, then the message.
+pub(crate) fn literal_role(text: &[u8]) -> Result<LiteralRole, SyntaxError> {
+    let mut cursor = Cursor::new(text);
+    let tag = cursor.tag()?;
+    cursor.space()?;
+    if !cursor.atom()?.eq_ignore_ascii_case(b"APPEND") {
+        return Ok(LiteralRole::Argument);
+    }
+    cursor.space()?;
+    if cursor.is_empty() {
+        return Ok(LiteralRole::Argument);
+    }
+    let mailbox = cursor.mailbox()?;
+    cursor.space()?;
+    let mut flags = Vec::new();
+    if cursor.peek() == Some(b'(') {
+        flags = Flag::parse_list(&mut cursor)?;
+        cursor.space()?;
+    }
+    let mut internal_date = None;
+    if cursor.peek() == Some(b'"') {
+        internal_date = Some(parse_quoted_date_time(&mut cursor)?);
+        cursor.space()?;
+    }
+    if !cursor.is_empty() {
+        return Err(SyntaxError::Expected("the message as a literal"));
+    }
+    let tag = Tag::new(tag);
+    Ok(LiteralRole::Message(Append { tag, mailbox, flags, internal_date, size: 0, synchronising: true }))
+}

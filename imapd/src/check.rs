@@ -1,0 +1,78 @@
+//! What a fuzzer checks, and the unit tests over the same inputs.
+
+use crate::parser::{Event, Limits, Parser};
+
+/// An event without its borrowed data, so that runs can be compared: pieces of one message are joined.
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    Event(Event<'static>),
+    Message(Vec<u8>),
+}
+
+/// Run by a fuzz target and by ordinary tests: no input panics, no bound is passed, and the events do not depend
+/// on how the bytes are split.
+pub fn check_imap(input: &[u8]) {
+    for limits in [Limits::BEFORE_LOGIN, Limits::SESSION] {
+        let whole = events(limits, input.chunks(input.len().max(1)));
+        for size in [1, 7] {
+            assert_eq!(events(limits, input.chunks(size)), whole, "in pieces of {size}");
+        }
+        for cut in (0..input.len()).step_by(1 + input.len() / 64) {
+            let pieces = input.split_at_checked(cut).map(|(head, tail)| [head, tail]);
+            assert_eq!(events(limits, pieces.into_iter().flatten()), whole, "cut at {cut}");
+        }
+    }
+}
+
+fn events<'i>(limits: Limits, pieces: impl Iterator<Item = &'i [u8]>) -> Vec<Seen> {
+    let mut parser = Parser::new(limits);
+    let mut seen = Vec::new();
+    for mut piece in pieces {
+        while let Some(event) = parser.next(&mut piece) {
+            assert!(parser.held() <= limits.command, "more is held than one command may cost");
+            if let Event::MessageData(data) = event {
+                match seen.last_mut() {
+                    Some(Seen::Message(message)) => message.extend_from_slice(data),
+                    Some(Seen::Event(_)) | None => seen.push(Seen::Message(data.to_vec())),
+                }
+                continue;
+            }
+            react(&mut parser, &event);
+            seen.push(Seen::Event(owned(event)));
+        }
+        assert!(piece.is_empty(), "bytes were left although no event came");
+    }
+    seen
+}
+
+/// Does what a server would: lines behind IDLE and AUTHENTICATE, some messages refused.
+fn react(parser: &mut Parser, event: &Event<'_>) {
+    use crate::command::Command;
+    match event {
+        Event::Command(tagged) => match &tagged.command {
+            Command::Idle | Command::Authenticate { initial: None, .. } => parser.expect_line(),
+            _ => (),
+        },
+        Event::Append(append) if append.synchronising && append.size % 2 == 1 => parser.refuse_message(),
+        Event::Append(_)
+        | Event::Continue
+        | Event::MessageData(_)
+        | Event::AppendEnd
+        | Event::Line(_)
+        | Event::Bad(_)
+        | Event::Fatal(_) => (),
+    }
+}
+
+fn owned(event: Event<'_>) -> Event<'static> {
+    match event {
+        Event::MessageData(_) => Event::MessageData(&[]),
+        Event::Continue => Event::Continue,
+        Event::Command(tagged) => Event::Command(tagged),
+        Event::Append(append) => Event::Append(append),
+        Event::AppendEnd => Event::AppendEnd,
+        Event::Line(line) => Event::Line(line),
+        Event::Bad(bad) => Event::Bad(bad),
+        Event::Fatal(fatal) => Event::Fatal(fatal),
+    }
+}

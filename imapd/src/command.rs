@@ -1,0 +1,536 @@
+//! The commands of IMAP4rev1 and of the extensions announced (RFC 3501 §6).
+
+use std::fmt;
+
+use crate::cursor::{Cursor, SyntaxError};
+use crate::fetch::FetchItem;
+use crate::flag::Flag;
+use crate::sasl::initial_response;
+use crate::search::SearchKey;
+use crate::sequence_set::SequenceSet;
+
+/// Pairs in one ID (RFC 2971 §3.3).
+const ID_PAIR_LIMIT: usize = 30;
+
+/// The client's name for a command, echoed in its answer. ASTRING-CHARs without `+`, at most 128.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Tag(Box<[u8]>);
+
+impl Tag {
+    /// `text` comes from [`Cursor::tag`].
+    pub(crate) fn new(text: &[u8]) -> Self {
+        Self(text.into())
+    }
+
+    /// For the answer.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Tag {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Tag({})", self.0.escape_ascii())
+    }
+}
+
+/// What a client must not see in a log: a password, or a SASL answer that holds one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// Wraps `bytes`.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// To be passed on to who checks it.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// To be passed on to who checks it.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret")
+    }
+}
+
+/// A command and its tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tagged {
+    /// Echoed in the answer.
+    pub tag: Tag,
+    /// What to do.
+    pub command: Command,
+}
+
+/// Whether a command counts messages by position or by UID (RFC 3501 §6.4.8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Numbering {
+    /// Message sequence numbers.
+    Sequence,
+    /// Unique identifiers.
+    Uid,
+}
+
+/// What STORE does with the flags given (RFC 3501 §6.4.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreAction {
+    /// FLAGS
+    Replace,
+    /// +FLAGS
+    Add,
+    /// -FLAGS
+    Remove,
+}
+
+/// What STATUS asks (RFC 3501 §6.3.10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusItem {
+    /// MESSAGES
+    Messages,
+    /// RECENT
+    Recent,
+    /// UIDNEXT
+    UidNext,
+    /// UIDVALIDITY
+    UidValidity,
+    /// UNSEEN
+    Unseen,
+}
+
+impl StatusItem {
+    /// The wire form.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Messages => "MESSAGES",
+            Self::Recent => "RECENT",
+            Self::UidNext => "UIDNEXT",
+            Self::UidValidity => "UIDVALIDITY",
+            Self::Unseen => "UNSEEN",
+        }
+    }
+
+    fn parse(cursor: &mut Cursor<'_>) -> Result<Self, SyntaxError> {
+        let word = cursor.atom()?;
+        [Self::Messages, Self::Recent, Self::UidNext, Self::UidValidity, Self::Unseen]
+            .into_iter()
+            .find(|item| word.eq_ignore_ascii_case(item.as_str().as_bytes()))
+            .ok_or(SyntaxError::Expected("a STATUS item"))
+    }
+}
+
+/// Every command but APPEND, which has its own event: [`crate::Append`]. In the order of RFC 3501 §6, then
+/// the extensions'. Mailbox names are decoded to UTF-8 but otherwise as the client wrote them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// CAPABILITY
+    Capability,
+    /// NOOP
+    Noop,
+    /// LOGOUT
+    Logout,
+    /// STARTTLS
+    StartTls,
+    /// AUTHENTICATE
+    Authenticate {
+        /// In upper case.
+        mechanism: String,
+        /// RFC 4959, decoded.
+        initial: Option<Secret>,
+    },
+    /// LOGIN
+    Login {
+        /// Not yet checked in any way.
+        user: Vec<u8>,
+        /// Not yet checked in any way.
+        password: Secret,
+    },
+    /// SELECT
+    Select(String),
+    /// EXAMINE
+    Examine(String),
+    /// CREATE
+    Create(String),
+    /// DELETE
+    Delete(String),
+    /// RENAME
+    Rename {
+        /// The mailbox.
+        from: String,
+        /// Its name from then on.
+        to: String,
+    },
+    /// SUBSCRIBE
+    Subscribe(String),
+    /// UNSUBSCRIBE
+    Unsubscribe(String),
+    /// LIST
+    List {
+        /// Stands before the pattern.
+        reference: String,
+        /// With `*` and `%`.
+        pattern: String,
+    },
+    /// LSUB
+    Lsub {
+        /// Stands before the pattern.
+        reference: String,
+        /// With `*` and `%`.
+        pattern: String,
+    },
+    /// STATUS
+    Status {
+        /// Which.
+        mailbox: String,
+        /// What of it.
+        items: Vec<StatusItem>,
+    },
+    /// CHECK
+    Check,
+    /// CLOSE
+    Close,
+    /// EXPUNGE; with a set, UID EXPUNGE (RFC 4315 §2.1)
+    Expunge(Option<SequenceSet>),
+    /// SEARCH
+    Search {
+        /// What the answer counts.
+        numbering: Numbering,
+        /// The condition.
+        key: SearchKey,
+    },
+    /// FETCH
+    Fetch {
+        /// What the set counts.
+        numbering: Numbering,
+        /// Which messages.
+        set: SequenceSet,
+        /// What of them.
+        items: Vec<FetchItem>,
+    },
+    /// STORE
+    Store {
+        /// What the set counts.
+        numbering: Numbering,
+        /// Which messages.
+        set: SequenceSet,
+        /// What to do.
+        action: StoreAction,
+        /// .SILENT
+        silent: bool,
+        /// With these.
+        flags: Vec<Flag>,
+    },
+    /// COPY
+    Copy {
+        /// What the set counts.
+        numbering: Numbering,
+        /// Which messages.
+        set: SequenceSet,
+        /// Where to.
+        mailbox: String,
+    },
+    /// MOVE (RFC 6851)
+    Move {
+        /// What the set counts.
+        numbering: Numbering,
+        /// Which messages.
+        set: SequenceSet,
+        /// Where to.
+        mailbox: String,
+    },
+    /// ID (RFC 2971): names and values, as the client wrote them.
+    Id(Vec<(Vec<u8>, Option<Vec<u8>>)>),
+    /// IDLE (RFC 2177)
+    Idle,
+    /// NAMESPACE (RFC 2342)
+    Namespace,
+    /// UNSELECT (RFC 3691)
+    Unselect,
+}
+
+impl Tagged {
+    /// Reads one complete command without its final CRLF.
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, SyntaxError> {
+        let mut cursor = Cursor::new(text);
+        let tag = Tag::new(cursor.tag()?);
+        cursor.space()?;
+        let command = Command::parse(&mut cursor)?;
+        cursor.end()?;
+        Ok(Self { tag, command })
+    }
+}
+
+impl Command {
+    fn parse(cursor: &mut Cursor<'_>) -> Result<Self, SyntaxError> {
+        let word = cursor.atom()?.to_ascii_uppercase();
+        Ok(match word.as_slice() {
+            b"CAPABILITY" => Self::Capability,
+            b"NOOP" => Self::Noop,
+            b"LOGOUT" => Self::Logout,
+            b"STARTTLS" => Self::StartTls,
+            b"CHECK" => Self::Check,
+            b"CLOSE" => Self::Close,
+            b"EXPUNGE" => Self::Expunge(None),
+            b"IDLE" => Self::Idle,
+            b"NAMESPACE" => Self::Namespace,
+            b"UNSELECT" => Self::Unselect,
+            argument_follows => {
+                let known: &[&[u8]] = &[
+                    b"AUTHENTICATE",
+                    b"LOGIN",
+                    b"SELECT",
+                    b"EXAMINE",
+                    b"CREATE",
+                    b"DELETE",
+                    b"RENAME",
+                    b"SUBSCRIBE",
+                    b"UNSUBSCRIBE",
+                    b"LIST",
+                    b"LSUB",
+                    b"STATUS",
+                    b"APPEND",
+                    b"SEARCH",
+                    b"FETCH",
+                    b"STORE",
+                    b"COPY",
+                    b"MOVE",
+                    b"UID",
+                    b"ID",
+                ];
+                if !known.contains(&argument_follows) {
+                    return Err(SyntaxError::UnknownCommand);
+                }
+                cursor.space()?;
+                Self::parse_arguments(argument_follows, cursor)?
+            }
+        })
+    }
+
+    fn parse_arguments(word: &[u8], cursor: &mut Cursor<'_>) -> Result<Self, SyntaxError> {
+        Ok(match word {
+            b"AUTHENTICATE" => Self::parse_authenticate(cursor)?,
+            b"LOGIN" => {
+                let user = cursor.astring()?.into_owned();
+                cursor.space()?;
+                Self::Login { user, password: Secret::new(cursor.astring()?.into_owned()) }
+            }
+            b"SELECT" => Self::Select(cursor.mailbox()?),
+            b"EXAMINE" => Self::Examine(cursor.mailbox()?),
+            b"CREATE" => Self::Create(cursor.mailbox()?),
+            b"DELETE" => Self::Delete(cursor.mailbox()?),
+            b"RENAME" => {
+                let from = cursor.mailbox()?;
+                cursor.space()?;
+                Self::Rename { from, to: cursor.mailbox()? }
+            }
+            b"SUBSCRIBE" => Self::Subscribe(cursor.mailbox()?),
+            b"UNSUBSCRIBE" => Self::Unsubscribe(cursor.mailbox()?),
+            b"LIST" => {
+                let reference = cursor.mailbox()?;
+                cursor.space()?;
+                Self::List { reference, pattern: cursor.mailbox_pattern()? }
+            }
+            b"LSUB" => {
+                let reference = cursor.mailbox()?;
+                cursor.space()?;
+                Self::Lsub { reference, pattern: cursor.mailbox_pattern()? }
+            }
+            b"STATUS" => {
+                let mailbox = cursor.mailbox()?;
+                cursor.space()?;
+                Self::Status { mailbox, items: cursor.list(20, "STATUS items", StatusItem::parse)? }
+            }
+            // A whole APPEND never gets here: its message would have been a literal.
+            b"APPEND" => return Err(SyntaxError::Expected("the message as a literal")),
+            b"ID" => Self::parse_id(cursor)?,
+            b"UID" => Self::parse_uid(cursor)?,
+            numbered => Self::parse_numbered(numbered, Numbering::Sequence, cursor)?,
+        })
+    }
+
+    fn parse_uid(cursor: &mut Cursor<'_>) -> Result<Self, SyntaxError> {
+        let word = cursor.atom()?.to_ascii_uppercase();
+        cursor.space()?;
+        match word.as_slice() {
+            b"EXPUNGE" => Ok(Self::Expunge(Some(SequenceSet::parse(cursor)?))),
+            word => Self::parse_numbered(word, Numbering::Uid, cursor),
+        }
+    }
+
+    fn parse_numbered(
+        word: &[u8],
+        numbering: Numbering,
+        cursor: &mut Cursor<'_>,
+    ) -> Result<Self, SyntaxError> {
+        if word == b"SEARCH" {
+            return Ok(Self::Search { numbering, key: SearchKey::parse_all(cursor)? });
+        }
+        if ![&b"FETCH"[..], b"STORE", b"COPY", b"MOVE"].contains(&word) {
+            return Err(SyntaxError::UnknownCommand);
+        }
+        let set = SequenceSet::parse(cursor)?;
+        cursor.space()?;
+        Ok(match word {
+            b"FETCH" => Self::Fetch { numbering, set, items: FetchItem::parse_all(cursor)? },
+            b"STORE" => {
+                let (action, silent) = parse_store_action(cursor)?;
+                cursor.space()?;
+                Self::Store { numbering, set, action, silent, flags: Flag::parse_store_list(cursor)? }
+            }
+            b"COPY" => Self::Copy { numbering, set, mailbox: cursor.mailbox()? },
+            _ => Self::Move { numbering, set, mailbox: cursor.mailbox()? },
+        })
+    }
+
+    fn parse_authenticate(cursor: &mut Cursor<'_>) -> Result<Self, SyntaxError> {
+        let mechanism = String::from_utf8_lossy(cursor.atom()?).to_ascii_uppercase();
+        let mut initial = None;
+        if cursor.accept(b' ') {
+            let text = cursor.take_while(|octet| octet.is_ascii_alphanumeric() || b"+/=".contains(&octet));
+            if text.is_empty() {
+                return Err(SyntaxError::InitialResponse);
+            }
+            initial = Some(initial_response(text).map_err(|_| SyntaxError::InitialResponse)?);
+        }
+        Ok(Self::Authenticate { mechanism, initial })
+    }
+
+    fn parse_id(cursor: &mut Cursor<'_>) -> Result<Self, SyntaxError> {
+        if cursor.peek() != Some(b'(') {
+            return match cursor.nstring()? {
+                None => Ok(Self::Id(Vec::new())),
+                Some(_) => Err(SyntaxError::Expected("a list or NIL")),
+            };
+        }
+        let mut ahead = cursor.clone();
+        if ahead.accept(b'(') && ahead.accept(b')') {
+            *cursor = ahead;
+            return Ok(Self::Id(Vec::new()));
+        }
+        let pairs = cursor.list(ID_PAIR_LIMIT, "ID fields", |cursor| {
+            let name = cursor.string()?.into_owned();
+            cursor.space()?;
+            let value = cursor.nstring()?.map(std::borrow::Cow::into_owned);
+            // RFC 2971 §3.3.
+            if name.len() > 30 || value.as_ref().is_some_and(|value| value.len() > 1024) {
+                return Err(SyntaxError::TooMany("octets in an ID field"));
+            }
+            Ok((name, value))
+        })?;
+        Ok(Self::Id(pairs))
+    }
+}
+
+fn parse_store_action(cursor: &mut Cursor<'_>) -> Result<(StoreAction, bool), SyntaxError> {
+    let action = if cursor.accept(b'+') {
+        StoreAction::Add
+    } else if cursor.accept(b'-') {
+        StoreAction::Remove
+    } else {
+        StoreAction::Replace
+    };
+    let word = cursor.take_while(|octet| octet.is_ascii_alphabetic() || octet == b'.');
+    if word.eq_ignore_ascii_case(b"FLAGS") {
+        Ok((action, false))
+    } else if word.eq_ignore_ascii_case(b"FLAGS.SILENT") {
+        Ok((action, true))
+    } else {
+        Err(SyntaxError::Expected("FLAGS, +FLAGS or -FLAGS"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Command, SyntaxError> {
+        Tagged::parse(format!("a1 {text}").as_bytes()).map(|tagged| tagged.command)
+    }
+
+    #[test]
+    fn commands_are_read_whatever_their_case() {
+        for (text, command) in [
+            ("noop", Command::Noop),
+            (
+                "LoGin joe \"p w\"",
+                Command::Login { user: b"joe".into(), password: Secret::new(b"p w".into()) },
+            ),
+            ("SELECT inbox", Command::Select("inbox".into())),
+            ("CREATE \"Entw&APw-rfe\"", Command::Create("Entwürfe".into())),
+            ("RENAME a b/c", Command::Rename { from: "a".into(), to: "b/c".into() }),
+            ("LIST \"\" %*", Command::List { reference: String::new(), pattern: "%*".into() }),
+            (
+                "LSUB \"#news.\" \"comp.*\"",
+                Command::Lsub { reference: "#news.".into(), pattern: "comp.*".into() },
+            ),
+            (
+                "STATUS blurdybloop (UIDNEXT MESSAGES)",
+                Command::Status {
+                    mailbox: "blurdybloop".into(),
+                    items: vec![StatusItem::UidNext, StatusItem::Messages],
+                },
+            ),
+            ("AUTHENTICATE plain", Command::Authenticate { mechanism: "PLAIN".into(), initial: None }),
+            (
+                "AUTHENTICATE PLAIN =",
+                Command::Authenticate { mechanism: "PLAIN".into(), initial: Some(Secret::new(Vec::new())) },
+            ),
+            ("ID NIL", Command::Id(vec![])),
+            (
+                "ID (\"name\" \"x\" \"os\" NIL)",
+                Command::Id(vec![(b"name".into(), Some(b"x".into())), (b"os".into(), None)]),
+            ),
+        ] {
+            assert_eq!(parse(text), Ok(command), "{text}");
+        }
+    }
+
+    #[test]
+    fn malformed_commands_are_refused() {
+        for (text, reason) in [
+            ("", "no command"),
+            ("XYZZY", "unknown"),
+            ("NOOP ", "trailing space"),
+            ("NOOP x", "trailing text"),
+            ("LOGIN a", "missing argument"),
+            ("LOGIN  a b", "two spaces"),
+            ("SELECT", "missing argument"),
+            ("SELECT a&b", "invalid modified UTF-7"),
+            ("STATUS a ()", "empty list"),
+            ("STATUS a (HIGHESTMODSEQ)", "not announced"),
+            ("STORE 1 FLAG \\Seen", "no such data item"),
+            ("STORE 1 FLAGS", "no flags"),
+            ("UID NOOP", "no UID form"),
+            ("UID EXPUNGE", "missing set"),
+            ("COPY 1", "missing mailbox"),
+            ("ID (\"name\")", "odd list"),
+            ("AUTHENTICATE PLAIN !", "not base64"),
+            ("APPEND a \"b\"", "message not as a literal"),
+            ("ENABLE CONDSTORE", "not announced"),
+        ] {
+            assert!(parse(text).is_err(), "{reason}: {text}");
+        }
+    }
+
+    #[test]
+    fn store_takes_flags_with_and_without_parentheses() {
+        assert_eq!(parse("STORE 2:4 +FLAGS.SILENT (\\Deleted)"), parse("store 2:4 +flags.silent \\deleted"));
+        assert!(matches!(
+            parse("UID STORE 1 -FLAGS (a b)"),
+            Ok(Command::Store { numbering: Numbering::Uid, .. })
+        ));
+    }
+
+    #[test]
+    fn secrets_do_not_show_in_debug_output() {
+        let shown = format!("{:?}", parse("LOGIN joe canary").unwrap());
+        assert!(!shown.contains("canary") && !shown.contains("99, 97"), "{shown}");
+    }
+}

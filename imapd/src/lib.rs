@@ -1,0 +1,48 @@
+//! IMAP without input or output: bytes in, commands out; values in, response bytes out.
+//!
+//! ```text
+//!   client bytes ──▶ Parser ──▶ Event (command, literal continuation, message data, error)
+//!   results ───────▶ response::* ──▶ bytes for the client
+//! ```
+//!
+//! Shared by the front (`mox-imapd`, before login) and by `imapd-session` (after login, inside the account's
+//! process), so that both read exactly the same language. IMAP4rev1 (RFC 3501) with LITERAL+ (RFC 7888),
+//! SASL-IR (RFC 4959), ID (RFC 2971), NAMESPACE (RFC 2342), UIDPLUS (RFC 4315), MOVE (RFC 6851),
+//! IDLE (RFC 2177), UNSELECT (RFC 3691), CHILDREN (RFC 3348) and SPECIAL-USE (RFC 6154).
+//!
+//! Holds: the bytes of the one command being received. Never: a socket, a clock, a file, a message body
+//! (the literal of APPEND passes through in the caller's own buffer).
+//! Always true: (1) every bound in [`Limits`] is checked before memory is taken for what it bounds;
+//! (2) a command is read to its end first and parsed once, never again from the start at a literal;
+//! (3) however the bytes are split on the way, the same events come out; (4) nesting is at most
+//! [`NESTING_LIMIT`] deep, so neither parsing nor dropping a command can exhaust the stack.
+//! Start at [`Parser::next`], then [`Command`] and [`mod@response`].
+
+mod append;
+mod capability;
+#[cfg(any(test, fuzzing))]
+pub mod check;
+mod command;
+mod cursor;
+mod date;
+mod fetch;
+mod flag;
+mod mailbox_name;
+mod parser;
+pub mod response;
+mod sasl;
+mod search;
+mod sequence_set;
+
+pub use append::Append;
+pub use capability::{BEFORE_LOGIN, BEFORE_LOGIN_PLAIN, BEFORE_LOGIN_STARTTLS, SESSION};
+pub use command::{Command, Numbering, Secret, StatusItem, StoreAction, Tag, Tagged};
+pub use cursor::{NESTING_LIMIT, SyntaxError};
+pub use date::{Date, date_of, days_of, parse_date_time};
+pub use fetch::{FetchItem, Partial, Section, SectionText};
+pub use flag::Flag;
+pub use mailbox_name::{NameError, decode_mailbox_name, encode_mailbox_name};
+pub use parser::{Bad, Event, Fatal, Limits, Parser};
+pub use sasl::{SaslAnswer, SaslError};
+pub use search::{SearchKey, SearchText};
+pub use sequence_set::{Bound, NumberSet, SequenceSet};

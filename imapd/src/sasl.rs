@@ -1,0 +1,55 @@
+//! The client's lines inside AUTHENTICATE (RFC 3501 §6.2.2, RFC 4959).
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::command::Secret;
+
+/// One answer of the client to a challenge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SaslAnswer {
+    /// `*`: the client gives up; answered with BAD.
+    Cancel,
+    /// Decoded; may hold a password.
+    Data(Secret),
+}
+
+/// The line is not base64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not base64")]
+pub struct SaslError;
+
+impl SaslAnswer {
+    /// Reads a line as [`crate::Event::Line`] brings it.
+    pub fn parse(line: &[u8]) -> Result<Self, SaslError> {
+        if line == b"*" {
+            return Ok(Self::Cancel);
+        }
+        decode(line).map(Self::Data)
+    }
+}
+
+/// An initial response: `=` is the empty one (RFC 4959 §3).
+pub(crate) fn initial_response(text: &[u8]) -> Result<Secret, SaslError> {
+    if text == b"=" { Ok(Secret::new(Vec::new())) } else { decode(text) }
+}
+
+/// Canonical base64 only: padded, no stray bits.
+fn decode(text: &[u8]) -> Result<Secret, SaslError> {
+    STANDARD.decode(text).map(Secret::new).map_err(|_| SaslError)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_canonical_base64_or_a_star() {
+        assert_eq!(SaslAnswer::parse(b"*"), Ok(SaslAnswer::Cancel));
+        assert_eq!(SaslAnswer::parse(b"AGEAYg=="), Ok(SaslAnswer::Data(Secret::new(b"\0a\0b".to_vec()))));
+        assert_eq!(SaslAnswer::parse(b""), Ok(SaslAnswer::Data(Secret::new(Vec::new()))));
+        for bad in [&b"AGEAYg"[..], b"AGEAYh==", b"AGE AYg==", b"=", b"**", b"\xff\xff\xff\xff"] {
+            assert_eq!(SaslAnswer::parse(bad), Err(SaslError), "{}", bad.escape_ascii());
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! What SEARCH asks for (RFC 3501 §6.4.4).
+
+use crate::cursor::{Cursor, NESTING_LIMIT, SyntaxError};
+use crate::date::Date;
+use crate::flag::Flag;
+use crate::sequence_set::SequenceSet;
+
+/// Keys in one search, all levels together.
+const KEY_LIMIT: usize = 1000;
+
+/// One condition on a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SearchKey {
+    /// Every message.
+    All,
+    /// All of these: the top level, and a parenthesised list.
+    And(Vec<SearchKey>),
+    /// BCC
+    Bcc(SearchText),
+    /// BEFORE: internal date earlier than this day.
+    Before(Date),
+    /// BODY: in the body.
+    Body(SearchText),
+    /// CC
+    Cc(SearchText),
+    /// ANSWERED, DELETED, DRAFT, FLAGGED, SEEN, KEYWORD; UN… is `Not` of it.
+    Flag(Flag),
+    /// FROM
+    From(SearchText),
+    /// HEADER: a field of this name that has the text; the empty text matches any.
+    Header(Vec<u8>, SearchText),
+    /// LARGER: more octets than this.
+    Larger(u32),
+    /// NOT
+    Not(Box<SearchKey>),
+    /// ON: internal date on this day.
+    On(Date),
+    /// OR
+    Or(Box<SearchKey>, Box<SearchKey>),
+    /// RECENT; NEW is `RECENT UNSEEN`, OLD is `NOT RECENT`.
+    Recent,
+    /// SENTBEFORE: the Date field.
+    SentBefore(Date),
+    /// SENTON
+    SentOn(Date),
+    /// SENTSINCE
+    SentSince(Date),
+    /// A set of sequence numbers.
+    Sequence(SequenceSet),
+    /// SINCE: internal date on or after this day.
+    Since(Date),
+    /// SMALLER: fewer octets than this.
+    Smaller(u32),
+    /// SUBJECT
+    Subject(SearchText),
+    /// TEXT: in header or body.
+    Text(SearchText),
+    /// TO
+    To(SearchText),
+    /// UID
+    Uid(SequenceSet),
+}
+
+/// Text to look for, regardless of case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SearchText(String);
+
+impl SearchText {
+    fn parse(cursor: &mut Cursor<'_>) -> Result<Self, SyntaxError> {
+        let text = cursor.astring()?.into_owned();
+        String::from_utf8(text).map(Self).map_err(|_| SyntaxError::NotUtf8)
+    }
+
+    /// As the client wrote it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl SearchKey {
+    /// What stands behind SEARCH: an optional charset, then the keys.
+    pub(crate) fn parse_all(cursor: &mut Cursor<'_>) -> Result<Self, SyntaxError> {
+        let mut ahead = cursor.clone();
+        if ahead.take_while(|octet| octet.is_ascii_alphabetic()).eq_ignore_ascii_case(b"CHARSET") {
+            ahead.space()?;
+            let charset = ahead.astring()?;
+            if !charset.eq_ignore_ascii_case(b"UTF-8") && !charset.eq_ignore_ascii_case(b"US-ASCII") {
+                return Err(SyntaxError::Charset);
+            }
+            ahead.space()?;
+            *cursor = ahead;
+        }
+        let mut budget = KEY_LIMIT;
+        let mut keys = vec![Self::parse(cursor, 0, &mut budget)?];
+        while !cursor.is_empty() {
+            cursor.space()?;
+            keys.push(Self::parse(cursor, 0, &mut budget)?);
+        }
+        Ok(Self::all_of(keys))
+    }
+
+    fn all_of(mut keys: Vec<Self>) -> Self {
+        match (keys.pop(), keys.is_empty()) {
+            (Some(only), true) => only,
+            (Some(last), false) => {
+                keys.push(last);
+                Self::And(keys)
+            }
+            (None, _) => Self::All,
+        }
+    }
+
+    fn parse(cursor: &mut Cursor<'_>, depth: usize, budget: &mut usize) -> Result<Self, SyntaxError> {
+        if depth >= NESTING_LIMIT {
+            return Err(SyntaxError::TooDeep);
+        }
+        *budget = budget.checked_sub(1).ok_or(SyntaxError::TooMany("search keys"))?;
+        match cursor.peek() {
+            Some(b'(') => {
+                let keys =
+                    cursor.list(KEY_LIMIT, "search keys", |cursor| Self::parse(cursor, depth + 1, budget))?;
+                Ok(Self::all_of(keys))
+            }
+            Some(b'*' | b'0'..=b'9') => SequenceSet::parse(cursor).map(Self::Sequence),
+            _ => Self::parse_word(cursor, depth, budget),
+        }
+    }
+
+    fn parse_word(cursor: &mut Cursor<'_>, depth: usize, budget: &mut usize) -> Result<Self, SyntaxError> {
+        let unless = |key: Self| Self::Not(Box::new(key));
+        let word = cursor.take_while(|octet| octet.is_ascii_alphabetic()).to_ascii_uppercase();
+        Ok(match word.as_slice() {
+            b"ALL" => Self::All,
+            b"ANSWERED" => Self::Flag(Flag::Answered),
+            b"DELETED" => Self::Flag(Flag::Deleted),
+            b"DRAFT" => Self::Flag(Flag::Draft),
+            b"FLAGGED" => Self::Flag(Flag::Flagged),
+            b"SEEN" => Self::Flag(Flag::Seen),
+            b"UNANSWERED" => unless(Self::Flag(Flag::Answered)),
+            b"UNDELETED" => unless(Self::Flag(Flag::Deleted)),
+            b"UNDRAFT" => unless(Self::Flag(Flag::Draft)),
+            b"UNFLAGGED" => unless(Self::Flag(Flag::Flagged)),
+            b"UNSEEN" => unless(Self::Flag(Flag::Seen)),
+            b"RECENT" => Self::Recent,
+            b"NEW" => Self::And(vec![Self::Recent, unless(Self::Flag(Flag::Seen))]),
+            b"OLD" => unless(Self::Recent),
+            argument_follows => {
+                cursor.space()?;
+                match argument_follows {
+                    b"BCC" => Self::Bcc(SearchText::parse(cursor)?),
+                    b"BEFORE" => Self::Before(Date::parse(cursor)?),
+                    b"BODY" => Self::Body(SearchText::parse(cursor)?),
+                    b"CC" => Self::Cc(SearchText::parse(cursor)?),
+                    b"FROM" => Self::From(SearchText::parse(cursor)?),
+                    b"HEADER" => {
+                        let name = cursor.astring()?.into_owned();
+                        cursor.space()?;
+                        Self::Header(name, SearchText::parse(cursor)?)
+                    }
+                    b"KEYWORD" => Self::Flag(Flag::keyword(cursor)?),
+                    b"LARGER" => Self::Larger(cursor.number()?),
+                    b"NOT" => unless(Self::parse(cursor, depth + 1, budget)?),
+                    b"ON" => Self::On(Date::parse(cursor)?),
+                    b"OR" => {
+                        let left = Self::parse(cursor, depth + 1, budget)?;
+                        cursor.space()?;
+                        Self::Or(Box::new(left), Box::new(Self::parse(cursor, depth + 1, budget)?))
+                    }
+                    b"SENTBEFORE" => Self::SentBefore(Date::parse(cursor)?),
+                    b"SENTON" => Self::SentOn(Date::parse(cursor)?),
+                    b"SENTSINCE" => Self::SentSince(Date::parse(cursor)?),
+                    b"SINCE" => Self::Since(Date::parse(cursor)?),
+                    b"SMALLER" => Self::Smaller(cursor.number()?),
+                    b"SUBJECT" => Self::Subject(SearchText::parse(cursor)?),
+                    b"TEXT" => Self::Text(SearchText::parse(cursor)?),
+                    b"TO" => Self::To(SearchText::parse(cursor)?),
+                    b"UID" => Self::Uid(SequenceSet::parse(cursor)?),
+                    b"UNKEYWORD" => unless(Self::Flag(Flag::keyword(cursor)?)),
+                    _ => return Err(SyntaxError::Expected("a search key")),
+                }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &[u8]) -> Result<SearchKey, SyntaxError> {
+        let mut cursor = Cursor::new(text);
+        SearchKey::parse_all(&mut cursor)
+    }
+
+    fn text(text: &str) -> SearchText {
+        SearchText(text.to_owned())
+    }
+
+    #[test]
+    fn the_examples_of_the_rfc_are_read() {
+        // RFC 3501 §6.4.4.
+        let expected = SearchKey::And(vec![
+            SearchKey::Flag(Flag::Flagged),
+            SearchKey::Since(Date::new(1994, 2, 1).unwrap()),
+            SearchKey::Not(Box::new(SearchKey::From(text("Smith")))),
+        ]);
+        assert_eq!(parse(b"FLAGGED SINCE 1-Feb-1994 NOT FROM \"Smith\""), Ok(expected));
+        assert_eq!(
+            parse(b"TEXT \"string not in mailbox\""),
+            Ok(SearchKey::Text(text("string not in mailbox")))
+        );
+        assert_eq!(
+            parse(b"CHARSET UTF-8 TEXT {8}\r\n\xd0\xb0\xd0\xb1\xd0\xb2\xd0\xb3"),
+            Ok(SearchKey::Text(text("абвг")))
+        );
+    }
+
+    #[test]
+    fn keys_combine() {
+        assert_eq!(
+            parse(b"or (seen 2:4) not uid 7 header X-Y \"\""),
+            Ok(SearchKey::And(vec![
+                SearchKey::Or(
+                    Box::new(SearchKey::And(vec![
+                        SearchKey::Flag(Flag::Seen),
+                        SearchKey::Sequence(SequenceSet::parse(&mut Cursor::new(b"2:4")).unwrap()),
+                    ])),
+                    Box::new(SearchKey::Not(Box::new(SearchKey::Uid(
+                        SequenceSet::parse(&mut Cursor::new(b"7")).unwrap()
+                    )))),
+                ),
+                SearchKey::Header(b"X-Y".into(), text("")),
+            ]))
+        );
+    }
+
+    #[test]
+    fn malformed_searches_are_refused() {
+        for (input, error) in [
+            (&b""[..], None),
+            (b"CHARSET KOI8-R TEXT x", Some(SyntaxError::Charset)),
+            (b"TEXT {1}\r\n\xff", Some(SyntaxError::NotUtf8)),
+            (b"SEEN ", None),
+            (b"SEENFLAGGED", None),
+            (b"OR SEEN", None),
+            (b"NOT", None),
+            (b"()", None),
+            (b"(SEEN", None),
+            (b"KEYWORD \\Seen", None),
+            (b"LARGER 4294967296", Some(SyntaxError::Number)),
+            (b"BEFORE 31-Feb-2000", None),
+            (b"1,", None),
+        ] {
+            let found = parse(input).unwrap_err();
+            assert!(error.is_none_or(|error| error == found), "{}: {found}", input.escape_ascii());
+        }
+    }
+
+    /// Attack class 8: NOT and OR chains and parentheses are cut at the nesting limit, flat lists at the
+    /// limit of keys, whatever the line would hold.
+    #[test]
+    fn nested_searches_are_capped() {
+        for (unit, tail) in [("NOT ", "ALL"), ("OR ALL ", "ALL"), ("(", "ALL"), ("OR (NOT ", "ALL")] {
+            for depth in [NESTING_LIMIT, 200_000] {
+                let bomb = format!("{}{tail}", unit.repeat(depth));
+                assert_eq!(parse(bomb.as_bytes()), Err(SyntaxError::TooDeep), "{unit}");
+            }
+        }
+        let chain = format!("{}ALL", "NOT ".repeat(NESTING_LIMIT - 1));
+        assert!(parse(chain.as_bytes()).is_ok());
+        let flat = vec!["ALL"; KEY_LIMIT + 1].join(" ");
+        assert_eq!(parse(flat.as_bytes()), Err(SyntaxError::TooMany("search keys")));
+    }
+}
