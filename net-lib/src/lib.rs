@@ -1,1 +1,31 @@
-//! placeholder
+//! What the three fronts share at the edge of the network: accepting, admission, TLS without a key.
+//!
+//! ```text
+//!  listener ──▶ [`listener::serve`] ──▶ a task per connection, at most so many ([`Connections`])
+//!                                         │  may it stay?   [`Door`] ─────────▶ authd
+//!                                         │  TLS:           [`Handshaker`]
+//!                                         ▼                  two threads ─────▶ keyd: chains, one signature each
+//!                                     [`TlsStream`], back on the front's own thread
+//! ```
+//! Holds: certificates, the session keys of its own connections, ticket keys that die with the process. Never: a
+//! private key, a connection out, a file.
+//!
+//! Always true: (1) the front's thread never waits for keyd; (2) a client that is slow in its handshake delays no
+//! other, and has one deadline for all of it; (3) what goes to keyd is the typed parts of a handshake
+//! ([`ipc_proto::tls`]), never octets to sign; (4) running out of descriptors pauses accepting and never spins; (5)
+//! at a limit the oldest connection that has not logged in makes room.
+//!
+//! Start at [`listener::serve`] and [`Handshaker::accept`].
+
+mod certificates;
+mod connections;
+mod door;
+mod handshake;
+pub mod listener;
+mod signer;
+mod socket;
+
+pub use connections::{Connections, Limits, Place};
+pub use door::{Admitted, ClientChannel, Door, TurnedBack};
+pub use handshake::{HandshakeError, Handshaker, KeydChannel, TlsSettings};
+pub use socket::{Socket, TlsStream};

@@ -1,0 +1,167 @@
+//! Who is connected. At a limit the oldest connection that has not logged in makes room for the newest.
+
+use std::{
+    collections::BTreeMap,
+    num::NonZeroUsize,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use ipc_proto::ConnectionId;
+use tokio::sync::Notify;
+
+/// How many connections there may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// In all.
+    pub total: NonZeroUsize,
+    /// That have not logged in (or, where nobody logs in, have not yet shown that they are alive).
+    pub fresh: NonZeroUsize,
+}
+
+/// All connections of one front, over all its listeners.
+#[derive(Debug, Clone)]
+pub struct Connections {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    limits: Limits,
+    next: AtomicU64,
+    table: Mutex<Table>,
+    /// Told when the last connection has gone.
+    empty: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    /// By number, and so by age: fresh ones can be told to go.
+    fresh: BTreeMap<u64, Arc<Leave>>,
+    established: BTreeMap<u64, Arc<Leave>>,
+    /// Nobody comes in any more.
+    closing: bool,
+}
+
+#[derive(Debug, Default)]
+struct Leave(Notify);
+
+/// A connection's place; given back when dropped.
+#[derive(Debug)]
+pub struct Place {
+    shared: Arc<Shared>,
+    id: u64,
+    leave: Arc<Leave>,
+}
+
+fn lock(shared: &Shared) -> MutexGuard<'_, Table> {
+    shared.table.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Connections {
+    /// None yet.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        // Numbers of an earlier process of this role stand in the same log: start elsewhere.
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Self {
+            shared: Arc::new(Shared {
+                limits,
+                next: AtomicU64::new((seconds << 20) & 0xffff_ffff_ffff),
+                table: Mutex::default(),
+                empty: Notify::new(),
+            }),
+        }
+    }
+
+    /// A place for one more. Where there is none left, the oldest fresh connection is told to go; `None`: all others
+    /// are established, or nobody is let in any more.
+    #[must_use]
+    pub fn enter(&self) -> Option<Place> {
+        let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
+        let leave = Arc::new(Leave::default());
+        let mut table = lock(&self.shared);
+        let full = table.fresh.len() + table.established.len() >= self.shared.limits.total.get();
+        if table.closing {
+            return None;
+        }
+        if full || table.fresh.len() >= self.shared.limits.fresh.get() {
+            let (_, oldest) = table.fresh.pop_first()?;
+            oldest.0.notify_one();
+        }
+        table.fresh.insert(id, Arc::clone(&leave));
+        drop(table);
+        Some(Place { shared: Arc::clone(&self.shared), id, leave })
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        let table = lock(&self.shared);
+        table.fresh.len() + table.established.len()
+    }
+
+    /// Lets nobody in any more and tells the fresh ones to go.
+    pub fn close_fresh(&self) {
+        let mut table = lock(&self.shared);
+        table.closing = true;
+        for leave in std::mem::take(&mut table.fresh).into_values() {
+            leave.0.notify_one();
+        }
+    }
+
+    /// Lets nobody in any more and tells all to go.
+    pub fn close_all(&self) {
+        self.close_fresh();
+        for leave in lock(&self.shared).established.values() {
+            leave.0.notify_one();
+        }
+    }
+
+    /// Returns when there is none left.
+    pub async fn all_gone(&self) {
+        loop {
+            let empty = self.shared.empty.notified();
+            if self.count() == 0 {
+                return;
+            }
+            empty.await;
+        }
+    }
+}
+
+impl Place {
+    /// The connection's number in every log.
+    #[must_use]
+    pub const fn id(&self) -> ConnectionId {
+        ConnectionId(self.id)
+    }
+
+    /// Logged in: from now on it does not make room for strangers.
+    pub fn establish(&self) {
+        let mut table = lock(&self.shared);
+        if let Some(leave) = table.fresh.remove(&self.id) {
+            table.established.insert(self.id, leave);
+        }
+    }
+
+    /// Returns when the connection has to go: say so if the protocol has words for it, and close.
+    pub async fn told_to_leave(&self) {
+        self.leave.0.notified().await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut table = lock(&self.shared);
+        table.fresh.remove(&self.id);
+        table.established.remove(&self.id);
+        if table.fresh.is_empty() && table.established.is_empty() {
+            drop(table);
+            self.shared.empty.notify_waiters();
+        }
+    }
+}

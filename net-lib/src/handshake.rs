@@ -1,0 +1,279 @@
+//! Handshakes on two threads of their own, so that waiting for keyd never stops the front.
+//!
+//! Each thread runs many handshakes side by side and stands still only while keyd signs. A connection leaves the
+//! front's event loop for its handshake and comes back with it.
+
+use std::{
+    fmt, io,
+    num::NonZeroUsize,
+    os::unix::net::UnixStream,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use ipc_proto::{
+    Channel, Violation,
+    blocking::Link,
+    tls::{TlsReply, TlsRequest},
+};
+use rustls::{
+    ServerConfig,
+    crypto::aws_lc_rs::{Ticketer, default_provider},
+};
+use tokio::{
+    net::TcpStream,
+    sync::{Semaphore, mpsc, oneshot, watch},
+    time::{Instant, sleep_until},
+};
+use tokio_rustls::TlsAcceptor;
+
+use crate::{
+    certificates::Policy,
+    signer::Remote,
+    socket::{Socket, TlsStream},
+};
+
+/// How many threads sign. keyd answers a channel's requests one by one; the second thread computes meanwhile.
+const THREADS: usize = 2;
+
+/// Plaintext that waits inside TLS for a client that does not read, octets.
+const SEND_BUFFER: usize = 16 * 1024;
+
+/// A front's channel to keyd.
+pub trait KeydChannel: Channel<Request = TlsRequest, Reply = TlsReply> {}
+
+impl<C: Channel<Request = TlsRequest, Reply = TlsReply>> KeydChannel for C {}
+
+/// What a front wants of its TLS.
+#[derive(Debug, Clone)]
+pub struct TlsSettings {
+    /// The protocols to agree on (RFC 7301), such as `imap`. A client that asks only for others is refused, so that
+    /// it cannot be fooled into talking to another service. Empty: ALPN is ignored.
+    pub alpn: &'static [&'static str],
+    /// Session tickets, under keys that die with this process.
+    pub tickets: bool,
+    /// For the whole of a handshake, waiting included.
+    pub timeout: Duration,
+    /// Handshakes at once, over both threads.
+    pub at_once: NonZeroUsize,
+}
+
+/// How a handshake ended without a connection.
+#[derive(Debug, thiserror::Error)]
+pub enum HandshakeError {
+    /// As many handshakes as are allowed run already.
+    #[error("too many TLS handshakes at once")]
+    Busy,
+    /// It took too long: the client, or keyd.
+    #[error("the TLS handshake took too long")]
+    Timeout,
+    /// The client's fault or keyd's; the text says which.
+    #[error("the TLS handshake failed: {0}")]
+    Failed(#[from] io::Error),
+    /// The handshake threads are gone.
+    #[error("the TLS threads have ended")]
+    Ended,
+}
+
+/// TLS for one front.
+pub struct Handshaker<C: KeydChannel> {
+    remote: Arc<Remote<C>>,
+    threads: Vec<Worker>,
+    /// Handshakes that may still start.
+    room: Arc<Semaphore>,
+    timeout: Duration,
+    config: watch::Receiver<Option<Arc<ServerConfig>>>,
+}
+
+struct Worker {
+    jobs: mpsc::UnboundedSender<Job>,
+    pending: Arc<AtomicUsize>,
+}
+
+/// Bounded by [`Handshaker::room`].
+enum Job {
+    FetchCertificates,
+    Handshake(Handshake),
+}
+
+struct Handshake {
+    stream: std::net::TcpStream,
+    deadline: Instant,
+    answer: oneshot::Sender<Result<Finished, HandshakeError>>,
+}
+
+/// A connection between two event loops.
+struct Finished {
+    tls: Box<TlsStream>,
+    stream: std::net::TcpStream,
+}
+
+impl<C: KeydChannel> fmt::Debug for Handshaker<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handshaker({:?})", C::ID)
+    }
+}
+
+impl<C: KeydChannel> Handshaker<C> {
+    /// Starts both threads. `violated` is told when keyd breaks the rules of the channel.
+    pub fn start(
+        settings: &TlsSettings,
+        violated: impl Fn(Violation) + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let tickets = if settings.tickets { Some(Ticketer::new().map_err(io::Error::other)?) } else { None };
+        let policy = Arc::new(Policy {
+            provider: Arc::new(default_provider()),
+            alpn: settings.alpn.iter().map(|name| name.as_bytes().to_vec()).collect(),
+            tickets,
+        });
+        let remote = Arc::new(Remote { link: Link::default(), violated: Box::new(violated) });
+        let (publish, config) = watch::channel(None);
+        let publish = Arc::new(publish);
+        let mut threads = Vec::with_capacity(THREADS);
+        for number in 1..=THREADS {
+            let (jobs, queue) = mpsc::unbounded_channel();
+            let pending = Arc::new(AtomicUsize::new(0));
+            let shared = Shared {
+                policy: Arc::clone(&policy),
+                remote: Arc::clone(&remote),
+                publish: Arc::clone(&publish),
+                pending: Arc::clone(&pending),
+            };
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+            thread::Builder::new().name(format!("tls-{number}")).spawn(move || {
+                warm(&shared.policy);
+                runtime.block_on(shared.run(queue));
+            })?;
+            threads.push(Worker { jobs, pending });
+        }
+        let room = Arc::new(Semaphore::new(settings.at_once.get().min(Semaphore::MAX_PERMITS)));
+        Ok(Self { remote, threads, room, timeout: settings.timeout, config })
+    }
+
+    /// Takes a new channel to keyd and fetches the certificates over it.
+    pub fn set_channel(&self, stream: UnixStream) -> io::Result<()> {
+        self.remote.link.set(stream)?;
+        match self.threads.first() {
+            Some(thread) if thread.jobs.send(Job::FetchCertificates).is_ok() => Ok(()),
+            Some(_) | None => Err(io::Error::other(HandshakeError::Ended)),
+        }
+    }
+
+    /// Returns when there are certificates.
+    pub async fn ready(&self) -> Result<(), HandshakeError> {
+        let mut config = self.config.clone();
+        config.wait_for(Option::is_some).await.map(|_| ()).map_err(|_| HandshakeError::Ended)
+    }
+
+    /// Runs a whole handshake. Dropping the future ends it and closes the connection.
+    pub async fn accept(&self, stream: TcpStream) -> Result<TlsStream, HandshakeError> {
+        let deadline = Instant::now() + self.timeout;
+        let _room = self.room.try_acquire().map_err(|_| HandshakeError::Busy)?;
+        let worker = self
+            .threads
+            .iter()
+            .min_by_key(|worker| worker.pending.load(Ordering::Relaxed))
+            .ok_or(HandshakeError::Ended)?;
+        let (answer, answered) = oneshot::channel();
+        let handshake = Handshake { stream: stream.into_std()?, deadline, answer };
+        worker.pending.fetch_add(1, Ordering::Relaxed);
+        worker.jobs.send(Job::Handshake(handshake)).map_err(|_| HandshakeError::Ended)?;
+        let Finished { mut tls, stream } = answered.await.map_err(|_| HandshakeError::Ended)??;
+        tls.get_mut().0.put(stream)?;
+        Ok(*tls)
+    }
+}
+
+/// A thread's first random octets take aws-lc 30 to 50 ms: not while a client waits.
+fn warm(policy: &Policy) {
+    let mut octets = [0; 32];
+    if policy.provider.secure_random.fill(&mut octets).is_err() {
+        tracing::error!("the random generator does not work: TLS handshakes will fail");
+    }
+}
+
+/// What one thread works with.
+struct Shared<C: KeydChannel> {
+    policy: Arc<Policy>,
+    remote: Arc<Remote<C>>,
+    publish: Arc<watch::Sender<Option<Arc<ServerConfig>>>>,
+    pending: Arc<AtomicUsize>,
+}
+
+impl<C: KeydChannel> Shared<C> {
+    /// Until the front drops its [`Handshaker`].
+    async fn run(self, mut queue: mpsc::UnboundedReceiver<Job>) {
+        while let Some(job) = queue.recv().await {
+            match job {
+                Job::FetchCertificates => self.fetch(),
+                Job::Handshake(handshake) => {
+                    let config = self.publish.subscribe();
+                    let pending = Pending(Arc::clone(&self.pending));
+                    tokio::spawn(async move {
+                        handshake.run(config).await;
+                        drop(pending);
+                    });
+                }
+            }
+        }
+    }
+
+    fn fetch(&self) {
+        let chains = match self.remote.call(&TlsRequest::Chains) {
+            Ok(TlsReply::Chains(chains)) => chains,
+            Ok(TlsReply::Signed(_) | TlsReply::Refused(_)) => {
+                return tracing::warn!("keyd answered another question than for its certificates");
+            }
+            // keyd is gone: the next channel brings the next attempt, and the certificates of before still hold.
+            Err(error) => return tracing::warn!(%error, "no certificates from keyd"),
+        };
+        match self.policy.config(&self.remote, chains) {
+            Ok(config) => drop(self.publish.send_replace(Some(Arc::new(config)))),
+            Err(error) => tracing::warn!(%error, "keyd's certificates cannot be served"),
+        }
+    }
+}
+
+/// One of a thread's handshakes.
+struct Pending(Arc<AtomicUsize>);
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Handshake {
+    async fn run(self, config: watch::Receiver<Option<Arc<ServerConfig>>>) {
+        let Self { stream, deadline, mut answer } = self;
+        let result = tokio::select! {
+            // In this order, so that a handshake that is overdue does not ask keyd any more.
+            biased;
+            () = answer.closed() => return,
+            () = sleep_until(deadline) => Err(HandshakeError::Timeout),
+            result = handshake(stream, config) => result,
+        };
+        // The front may have lost interest meanwhile; then the connection closes here.
+        let _ = answer.send(result);
+    }
+}
+
+async fn handshake(
+    stream: std::net::TcpStream,
+    mut config: watch::Receiver<Option<Arc<ServerConfig>>>,
+) -> Result<Finished, HandshakeError> {
+    let config = match config.wait_for(Option::is_some).await {
+        Ok(config) => config.clone().ok_or(HandshakeError::Ended)?,
+        Err(_) => return Err(HandshakeError::Ended),
+    };
+    let socket = Socket::new(TcpStream::from_std(stream)?);
+    let accept = TlsAcceptor::from(config)
+        .accept_with(socket, |connection| connection.set_buffer_limit(Some(SEND_BUFFER)));
+    let mut tls = Box::new(accept.await?);
+    let stream = tls.get_mut().0.take()?;
+    Ok(Finished { tls, stream })
+}
