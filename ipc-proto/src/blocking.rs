@@ -1,6 +1,7 @@
 //! Channels for processes without an async runtime: keyd, accountd, moxctl, the fronts' signing threads.
 
 use std::{
+    collections::HashSet,
     io::{self, ErrorKind},
     marker::PhantomData,
     os::{
@@ -55,6 +56,8 @@ struct AskerState {
     stream: UnixStream,
     reader: FrameReader,
     next_id: u64,
+    /// Asked and given up: their late answers are not violations.
+    abandoned: HashSet<u64>,
 }
 
 impl<C: Channel> Asker<C> {
@@ -64,11 +67,12 @@ impl<C: Channel> Asker<C> {
         stream.set_write_timeout(Some(C::DEADLINE))?;
         send_all(&stream, &frame::hello(C::ID), &[])?;
         let reader = FrameReader::new(C::ID, C::MAX_BODY);
-        let state = Mutex::new(Some(AskerState { stream, reader, next_id: 1 }));
+        let state = Mutex::new(Some(AskerState { stream, reader, next_id: 1, abandoned: HashSet::new() }));
         Ok(Self { state, channel: PhantomData })
     }
 
-    /// Asks and waits for the answer. After anything but an answer or `Dropped` the channel is closed for good.
+    /// Asks and waits for the answer. After `PeerRestarted` or a violation the channel is closed for good; an answer
+    /// that comes after its deadline is thrown away.
     pub fn call(
         &self,
         request: &C::Request,
@@ -78,8 +82,9 @@ impl<C: Channel> Asker<C> {
         let Some(state) = slot.as_mut() else { return Err(CallError::PeerRestarted) };
         let result = state.call::<C>(request, &fds);
         match result {
-            Ok(_) | Err(CallError::Dropped | CallError::TooLarge) => {}
-            Err(_) => *slot = None,
+            Ok(_) | Err(CallError::Dropped | CallError::TooLarge | CallError::Deadline | CallError::Busy) => {
+            }
+            Err(CallError::PeerRestarted | CallError::Violation(_)) => *slot = None,
         }
         result
     }
@@ -97,10 +102,15 @@ impl AskerState {
         let mut octets = Vec::new();
         frame::encode(Kind::Request, id, request, C::MAX_BODY, &mut octets)
             .map_err(|frame::TooLarge| CallError::TooLarge)?;
-        send_all(&self.stream, &octets, fds).map_err(|error| ended(&error))?;
+        // A request that was sent in part cannot be taken back: the channel is over, even if it was only slow.
+        send_all(&self.stream, &octets, fds).map_err(|_| CallError::PeerRestarted)?;
         loop {
             match self.reader.next_frame()? {
-                Some(frame) if frame.id != id => return Err(Violation::Unexpected.into()),
+                Some(frame) if frame.id != id => {
+                    if !self.abandoned.remove(&frame.id) {
+                        return Err(Violation::Unexpected.into());
+                    }
+                }
                 Some(frame) => match frame.kind {
                     Kind::Reply => {
                         let reply = frame.decode()?;
@@ -112,25 +122,21 @@ impl AskerState {
                 None => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
+                        self.abandoned.insert(id);
                         return Err(CallError::Deadline);
                     }
-                    self.stream.set_read_timeout(Some(left)).map_err(|error| ended(&error))?;
+                    self.stream.set_read_timeout(Some(left)).map_err(|_| CallError::PeerRestarted)?;
                     match sys::receive(&self.stream, self.reader.space()) {
                         Ok((0, _)) => return Err(CallError::PeerRestarted),
                         Ok((octets, fds)) => self.reader.filled(octets, fds),
-                        Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                        Err(error) => return Err(ended(&error)),
+                        // The time-out of the socket: the deadline is looked at above.
+                        Err(error)
+                            if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
+                        Err(_) => return Err(CallError::PeerRestarted),
                     }
                 }
             }
         }
-    }
-}
-
-fn ended(error: &io::Error) -> CallError {
-    match error.kind() {
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => CallError::Deadline,
-        _ => CallError::PeerRestarted,
     }
 }
 
@@ -170,7 +176,7 @@ impl<C: Channel> Link<C> {
         let asker = current.clone().ok_or(CallError::PeerRestarted)?;
         drop(current);
         let result = asker.call(request, fds);
-        if matches!(result, Err(CallError::PeerRestarted | CallError::Deadline | CallError::Violation(_))) {
+        if matches!(result, Err(CallError::PeerRestarted | CallError::Violation(_))) {
             let mut current = lock(&self.current);
             if current.as_ref().is_some_and(|now| Arc::ptr_eq(now, &asker)) {
                 *current = None;

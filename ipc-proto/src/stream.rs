@@ -313,16 +313,15 @@ impl<C: Channel> Link<C> {
     /// whether it took effect is for the caller to find out.
     pub async fn call(&self, request: &C::Request, fds: Vec<OwnedFd>) -> Answer<C> {
         let mut current = self.current.subscribe();
-        let found = tokio::time::timeout(
-            C::DEADLINE,
-            current.wait_for(|asker| {
+        let asker = {
+            let alive = current.wait_for(|asker| {
                 asker.as_ref().is_some_and(|asker| lock(&asker.shared.waiting).ended.is_none())
-            }),
-        )
-        .await;
-        let asker = match found {
-            Ok(Ok(asker)) => asker.clone(),
-            Ok(Err(_)) | Err(_) => None,
+            });
+            // What `wait_for` gives is a lock: it ends here, before the next await.
+            match tokio::time::timeout(C::DEADLINE, alive).await {
+                Ok(Ok(asker)) => asker.clone(),
+                Ok(Err(_)) | Err(_) => None,
+            }
         };
         match asker {
             Some(asker) => asker.call(request, fds).await,
