@@ -1,7 +1,7 @@
 //! What can go wrong in the store, and what a person does about it.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why an operation of the store failed. After an `Err` nothing of it is stored.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -83,6 +83,19 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The database holds what was never written into it.
+    pub(crate) fn damaged(detail: impl Into<String>) -> Self {
+        Self::Damaged { path: PathBuf::from(crate::schema::FILE_NAME), detail: detail.into() }
+    }
+
+    /// With the account's directory in the path, which running statements do not know.
+    pub(crate) fn within(self, dir: &Path) -> Self {
+        match self {
+            Self::Damaged { path, detail } => Self::Damaged { path: dir.join(path), detail },
+            other => other,
+        }
+    }
+
     /// A failure of the system while doing something to the account's own files.
     pub(crate) fn file(error: &io::Error) -> Self {
         match error.kind() {
@@ -107,9 +120,7 @@ impl From<rusqlite::Error> for StoreError {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::NoSpace,
             Some(ErrorCode::OperationInterrupted) => Self::OutOfBudget,
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                Self::Damaged { path: PathBuf::from(crate::schema::FILE_NAME), detail: error.to_string() }
-            }
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::damaged(error.to_string()),
             _ => Self::Fault(error.to_string()),
         }
     }

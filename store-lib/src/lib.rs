@@ -17,6 +17,7 @@
 
 mod change;
 mod error;
+mod files;
 mod flag;
 mod hand;
 mod id;
@@ -28,6 +29,7 @@ mod schema;
 mod stage;
 mod store;
 mod verify;
+mod writer;
 
 pub use change::{Change, Changes, Drained, Event};
 pub use error::StoreError;

@@ -89,6 +89,9 @@ impl Body {
     /// Reads octets from `offset`, which counts from the first octet of the prefix. Fills `buffer` unless the
     /// message ends before; 0 at its end.
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, StoreError> {
+        if offset >= self.size {
+            return Ok(0);
+        }
         match &self.content {
             Content::Memory(octets) => Ok(copy_from(octets, offset, buffer)),
             Content::File { prefix, file } => {

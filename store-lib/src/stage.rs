@@ -1,8 +1,15 @@
 //! A message on its way in: copied, hashed and indexed in one pass, in the caller's thread, without a lock.
 
-use std::io;
+use std::io::{self, Write};
+use std::sync::Arc;
 
+use mail_lib::{imap, mime::Indexer};
+
+use crate::files::{Files, KeptFile, NewFile};
 use crate::{Store, StoreError};
+
+/// Messages up to this size live in the database; it is also the buffer of larger ones on their way to a file.
+pub(crate) const IN_DATABASE: usize = 64 * 1024;
 
 /// Where a message is read from: positioned reads, because the file position of a descriptor from another process
 /// is shared with that process.
@@ -35,32 +42,69 @@ pub enum Parse {
 
 /// A message that comes in pieces (APPEND). Dropped before [`Stager::finish`] it leaves nothing behind.
 #[derive(Debug)]
-pub struct Stager {}
+pub struct Stager {
+    files: Arc<Files>,
+    prefix: Vec<u8>,
+    limit: u64,
+    received: u64,
+    hasher: Box<blake3::Hasher>,
+    indexer: Option<Box<Indexer>>,
+    /// All octets so far, or those that are not yet in the file.
+    buffer: Vec<u8>,
+    file: Option<NewFile>,
+}
 
 /// A complete message that no mailbox has yet. Its octets are durable where they are in a file. Dropped instead of
 /// filed it leaves nothing behind.
 #[derive(Debug)]
-pub struct Staged {}
+pub struct Staged {
+    pub(crate) prefix: Vec<u8>,
+    /// As received.
+    pub(crate) received: u64,
+    pub(crate) hash: blake3::Hash,
+    pub(crate) octets: Octets,
+    pub(crate) summary: Option<Rendered>,
+}
 
-impl Stager {
-    /// The next octets. Over the limit: [`StoreError::TooLarge`], now and for every further piece.
-    pub fn push(&mut self, piece: &[u8]) -> Result<(), StoreError> {
-        let _ = piece;
-        Err(StoreError::Closed)
-    }
+/// Where the octets as received are.
+#[derive(Debug)]
+pub(crate) enum Octets {
+    Memory(Vec<u8>),
+    File(Arc<KeptFile>),
+}
 
-    /// There are no more octets: makes a large message's file durable.
-    pub fn finish(self) -> Result<Staged, StoreError> {
-        Err(StoreError::Closed)
-    }
+/// What listings show, as it is stored.
+#[derive(Debug)]
+pub(crate) struct Rendered {
+    pub(crate) parts: Vec<u8>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) bodystructure: Vec<u8>,
+    pub(crate) envelope: Vec<u8>,
 }
 
 impl Store {
     /// Begins a message of at most `limit` octets (the prefix not counted). `prefix`: the header fields that are put
     /// before it, kept apart from the octets as received.
+    #[must_use]
     pub fn stager(&self, prefix: &[u8], parse: Parse, limit: u64) -> Stager {
-        let _ = (prefix, parse, limit);
-        Stager {}
+        let indexer = match parse {
+            Parse::Yes => {
+                let mut indexer = Box::new(Indexer::new());
+                indexer.push(prefix);
+                Some(indexer)
+            }
+            Parse::No => None,
+        };
+        Stager {
+            files: Arc::clone(self.files()),
+            prefix: prefix.to_vec(),
+            limit,
+            received: 0,
+            hasher: Box::default(),
+            indexer,
+            buffer: Vec::new(),
+            file: None,
+        }
     }
 
     /// Copies a whole message from `source` in pieces of 64 KiB. Only this copy counts from here on.
@@ -71,8 +115,86 @@ impl Store {
         parse: Parse,
         limit: u64,
     ) -> Result<Staged, StoreError> {
-        let _ = (prefix, source, parse, limit);
-        Err(StoreError::Closed)
+        let mut stager = self.stager(prefix, parse, limit);
+        let mut buffer = vec![0; IN_DATABASE];
+        loop {
+            match source.read_at(stager.received, &mut buffer) {
+                Ok(0) => return stager.finish(),
+                Ok(read) => stager.push(buffer.get(..read).unwrap_or_default())?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(StoreError::Source(error.to_string())),
+            }
+        }
+    }
+}
+
+impl Stager {
+    /// The next octets. Over the limit: [`StoreError::TooLarge`], now and for every further piece.
+    pub fn push(&mut self, piece: &[u8]) -> Result<(), StoreError> {
+        self.received = self.received.saturating_add(piece.len() as u64);
+        if self.received > self.limit {
+            return Err(StoreError::TooLarge { limit: self.limit });
+        }
+        self.hasher.update(piece);
+        if let Some(indexer) = &mut self.indexer {
+            indexer.push(piece);
+        }
+        if self.buffer.len() + piece.len() <= IN_DATABASE {
+            self.buffer.extend_from_slice(piece);
+            return Ok(());
+        }
+        self.spill()?;
+        match &mut self.file {
+            // Pieces come in the buffer's own size at best: then they go straight to the file.
+            Some(file) if piece.len() >= IN_DATABASE / 2 => {
+                file.file().write_all(piece).map_err(|error| StoreError::file(&error))
+            }
+            _ => {
+                self.buffer.extend_from_slice(piece);
+                Ok(())
+            }
+        }
+    }
+
+    /// Moves the buffer to the file.
+    fn spill(&mut self) -> Result<(), StoreError> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.file.insert(self.files.create()?),
+        };
+        file.file().write_all(&self.buffer).map_err(|error| StoreError::file(&error))?;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// There are no more octets: makes a large message's file durable.
+    pub fn finish(mut self) -> Result<Staged, StoreError> {
+        if self.received > self.limit {
+            return Err(StoreError::TooLarge { limit: self.limit });
+        }
+        let summary = self.indexer.take().map(|indexer| {
+            let indexed = indexer.finish();
+            Rendered {
+                parts: indexed.index.to_bytes(),
+                body: imap::body(&indexed),
+                bodystructure: imap::bodystructure(&indexed),
+                envelope: imap::envelope(indexed.headers()),
+            }
+        });
+        if self.file.is_some() {
+            self.spill()?;
+        }
+        let octets = match self.file.take() {
+            Some(file) => Octets::File(Arc::new(file.finish()?)),
+            None => Octets::Memory(self.buffer),
+        };
+        Ok(Staged {
+            prefix: self.prefix,
+            received: self.received,
+            hash: self.hasher.finalize(),
+            octets,
+            summary,
+        })
     }
 }
 
@@ -80,12 +202,20 @@ impl Staged {
     /// Octets, the prefix included.
     #[must_use]
     pub fn size(&self) -> u64 {
-        0
+        self.received.saturating_add(self.prefix.len() as u64)
     }
 
     /// Whether it was looked into: without, it is shown as plain text.
     #[must_use]
     pub fn is_parsed(&self) -> bool {
-        false
+        self.summary.is_some()
+    }
+
+    /// To be told whether a commit named the file.
+    pub(crate) fn kept_file(&self) -> Option<Arc<KeptFile>> {
+        match &self.octets {
+            Octets::Memory(_) => None,
+            Octets::File(file) => Some(Arc::clone(file)),
+        }
     }
 }

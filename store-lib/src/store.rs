@@ -1,12 +1,24 @@
 //! [`Store`]: opening, closing, and the calls that change something.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use nix::fcntl::OFlag;
 
 use crate::change::{Changes, Hub};
+use crate::files::{BodyName, Files};
+use crate::hand::Hand;
+use crate::read::Pool;
+use crate::writer::{Expunge, Outcome, Queue, Rank, SLICE, Transaction, Writer};
 use crate::{
-    DeliveryId, Flags, MailboxId, MailboxName, ModSeq, Origin, Staged, StoreError, Uid, UidValidity,
-    UnixSeconds,
+    Budget, DeliveryId, Flags, MailboxId, MailboxName, ModSeq, Origin, Staged, StoreError, SystemFlag, Uid,
+    UidValidity, UnixSeconds, schema, writer,
 };
 
 /// The store of one account. Cheap to clone; all clones are one store.
@@ -15,7 +27,18 @@ pub struct Store(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    dir: PathBuf,
+    /// The directory, locked: a second store on it is refused, whoever opens it.
+    lock: File,
+    files: Arc<Files>,
+    hand: Arc<Hand>,
     hub: Hub,
+    pool: Pool,
+    queue: Arc<Queue>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    origins: AtomicU64,
+    /// Per mailbox, up to where sessions were told of messages: ahead of what is stored.
+    recent: Mutex<HashMap<MailboxId, u32>>,
 }
 
 /// One message to be filed by delivery.
@@ -87,20 +110,55 @@ pub struct Copied {
 impl Store {
     /// Opens the account in the directory `dir`, which exists; an empty one gets the initial mailboxes.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        let _ = dir;
-        Err(StoreError::Closed)
+        let refused =
+            |detail: std::io::Error| StoreError::Open { path: dir.to_owned(), detail: detail.to_string() };
+        // SQLite follows no link on the way to the database, so the way has to be free of them.
+        let dir = dir.canonicalize().map_err(refused)?;
+        let flags = (OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW).bits();
+        let lock = File::options().read(true).custom_flags(flags).open(&dir).map_err(refused)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => return Err(StoreError::InUse { path: dir }),
+            Err(std::fs::TryLockError::Error(error)) => return Err(refused(error)),
+        }
+        let used = Hand::is_there(&lock) || Files::is_used(&lock);
+        let connection = schema::open_writer(&dir, &lock, used)?;
+        let database = database_inode(&dir)?;
+        let hand = Hand::open(&lock, database)?;
+        let files = Arc::new(Files::open(&lock, hand.run)?);
+        if hand.crashed() {
+            files.sweep(hand.crashed_run(database), |name| is_named(&connection, name))?;
+        }
+        let (hub, queue) = (Hub::default(), Arc::new(Queue::new()));
+        let writer =
+            Writer::new(connection, dir.clone(), Arc::clone(&files), hub.clone(), Arc::clone(&queue));
+        let writer = writer.map_err(|error| error.within(&dir))?;
+        let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || writer.run());
+        let thread = thread.map_err(|error| StoreError::Fault(error.to_string()))?;
+        Ok(Self(Arc::new(Inner {
+            pool: Pool::new(&dir),
+            dir,
+            lock,
+            files,
+            hand: Arc::new(hand),
+            hub,
+            queue,
+            writer: Mutex::new(Some(thread)),
+            origins: AtomicU64::new(0),
+            recent: Mutex::default(),
+        })))
     }
 
     /// Ends the writer after what is queued, and folds the log into the database. Later calls answer
     /// [`StoreError::Closed`]. Dropping the last clone does the same.
     pub fn close(&self) -> Result<(), StoreError> {
-        Err(StoreError::Closed)
+        self.0.close()
     }
 
     /// A mark for the changes of one session.
     #[must_use]
     pub fn origin(&self) -> Origin {
-        Origin::NONE
+        Origin(self.0.origins.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// The changes of one mailbox from now on.
@@ -116,14 +174,27 @@ impl Store {
         delivery: Delivery,
         done: impl FnOnce(Result<Delivered, StoreError>) + Send + 'static,
     ) {
-        let _ = (staged, delivery);
-        done(Err(StoreError::Closed));
+        let kept = staged.kept_file();
+        let Delivery { id, mailbox, flags, received } = delivery;
+        self.0.queue.push(
+            Rank::Delivery,
+            move |transaction| transaction.deliver(id, &mailbox, &staged, &flags, received),
+            move |result, outcome| {
+                let named = match (&result, outcome) {
+                    (Ok(delivered), _) => !delivered.repeat,
+                    (Err(_), outcome) => matches!(outcome, Outcome::Unknown(_)),
+                };
+                if let Some(kept) = kept.filter(|_| named) {
+                    kept.keep();
+                }
+                done(result);
+            },
+        );
     }
 
     /// What became of a delivery of the last 7 days; `None`: it was not filed.
     pub fn delivered(&self, id: DeliveryId) -> Result<Option<Filed>, StoreError> {
-        let _ = id;
-        Err(StoreError::Closed)
+        self.read(&Budget::default(), |reader| writer::delivered(reader.connection, id))
     }
 
     /// APPEND.
@@ -135,11 +206,23 @@ impl Store {
         received: UnixSeconds,
         origin: Origin,
     ) -> Result<Filed, StoreError> {
-        let _ = (mailbox, staged, flags, received, origin);
-        Err(StoreError::Closed)
+        let kept = staged.kept_file();
+        let (send, receive) = mpsc::sync_channel(1);
+        self.0.queue.push(
+            Rank::Session { messages: 1 },
+            move |transaction| transaction.append(mailbox, &staged, &flags, received, origin),
+            move |result, outcome| {
+                if let Some(kept) = kept.filter(|_| !matches!(outcome, Outcome::Failed(_))) {
+                    kept.keep();
+                }
+                let _ = send.send(result);
+            },
+        );
+        receive.recv().unwrap_or(Err(StoreError::Closed))
     }
 
-    /// STORE, in slices between which deliveries get their turn. Messages that are gone are left out.
+    /// STORE, in slices between which deliveries get their turn. Messages that are gone are left out. `Err`: earlier
+    /// slices may have been changed; the watchers know which.
     pub fn change_flags(
         &self,
         mailbox: MailboxId,
@@ -147,8 +230,14 @@ impl Store {
         change: FlagChange,
         origin: Origin,
     ) -> Result<Vec<StoredFlags>, StoreError> {
-        let _ = (mailbox, uids, change, origin);
-        Err(StoreError::Closed)
+        let mut stored = Vec::with_capacity(uids.len());
+        for slice in uids.chunks(SLICE) {
+            let (uids, change) = (slice.to_vec(), change.clone());
+            stored.append(&mut self.session(slice.len(), move |transaction| {
+                transaction.change_flags(mailbox, &uids, &change, origin)
+            })?);
+        }
+        Ok(stored)
     }
 
     /// COPY, in slices. Either all are copied or none stays (RFC 3501 §6.4.7).
@@ -159,11 +248,30 @@ impl Store {
         to: MailboxId,
         origin: Origin,
     ) -> Result<Copied, StoreError> {
-        let _ = (from, uids, to, origin);
-        Err(StoreError::Closed)
+        let mut copied: Option<Copied> = None;
+        for slice in slices(uids) {
+            let uids = slice.to_vec();
+            let next =
+                self.session(slice.len(), move |transaction| transaction.copy(from, &uids, to, origin));
+            match (next, &mut copied) {
+                (Ok(next), None) => copied = Some(next),
+                (Ok(next), Some(copied)) => copied.pairs.extend(next.pairs),
+                (Err(error), before) => {
+                    for slice in before.take().map(|copied| copied.pairs).unwrap_or_default().chunks(SLICE) {
+                        let copies: Vec<Uid> = slice.iter().map(|(_, copy)| *copy).collect();
+                        self.session(slice.len(), move |transaction| {
+                            transaction.expunge(to, &copies, Expunge::Named, origin)
+                        })?;
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        copied.ok_or(StoreError::NoSuchMailbox)
     }
 
-    /// MOVE, in slices, each message as a whole (RFC 6851 §3.3).
+    /// MOVE, in slices, each message as a whole (RFC 6851 §3.3). `Err`: earlier slices may have been moved; the
+    /// watchers know which.
     pub fn move_messages(
         &self,
         from: MailboxId,
@@ -171,8 +279,18 @@ impl Store {
         to: MailboxId,
         origin: Origin,
     ) -> Result<Copied, StoreError> {
-        let _ = (from, uids, to, origin);
-        Err(StoreError::Closed)
+        let mut moved: Option<Copied> = None;
+        for slice in slices(uids) {
+            let uids = slice.to_vec();
+            let next = self.session(slice.len(), move |transaction| {
+                transaction.move_messages(from, &uids, to, origin)
+            })?;
+            match &mut moved {
+                None => moved = Some(next),
+                Some(moved) => moved.pairs.extend(next.pairs),
+            }
+        }
+        moved.ok_or(StoreError::NoSuchMailbox)
     }
 
     /// EXPUNGE: removes the messages with `\Deleted`, of `only` these UIDs or of all, in slices. What was removed.
@@ -182,32 +300,75 @@ impl Store {
         only: Option<&[Uid]>,
         origin: Origin,
     ) -> Result<Vec<(Uid, ModSeq)>, StoreError> {
-        let _ = (mailbox, only, origin);
-        Err(StoreError::Closed)
+        let all;
+        let uids = match only {
+            Some(only) => only,
+            None => {
+                all = self.deleted_uids(mailbox)?;
+                &all
+            }
+        };
+        let mut expunged = Vec::new();
+        for slice in uids.chunks(SLICE) {
+            let uids = slice.to_vec();
+            expunged.append(&mut self.session(slice.len(), move |transaction| {
+                transaction.expunge(mailbox, &uids, Expunge::Deleted, origin)
+            })?);
+        }
+        Ok(expunged)
+    }
+
+    fn deleted_uids(&self, mailbox: MailboxId) -> Result<Vec<Uid>, StoreError> {
+        self.read(&Budget::default(), |reader| {
+            let found = reader.mailbox(mailbox)?.ok_or(StoreError::NoSuchMailbox)?;
+            let mut uids = Vec::new();
+            if found.counts.deleted > 0 {
+                reader.fetch(mailbox, Uid::MIN..=Uid::MAX, crate::Columns::Flags, |message| {
+                    if message.flags.has(SystemFlag::Deleted) {
+                        uids.push(message.uid);
+                    }
+                    std::ops::ControlFlow::Continue(())
+                })?;
+            }
+            Ok(uids)
+        })
     }
 
     /// From which UID on messages are `\Recent` to the session that selects now; with `claim` to no later one.
+    /// Takes effect at once and is stored with some later commit: after a crash messages may be recent again.
     pub fn recent(&self, mailbox: MailboxId, claim: bool) -> Result<u32, StoreError> {
-        let _ = (mailbox, claim);
-        Err(StoreError::Closed)
+        let found = self.read(&Budget::default(), |reader| reader.mailbox(mailbox))?;
+        let found = found.ok_or(StoreError::NoSuchMailbox)?;
+        let mut claimed = self.0.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = claimed.get(&mailbox).copied().unwrap_or_default().max(found.recent_from);
+        if claim && from < found.uidnext {
+            claimed.insert(mailbox, found.uidnext);
+            drop(claimed);
+            self.0.queue.push(
+                Rank::Session { messages: 1 },
+                move |transaction| transaction.claim_recent(mailbox, found.uidnext),
+                |_, _| (),
+            );
+        }
+        Ok(from)
     }
 
     /// CREATE, with the levels above it that are missing.
     pub fn create(&self, name: &MailboxName, origin: Origin) -> Result<MailboxId, StoreError> {
-        let _ = (name, origin);
-        Err(StoreError::Closed)
+        let name = name.clone();
+        self.session(SLICE, move |transaction| transaction.create(&name, origin))
     }
 
     /// DELETE. The messages go in the background.
     pub fn delete(&self, name: &MailboxName, origin: Origin) -> Result<(), StoreError> {
-        let _ = (name, origin);
-        Err(StoreError::Closed)
+        let name = name.clone();
+        self.session(SLICE, move |transaction| transaction.delete(&name, origin))
     }
 
     /// RENAME, with all levels below; of INBOX: moves its messages (RFC 3501 §6.3.5).
     pub fn rename(&self, from: &MailboxName, to: &MailboxName, origin: Origin) -> Result<(), StoreError> {
-        let _ = (from, to, origin);
-        Err(StoreError::Closed)
+        let (from, to) = (from.clone(), to.clone());
+        self.session(SLICE, move |transaction| transaction.rename(&from, &to, origin))
     }
 
     /// SUBSCRIBE and UNSUBSCRIBE; the name need not exist.
@@ -217,7 +378,79 @@ impl Store {
         subscribed: bool,
         origin: Origin,
     ) -> Result<(), StoreError> {
-        let _ = (name, subscribed, origin);
-        Err(StoreError::Closed)
+        let name = name.clone();
+        self.session(1, move |transaction| transaction.set_subscribed(&name, subscribed, origin))
     }
+
+    /// Queues a session's job and waits for it.
+    fn session<T: Send + 'static>(
+        &self,
+        messages: usize,
+        work: impl FnMut(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (send, receive) = mpsc::sync_channel(1);
+        self.0.queue.push(Rank::Session { messages }, work, move |result, _| {
+            let _ = send.send(result);
+        });
+        receive.recv().unwrap_or(Err(StoreError::Closed))
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.0.dir
+    }
+
+    pub(crate) fn files(&self) -> &Arc<Files> {
+        &self.0.files
+    }
+
+    pub(crate) fn hand(&self) -> &Arc<Hand> {
+        &self.0.hand
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.0.pool
+    }
+}
+
+impl Inner {
+    fn close(&self) -> Result<(), StoreError> {
+        self.queue.close();
+        let Some(thread) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return Ok(());
+        };
+        // Before the writer's connection, so that closing that one folds the log in and removes it.
+        self.pool.close();
+        if thread.thread().id() == std::thread::current().id() {
+            return Ok(()); // dropped by an answer, in the writer itself: it ends by itself
+        }
+        let ended = thread.join();
+        self.queue.abandon();
+        ended.map_err(|_| StoreError::Fault("the writer panicked".to_owned()))?;
+        self.hand.mark_clean();
+        self.lock.unlock().map_err(|error| StoreError::file(&error))
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "the account's store was not closed in order");
+        }
+    }
+}
+
+/// Slices of a list; an empty list has one, so that the mailboxes are looked at all the same.
+fn slices(uids: &[Uid]) -> impl Iterator<Item = &[Uid]> {
+    uids.is_empty().then_some(uids).into_iter().chain(uids.chunks(SLICE))
+}
+
+fn database_inode(dir: &Path) -> Result<u64, StoreError> {
+    let found =
+        std::fs::symlink_metadata(dir.join(schema::FILE_NAME)).map_err(|error| StoreError::file(&error))?;
+    Ok(std::os::unix::fs::MetadataExt::ino(&found))
+}
+
+fn is_named(connection: &rusqlite::Connection, name: &BodyName) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM body WHERE file = ?1)";
+    Ok(connection.query_row(sql, [name.as_str()], |row| row.get(0))?)
 }

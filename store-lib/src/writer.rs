@@ -1,0 +1,197 @@
+//! The one writer: a thread that takes what waits, runs it in one transaction, and answers after the commit.
+//!
+//! ```text
+//! take up to 64 ─▶ BEGIN IMMEDIATE ─▶ each: SAVEPOINT, run, RELEASE or ROLLBACK TO ─▶ COMMIT ─▶ publish ─▶ answer
+//!                                        └─ the transaction is gone: each again, alone ─┘
+//! ```
+//!
+//! A full disk, an I/O error or an interrupt inside a savepoint can roll back the whole transaction; the next
+//! SAVEPOINT would then silently begin one of its own. So after every job the writer looks whether its transaction
+//! still stands. Deliveries go before what sessions ask for; of that, one group takes one slice.
+
+mod chores;
+mod filing;
+mod flags;
+mod mailboxes;
+mod queue;
+mod transaction;
+mod transfer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rusqlite::Connection;
+
+pub(crate) use filing::{PIECES, delivered};
+pub(crate) use queue::{Queue, Rank, SLICE};
+pub(crate) use transaction::Transaction;
+pub(crate) use transfer::Expunge;
+
+use crate::change::Hub;
+use crate::files::Files;
+use crate::{StoreError, writer::chores::Chores};
+use queue::{Job, Taken};
+use transaction::{Effects, Numbers};
+
+/// What became of a job.
+#[derive(Debug, Clone)]
+pub(crate) enum Outcome {
+    /// It is durable.
+    Committed,
+    /// Nothing of it is stored.
+    Failed(StoreError),
+    /// COMMIT itself failed: nothing of it shows, but the log may hold it after a power cut.
+    Unknown(StoreError),
+}
+
+/// The thread's own.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    connection: Connection,
+    dir: PathBuf,
+    files: Arc<Files>,
+    hub: Hub,
+    queue: Arc<Queue>,
+    numbers: Numbers,
+    chores: Chores,
+    /// Pages in the log, as of the last commit.
+    log_pages: Arc<AtomicU32>,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        mut connection: Connection,
+        dir: PathBuf,
+        files: Arc<Files>,
+        hub: Hub,
+        queue: Arc<Queue>,
+    ) -> Result<Self, StoreError> {
+        let numbers = Numbers::load(&connection)?;
+        let log_pages = Arc::new(AtomicU32::new(0));
+        let seen = Arc::clone(&log_pages);
+        connection.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: i32| {
+            seen.store(u32::try_from(pages).unwrap_or_default(), Ordering::Relaxed);
+            Ok(())
+        }))?;
+        let chores = Chores::load(&connection)?;
+        Ok(Self { connection, dir, files, hub, queue, numbers, chores, log_pages })
+    }
+
+    /// The thread: until the queue is closed and empty.
+    pub(crate) fn run(mut self) {
+        loop {
+            match self.queue.take(self.chores_waiting()) {
+                Taken::Group(group) => self.work(group),
+                Taken::Idle => self.idle(),
+                Taken::Closed => return,
+            }
+            self.checkpoint_if_long();
+        }
+    }
+
+    /// Runs, commits and answers a group.
+    fn work(&mut self, mut group: Vec<Box<dyn Job>>) {
+        if let Some((outcomes, effects)) = self.attempt(&mut group) {
+            return self.conclude(group.into_iter().zip(outcomes), effects);
+        }
+        for job in group {
+            let mut alone = vec![job];
+            let (outcomes, effects) = self.attempt(&mut alone).unwrap_or_else(|| {
+                let lost = StoreError::Fault("the transaction was lost".to_owned());
+                (vec![Outcome::Failed(lost)], Effects::default())
+            });
+            self.conclude(alone.into_iter().zip(outcomes), effects);
+        }
+    }
+
+    /// Publishes, then answers: a session that got its answer finds its own events.
+    fn conclude(&mut self, jobs: impl Iterator<Item = (Box<dyn Job>, Outcome)>, effects: Effects) {
+        self.chores.note(&effects);
+        self.hub.publish(&effects.events);
+        for (job, outcome) in jobs {
+            job.answer(match outcome {
+                Outcome::Committed => Outcome::Committed,
+                Outcome::Failed(error) => Outcome::Failed(error.within(&self.dir)),
+                Outcome::Unknown(error) => Outcome::Unknown(error.within(&self.dir)),
+            });
+        }
+    }
+
+    /// One transaction for all. `None`: it was lost on the way, nothing is stored, nobody was answered.
+    fn attempt(&mut self, group: &mut [Box<dyn Job>]) -> Option<(Vec<Outcome>, Effects)> {
+        let all = |outcome: Outcome, count: usize| (vec![outcome; count], Effects::default());
+        let count = group.len();
+        if let Err(error) = self.execute("BEGIN IMMEDIATE") {
+            return Some(all(Outcome::Failed(error), count));
+        }
+        let alone = count == 1;
+        let mut outcomes = Vec::with_capacity(count);
+        let mut effects = Effects::default();
+        for job in group {
+            let result = self.run_one(job.as_mut(), alone);
+            if self.connection.is_autocommit() {
+                // Alone, its own error is the answer; with others, who lost it is not known yet.
+                return match result {
+                    Err(error) if alone => Some(all(Outcome::Failed(error), 1)),
+                    _ => None,
+                };
+            }
+            match result {
+                Ok(done) => {
+                    effects.append(done);
+                    outcomes.push(Outcome::Committed);
+                }
+                Err(error) => outcomes.push(Outcome::Failed(error)),
+            }
+        }
+        let committed = self.numbers.save(&self.connection).and_then(|()| self.execute("COMMIT"));
+        if let Err(error) = committed {
+            if !self.connection.is_autocommit() {
+                let _ = self.execute("ROLLBACK");
+            }
+            self.numbers.forget_saved();
+            for outcome in &mut outcomes {
+                if matches!(outcome, Outcome::Committed) {
+                    *outcome = Outcome::Unknown(error.clone());
+                }
+            }
+            return Some((outcomes, Effects::default()));
+        }
+        Some((outcomes, effects))
+    }
+
+    /// One job in its savepoint; alone, the transaction is its savepoint, and a failure leaves it empty or gone.
+    fn run_one(&mut self, job: &mut dyn Job, alone: bool) -> Result<Effects, StoreError> {
+        if !alone {
+            self.execute("SAVEPOINT job")?;
+        }
+        let mut transaction = Transaction::new(&self.connection, &mut self.numbers);
+        let result = job.run(&mut transaction).map(|()| transaction.effects);
+        if self.connection.is_autocommit() {
+            return result;
+        }
+        match (&result, alone) {
+            (Ok(_), true) => {}
+            (Ok(_), false) => self.execute("RELEASE job")?,
+            (Err(_), true) => self.execute("ROLLBACK")?,
+            (Err(_), false) => {
+                self.execute("ROLLBACK TO job")?;
+                self.execute("RELEASE job")?;
+            }
+        }
+        result
+    }
+
+    fn execute(&self, sql: &str) -> Result<(), StoreError> {
+        self.connection.prepare_cached(sql)?.execute(())?;
+        Ok(())
+    }
+}
+
+impl Drop for Writer {
+    /// Also when the thread panics: whoever waits gets an answer.
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}

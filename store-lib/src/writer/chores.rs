@@ -1,0 +1,161 @@
+//! What the writer does when nobody waits: folding the log into the database, erasing what was deleted, forgetting
+//! old deliveries.
+
+use std::sync::atomic::Ordering;
+
+use rusqlite::Connection;
+
+use super::Writer;
+use super::transaction::{Effects, Transaction};
+use crate::files::BodyName;
+use crate::{StoreError, UnixSeconds};
+
+/// Pages in the log from which it is folded in when the writer is idle: 1 MiB.
+const IDLE_LOG_PAGES: u32 = 256;
+/// Pages in the log from which it is folded in even when others wait: 16 MiB.
+const MAX_LOG_PAGES: u32 = 4096;
+/// Files or messages that one chore takes.
+const LIMIT: i64 = 500;
+/// How long a repeated delivery is recognised.
+const DELIVERED_SECONDS: i64 = 7 * 24 * 3600;
+/// How often older ones are forgotten.
+const FORGET_EVERY_SECONDS: i64 = 3600;
+
+/// Which chores wait.
+#[derive(Debug)]
+pub(super) struct Chores {
+    unlinked: bool,
+    doomed: bool,
+    forget_after: UnixSeconds,
+}
+
+impl Chores {
+    /// What an earlier run left.
+    pub(super) fn load(connection: &Connection) -> Result<Self, StoreError> {
+        let any = |table: &str| -> Result<bool, StoreError> {
+            Ok(connection
+                .query_row(&format!("SELECT EXISTS (SELECT 1 FROM {table})"), (), |row| row.get(0))?)
+        };
+        // Not at once: opening an account is on the way of a login or a delivery.
+        let forget_after = UnixSeconds(UnixSeconds::now().0.saturating_add(5));
+        Ok(Self { unlinked: any("unlinked")?, doomed: any("doomed")?, forget_after })
+    }
+
+    pub(super) fn note(&mut self, effects: &Effects) {
+        self.unlinked |= effects.unlinked;
+        self.doomed |= effects.doomed;
+    }
+}
+
+impl Writer {
+    pub(super) fn chores_waiting(&self) -> bool {
+        self.chores.unlinked
+            || self.chores.doomed
+            || UnixSeconds::now() >= self.chores.forget_after
+            || self.log_pages.load(Ordering::Relaxed) >= IDLE_LOG_PAGES
+    }
+
+    /// One chore, then back to the queue. A chore that fails is put off until something else happens or the next open.
+    pub(super) fn idle(&mut self) {
+        let result = if self.chores.unlinked {
+            self.chores.unlinked = false;
+            self.unlink()
+        } else if self.chores.doomed {
+            self.chores.doomed = false;
+            self.erase_slice()
+        } else if UnixSeconds::now() >= self.chores.forget_after {
+            let now = UnixSeconds::now().0;
+            self.chores.forget_after = UnixSeconds(now.saturating_add(FORGET_EVERY_SECONDS));
+            self.alone(|transaction| {
+                let limit = now.saturating_sub(DELIVERED_SECONDS);
+                transaction.execute("DELETE FROM delivered WHERE at < ?1", [limit]).map(|_| ())
+            })
+        } else {
+            self.checkpoint()
+        };
+        if let Err(error) = result {
+            tracing::warn!(error = %error.within(&self.dir), "housekeeping of the account's store failed");
+        }
+    }
+
+    /// With nobody idle for long the log grows: readers would have to look through it, and an open would take longer.
+    pub(super) fn checkpoint_if_long(&mut self) {
+        if self.log_pages.load(Ordering::Relaxed) >= MAX_LOG_PAGES
+            && let Err(error) = self.checkpoint()
+        {
+            tracing::warn!(error = %error.within(&self.dir), "the account's log cannot be folded into its database");
+        }
+    }
+
+    fn checkpoint(&mut self) -> Result<(), StoreError> {
+        // Counted anew by the next commit, also when readers kept some pages from being folded in.
+        self.log_pages.store(0, Ordering::Relaxed);
+        Ok(self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |_| Ok(()))?)
+    }
+
+    /// Removes files without a body row, then their names: after a crash in between it is done again.
+    fn unlink(&mut self) -> Result<(), StoreError> {
+        let names: Vec<String> = {
+            let mut statement = self.connection.prepare_cached("SELECT file FROM unlinked LIMIT ?1")?;
+            statement.query_map([LIMIT], |row| row.get(0))?.collect::<Result<_, _>>()?
+        };
+        for name in names.iter().filter_map(|name| BodyName::parse(name)) {
+            self.files.remove(&name)?;
+        }
+        self.chores.unlinked = i64::try_from(names.len()) == Ok(LIMIT);
+        self.alone(|transaction| {
+            names.iter().try_for_each(|name| {
+                transaction.execute("DELETE FROM unlinked WHERE file = ?1", [name]).map(|_| ())
+            })
+        })
+    }
+
+    /// Removes a slice of the messages of a deleted mailbox, at the end the mailbox's traces too.
+    fn erase_slice(&mut self) -> Result<(), StoreError> {
+        let find = "SELECT mailbox FROM doomed LIMIT 1";
+        let (mut more, mut unlinked) = (false, false);
+        self.alone(|transaction| {
+            let Some(mailbox) = transaction.row(find, (), |row| row.get::<_, i64>(0))? else { return Ok(()) };
+            more = true;
+            let messages: Vec<(u32, i64)> = {
+                let sql = "SELECT uid, body FROM message WHERE mailbox = ?1 LIMIT ?2";
+                let mut statement = transaction.connection.prepare_cached(sql)?;
+                let rows = statement.query_map((mailbox, LIMIT), |row| Ok((row.get(0)?, row.get(1)?)))?;
+                rows.collect::<Result<_, _>>()?
+            };
+            for (uid, body) in &messages {
+                transaction.execute("DELETE FROM message WHERE mailbox = ?1 AND uid = ?2", (mailbox, uid))?;
+                transaction.release_body(*body)?;
+            }
+            if i64::try_from(messages.len()) != Ok(LIMIT) {
+                transaction.execute("DELETE FROM expunged WHERE mailbox = ?1", [mailbox])?;
+                transaction.execute("DELETE FROM doomed WHERE mailbox = ?1", [mailbox])?;
+            }
+            unlinked = transaction.effects.unlinked;
+            Ok(())
+        })?;
+        self.chores.doomed = more;
+        self.chores.unlinked |= unlinked;
+        Ok(())
+    }
+
+    /// A transaction of the writer's own.
+    fn alone(
+        &mut self,
+        work: impl FnOnce(&mut Transaction<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        if !self.queue.is_empty() {
+            // Somebody came meanwhile: chores wait. They are looked for again when it is quiet.
+            self.chores.unlinked = true;
+            self.chores.doomed = true;
+            return Ok(());
+        }
+        self.execute("BEGIN IMMEDIATE")?;
+        let done = work(&mut Transaction::new(&self.connection, &mut self.numbers));
+        let done = done.and_then(|()| self.execute("COMMIT"));
+        if done.is_err() && !self.connection.is_autocommit() {
+            let _ = self.execute("ROLLBACK");
+        }
+        done
+    }
+}
