@@ -104,17 +104,16 @@ impl fmt::Display for Keyword {
     }
 }
 
-/// The flags of one message: 16 bytes while there is no keyword.
+/// The flags of one message. Nothing on the heap while there is no keyword, as for most messages.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Flags {
     system: u8,
-    /// `None` rather than empty: most messages have none.
-    keywords: Option<Box<Vec<Keyword>>>,
+    keywords: Vec<Keyword>,
 }
 
 impl Flags {
     /// No flag at all.
-    pub const NONE: Self = Self { system: 0, keywords: None };
+    pub const NONE: Self = Self { system: 0, keywords: Vec::new() };
 
     /// With one more system flag.
     #[must_use]
@@ -131,20 +130,19 @@ impl Flags {
 
     /// Adds a keyword; one that is there already changes nothing.
     pub fn add_keyword(&mut self, keyword: Keyword) -> Result<(), FlagError> {
-        let keywords = self.keywords.get_or_insert_default();
-        if keywords.contains(&keyword) {
+        if self.has_keyword(&keyword) {
             return Ok(());
         }
-        if keywords.len() >= MAX_KEYWORDS_PER_MESSAGE {
+        if self.keywords.len() >= MAX_KEYWORDS_PER_MESSAGE {
             return Err(FlagError::TooMany);
         }
-        keywords.push(keyword);
+        self.keywords.push(keyword);
         Ok(())
     }
 
     /// The keywords, in the order they were added.
     pub fn keywords(&self) -> &[Keyword] {
-        self.keywords.as_deref().map_or(&[], Vec::as_slice)
+        &self.keywords
     }
 
     /// Whether a keyword is set, in any case.
@@ -162,12 +160,7 @@ impl Flags {
     /// Takes away what `other` has.
     pub fn remove(&mut self, other: &Self) {
         self.system &= !other.system;
-        if let Some(keywords) = &mut self.keywords {
-            keywords.retain(|keyword| !other.has_keyword(keyword));
-            if keywords.is_empty() {
-                self.keywords = None;
-            }
-        }
+        self.keywords.retain(|keyword| !other.has_keyword(keyword));
     }
 
     /// For the database.
@@ -179,7 +172,7 @@ impl Flags {
 
     /// From the database, which only ever gets checked values; a text that is not one is dropped.
     pub(crate) fn from_columns(system: u8, keywords: Option<&str>) -> Self {
-        let mut flags = Self { system, keywords: None };
+        let mut flags = Self { system, keywords: Vec::new() };
         for word in keywords.unwrap_or_default().split_ascii_whitespace() {
             if let Ok(keyword) = Keyword::parse(word) {
                 let _ = flags.add_keyword(keyword); // over the limit: as above

@@ -407,6 +407,11 @@ impl Store {
         &self.0.hand
     }
 
+    #[cfg(test)]
+    pub(crate) fn queue(&self) -> &Arc<Queue> {
+        &self.0.queue
+    }
+
     pub(crate) fn pool(&self) -> &Pool {
         &self.0.pool
     }

@@ -17,6 +17,9 @@ mod queue;
 mod transaction;
 mod transfer;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

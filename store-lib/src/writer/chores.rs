@@ -66,10 +66,7 @@ impl Writer {
         } else if UnixSeconds::now() >= self.chores.forget_after {
             let now = UnixSeconds::now().0;
             self.chores.forget_after = UnixSeconds(now.saturating_add(FORGET_EVERY_SECONDS));
-            self.alone(|transaction| {
-                let limit = now.saturating_sub(DELIVERED_SECONDS);
-                transaction.execute("DELETE FROM delivered WHERE at < ?1", [limit]).map(|_| ())
-            })
+            self.alone(|transaction| forget(transaction.connection, UnixSeconds(now)))
         } else {
             self.checkpoint()
         };
@@ -158,4 +155,11 @@ impl Writer {
         }
         done
     }
+}
+
+/// Forgets deliveries that are too old to be repeated.
+pub(super) fn forget(connection: &Connection, now: UnixSeconds) -> Result<(), StoreError> {
+    let limit = now.0.saturating_sub(DELIVERED_SECONDS);
+    connection.prepare_cached("DELETE FROM delivered WHERE at < ?1")?.execute([limit])?;
+    Ok(())
 }

@@ -42,7 +42,7 @@ pub(crate) trait Job: Send + fmt::Debug {
 
 /// Work, its value, and who waits for it.
 struct Task<T, W, D: FnOnce(Result<T, StoreError>, &Outcome)> {
-    work: W,
+    work: Option<W>,
     value: Option<T>,
     done: Option<D>,
 }
@@ -60,7 +60,10 @@ where
     D: FnOnce(Result<T, StoreError>, &Outcome) + Send,
 {
     fn run(&mut self, transaction: &mut Transaction<'_>) -> Result<(), StoreError> {
-        self.value = Some((self.work)(transaction)?);
+        self.value = match &mut self.work {
+            Some(work) => Some(work(transaction)?),
+            None => None, // answered already
+        };
         Ok(())
     }
 
@@ -76,6 +79,8 @@ where
 
 impl<T, W, D: FnOnce(Result<T, StoreError>, &Outcome)> Task<T, W, D> {
     fn finish(&mut self, result: Result<T, StoreError>, outcome: &Outcome) {
+        // With it goes what it holds: a file that was not filed is gone when the caller hears of it.
+        self.work = None;
         if let Some(done) = self.done.take() {
             // A caller's panic is the caller's: the writer goes on.
             if catch_unwind(AssertUnwindSafe(|| done(result, outcome))).is_err() {
@@ -131,7 +136,7 @@ impl Queue {
         work: impl FnMut(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
         done: impl FnOnce(Result<T, StoreError>, &Outcome) + Send + 'static,
     ) {
-        let job: Box<dyn Job> = Box::new(Task { work, value: None, done: Some(done) });
+        let job: Box<dyn Job> = Box::new(Task { work: Some(work), value: None, done: Some(done) });
         let mut waiting = self.lock();
         while waiting.open && waiting.is_full(rank) {
             waiting = self.room.wait(waiting).unwrap_or_else(PoisonError::into_inner);

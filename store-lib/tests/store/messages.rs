@@ -1,13 +1,10 @@
 //! Messages: in, out again, flags, copies, removal.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
-
-mod common;
 
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
 
-use common::{Account, LIMIT, delivery, fresh_id, nobody, uid_of};
+use crate::account::{Account, LIMIT, delivery, fresh_id, nobody, uid_of};
 use store_lib::{
     Budget, Change, Columns, Drained, Event, FlagChange, Flags, Keyword, MailboxName, ModSeq, Parse,
     StoreError, SystemFlag, Uid, UnixSeconds,
@@ -203,7 +200,7 @@ fn copies_share_the_body_until_the_last_is_expunged() {
 fn expunged_messages_leave_tombstones_in_order() {
     let account = Account::new();
     let inbox = account.id("INBOX");
-    (0..4).for_each(|_| drop(account.deliver(&message(10))));
+    (0..4).for_each(|_| assert!(account.deliver(&message(10)).uid.value() > 0));
     let store = account.store();
     let before = account.mailbox("INBOX").modseq;
     store.change_flags(inbox, &uids(&[2, 3]), FlagChange::Add(deleted()), nobody()).unwrap();
@@ -357,7 +354,7 @@ fn recent_belongs_to_the_first_session_that_may_change_the_mailbox() {
 fn a_read_over_its_budget_is_stopped_and_the_next_one_works() {
     let account = Account::new();
     let inbox = account.id("INBOX");
-    (0..50).for_each(|_| drop(account.deliver(&message(10))));
+    (0..50).for_each(|_| assert!(account.deliver(&message(10)).uid.value() > 0));
     let cancel = Arc::new(AtomicBool::new(false));
     let budget = Budget { deadline: None, cancel: Some(Arc::clone(&cancel)) };
     let mut seen = 0;

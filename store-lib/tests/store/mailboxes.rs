@@ -1,9 +1,6 @@
 //! Mailboxes: create, rename, delete, subscribe.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
-mod common;
-
-use common::{Account, fresh_id, nobody, uid_of};
+use crate::account::{Account, fresh_id, nobody, uid_of};
 use store_lib::{
     Budget, Counts, Drained, Event, FlagChange, Flags, MailboxName, SpecialUse, StoreError, SystemFlag,
 };
@@ -122,7 +119,7 @@ fn renaming_inbox_moves_its_messages_and_leaves_it_empty() {
     let store = account.store();
     store.create(&name("INBOX/below"), nobody()).unwrap();
     let inbox = account.mailbox("INBOX");
-    (0..3).for_each(|_| drop(account.deliver(b"x")));
+    (0..3).for_each(|_| assert!(account.deliver(b"x").uid.value() > 0));
     let seen = Flags::NONE.with(SystemFlag::Seen);
     store.change_flags(inbox.id, &[uid_of(2)], FlagChange::Add(seen), nobody()).unwrap();
     let mut watching = store.watch(inbox.id).unwrap();

@@ -1,0 +1,227 @@
+//! The writer from inside: groups, lost transactions, a full database.
+
+use std::sync::mpsc;
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::queue::Job;
+use super::{Outcome, Queue, Rank, Transaction};
+use crate::{Budget, Delivery, DeliveryId, Flags, MailboxName, Parse, Store, StoreError, UnixSeconds};
+
+fn account() -> (TempDir, Store) {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    (dir, store)
+}
+
+fn check(store: &Store) {
+    let problems = store.verify().unwrap().problems;
+    assert!(problems.is_empty(), "{problems:#?}");
+}
+
+fn deliver(
+    store: &Store,
+    number: u8,
+    size: usize,
+    done: impl FnOnce(Result<(), StoreError>) + Send + 'static,
+) {
+    let octets = vec![b'x'; size];
+    let staged = store.stage(b"", &mut &*octets, Parse::Yes, 1 << 20).unwrap();
+    let delivery = Delivery {
+        id: DeliveryId([number; 16]),
+        mailbox: MailboxName::inbox(),
+        flags: Flags::NONE,
+        received: UnixSeconds(0),
+    };
+    store.deliver(staged, delivery, move |result| done(result.map(|_| ())));
+}
+
+/// Holds the writer inside a group until the returned sender is dropped or used.
+fn hold(store: &Store) -> mpsc::Sender<()> {
+    let (release, held) = mpsc::channel();
+    let (started, wait) = mpsc::channel();
+    store.queue().push(
+        Rank::Session { messages: 1 },
+        move |_: &mut Transaction<'_>| {
+            started.send(()).unwrap();
+            let _ = held.recv();
+            Ok(())
+        },
+        |_, _| (),
+    );
+    wait.recv().unwrap();
+    release
+}
+
+/// Rows that a connection of its own sees.
+fn committed(dir: &TempDir) -> i64 {
+    let other = Connection::open(dir.path().join("account.sqlite")).unwrap();
+    other.query_row("SELECT count(*) FROM message", (), |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn a_group_is_one_commit_and_every_answer_comes_after_it() {
+    let (dir, store) = account();
+    let held = hold(&store);
+    let (send, receive) = mpsc::channel();
+    let dir = std::sync::Arc::new(dir);
+    for number in 1..=20 {
+        let (send, dir) = (send.clone(), std::sync::Arc::clone(&dir));
+        deliver(&store, number, 100, move |result| send.send((result.is_ok(), committed(&dir))).unwrap());
+    }
+    assert_eq!(committed(&dir), 0);
+    drop(held);
+    assert!(receive.iter().take(20).all(|answer| answer == (true, 20)));
+    check(&store);
+}
+
+/// The trap: a full database inside one job's savepoint ends the whole transaction. Neighbours are filed all the same,
+/// once, and the one that does not fit is told so.
+#[test]
+fn a_job_that_fills_the_database_does_not_undo_its_neighbours() {
+    let (dir, store) = account();
+    let limit = |store: &Store, more: i64| {
+        let (send, receive) = mpsc::channel();
+        store.queue().push(
+            Rank::Session { messages: 1 },
+            move |transaction: &mut Transaction<'_>| {
+                let read = |sql: &str| transaction.connection.query_row(sql, (), |row| row.get::<_, i64>(0));
+                let pages = read("PRAGMA page_count")? + more;
+                Ok(read(&format!("PRAGMA max_page_count = {pages}"))?)
+            },
+            move |result, _| send.send(result).unwrap(),
+        );
+        receive.recv().unwrap().unwrap()
+    };
+    limit(&store, 8);
+    let held = hold(&store);
+    let (send, receive) = mpsc::channel();
+    for number in 1..=9 {
+        let send = send.clone();
+        let size = if number == 5 { 60_000 } else { 10 };
+        deliver(&store, number, size, move |result| send.send((number, result)).unwrap());
+    }
+    drop(held);
+    for (number, result) in receive.iter().take(9) {
+        match (number, result) {
+            (5, Err(StoreError::NoSpace)) => {}
+            (5, other) => panic!("{other:?}"),
+            (_, result) => result.unwrap(),
+        }
+    }
+    assert_eq!(committed(&dir), 8);
+    assert_eq!(store.delivered(DeliveryId([5; 16])).unwrap(), None);
+    check(&store);
+    // Space again: what did not fit fits, and numbers go on without a repeat.
+    limit(&store, 100_000);
+    let (send, receive) = mpsc::channel();
+    deliver(&store, 5, 60_000, move |result| send.send(result).unwrap());
+    receive.recv().unwrap().unwrap();
+    assert_eq!(committed(&dir), 9);
+    check(&store);
+}
+
+#[test]
+fn a_failing_job_leaves_its_neighbours_rows() {
+    let (dir, store) = account();
+    let held = hold(&store);
+    let (send, receive) = mpsc::channel();
+    for number in 1..=3 {
+        let send = send.clone();
+        deliver(&store, number, 10, move |result| send.send(result.is_ok()).unwrap());
+    }
+    let failing = send.clone();
+    store.queue().push(
+        Rank::Delivery,
+        |transaction: &mut Transaction<'_>| {
+            transaction.execute("DELETE FROM message", ())?;
+            Err::<(), _>(StoreError::NotAllowed)
+        },
+        move |result, _| failing.send(result.is_ok()).unwrap(),
+    );
+    drop(held);
+    assert_eq!(receive.iter().take(4).filter(|ok| *ok).count(), 3);
+    assert_eq!(committed(&dir), 3);
+    check(&store);
+}
+
+#[test]
+fn a_panicking_answer_does_not_end_the_writer() {
+    let (dir, store) = account();
+    deliver(&store, 1, 10, |_| panic!("the caller's own"));
+    let (send, receive) = mpsc::channel();
+    deliver(&store, 2, 10, move |result| send.send(result).unwrap());
+    receive.recv().unwrap().unwrap();
+    assert_eq!(committed(&dir), 2);
+    check(&store);
+}
+
+#[test]
+fn deliveries_go_first_and_sessions_always_get_a_slice() {
+    let queue = Queue::new();
+    for number in 0..100 {
+        queue.push(Rank::Delivery, |_| Ok(()), |_: Result<(), _>, _| ());
+        if number % 2 == 0 {
+            queue.push(Rank::Session { messages: 400 }, |_| Ok(()), |_: Result<(), _>, _| ());
+        }
+    }
+    let mut sizes = Vec::new();
+    while !queue.is_empty() {
+        let super::Taken::Group(group) = queue.take(false) else { panic!("closed") };
+        sizes.push(group.len());
+        group.into_iter().for_each(|job: Box<dyn Job>| job.answer(Outcome::Failed(StoreError::Closed)));
+    }
+    assert_eq!(sizes[..3], [64, 38, 1]);
+    assert_eq!(sizes.len(), 50);
+}
+
+#[test]
+fn what_waits_for_a_writer_that_ended_is_answered() {
+    let queue = Queue::new();
+    let (send, receive) = mpsc::channel();
+    let later = send.clone();
+    queue.push(Rank::Delivery, |_| Ok(()), move |result: Result<(), _>, _| send.send(result).unwrap());
+    queue.abandon();
+    queue.push(Rank::Delivery, |_| Ok(()), move |result: Result<(), _>, _| later.send(result).unwrap());
+    assert!(receive.iter().take(2).all(|result| matches!(result, Err(StoreError::Closed))));
+}
+
+#[test]
+fn old_delivery_ids_are_forgotten_and_young_ones_kept() {
+    let (dir, store) = account();
+    for number in 1..=2 {
+        let (send, receive) = mpsc::channel();
+        deliver(&store, number, 10, move |result| send.send(result).unwrap());
+        receive.recv().unwrap().unwrap();
+    }
+    store.close().unwrap();
+    let connection = Connection::open(dir.path().join("account.sqlite")).unwrap();
+    connection
+        .execute("UPDATE delivered SET at = at - 7 * 24 * 3600 - 1 WHERE id = ?1", [[1_u8; 16]])
+        .unwrap();
+    super::chores::forget(&connection, UnixSeconds::now()).unwrap();
+    drop(connection);
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.delivered(DeliveryId([1; 16])).unwrap(), None);
+    assert!(store.delivered(DeliveryId([2; 16])).unwrap().is_some());
+    check(&store);
+}
+
+#[test]
+fn a_long_log_is_folded_in_when_the_writer_is_idle() {
+    let (dir, store) = account();
+    for number in 1..=60 {
+        let (send, receive) = mpsc::channel();
+        deliver(&store, number, 60_000, move |result| send.send(result).unwrap());
+        receive.recv().unwrap().unwrap();
+    }
+    let size = || std::fs::metadata(dir.path().join("account.sqlite")).unwrap().len();
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while size() < 3_600_000 {
+        assert!(std::time::Instant::now() < until, "{}", size());
+        std::thread::yield_now();
+    }
+    store.read(&Budget::default(), |reader| reader.mailboxes()).unwrap();
+    check(&store);
+}

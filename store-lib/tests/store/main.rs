@@ -1,0 +1,8 @@
+//! The store through its public API. Every test ends with a recount of everything it stored.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
+
+mod account;
+mod mailboxes;
+mod messages;
+mod model;
+mod opening;
