@@ -1,24 +1,20 @@
 //! ENVELOPE, BODY and BODYSTRUCTURE as they go over the wire (RFC 3501 §7.4.2), rendered once at delivery.
+//!
+//! Everything rendered is stored with the message, so it has bounds: addresses per field ([`MAX_ADDRESSES`]), parameters
+//! per field, and octets for the envelopes of messages inside the message ([`MAX_NESTED_ENVELOPES`]). What goes beyond is
+//! left out; the fields themselves are always there to be fetched.
 
-use crate::{header::Headers, mime::Indexed};
+mod envelope;
+mod string;
+mod structure;
 
-/// `("date" "subject" ((from)) … "message-id")`. Strings are quoted where possible, else literals; never a NUL.
-#[must_use]
-pub fn envelope(headers: Headers<'_>) -> Vec<u8> {
-    let _ = headers;
-    Vec::new()
-}
+pub use self::{
+    envelope::{MAX_ADDRESSES, envelope},
+    structure::{MAX_NESTED_ENVELOPES, body, bodystructure},
+};
 
-/// The extensible form, for `BODYSTRUCTURE`.
-#[must_use]
-pub fn bodystructure(message: &Indexed) -> Vec<u8> {
-    let _ = message;
-    Vec::new()
-}
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::string::balanced;
 
-/// Without extension data, for `BODY`.
-#[must_use]
-pub fn body(message: &Indexed) -> Vec<u8> {
-    let _ = message;
-    Vec::new()
-}
+#[cfg(test)]
+mod tests;
