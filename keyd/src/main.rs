@@ -1,2 +1,107 @@
-//! placeholder
-fn main() {}
+//! `mox-keyd`: private keys and signatures. What it promises stands in the crate's library.
+
+use std::{
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    path::Path,
+    process::ExitCode,
+    sync::{Arc, Barrier, mpsc},
+    thread,
+};
+
+use ipc_proto::{
+    ChannelId,
+    control::{Event, Order, Role, RoleSettings},
+};
+use keyd::{Locked, answer::Desk, group::Group};
+use worker_lib::{Events, Fault, Worker};
+
+/// A signing thread needs little: aws-lc works in a few kilobytes.
+const STACK: usize = 256 * 1024;
+
+fn main() -> ExitCode {
+    worker_lib::main(Role::Keyd, run)
+}
+
+fn run(worker: Worker) -> Result<(), Fault> {
+    let settings = worker.settings.clone();
+    let RoleSettings::Keyd(own) = settings.own else {
+        return Err(Fault::new("these are another role's settings"));
+    };
+    let directory =
+        settings.directory.ok_or_else(|| Fault::new("keyd was given no directory for its keys"))?;
+    // Before any key is read, so that no page with one was ever unlocked.
+    let mut locked = keyd::lock_memory();
+    let mut desks = Vec::with_capacity(Group::ALL.len());
+    for group in Group::ALL {
+        desks.push(Desk::open(group, Path::new(&directory), &own)?);
+    }
+    if !matches!(locked, Locked::All) {
+        locked = keyd::lock_memory();
+    }
+    tracing::info!("memory with keys: {locked}");
+    let mut control = worker.lock_in()?;
+
+    let warmed = Arc::new(Barrier::new(desks.len() + 1));
+    let mut threads = Vec::with_capacity(desks.len());
+    for desk in desks {
+        let (channels, given) = mpsc::channel();
+        let (group, warmed, events) = (desk.group(), Arc::clone(&warmed), control.events());
+        thread::Builder::new().name(format!("sign-{group}")).stack_size(STACK).spawn(move || {
+            serve(desk, &given, &warmed, &events);
+        })?;
+        threads.push((group, channels));
+    }
+    warmed.wait();
+    control.events().send(Event::Ready);
+
+    while let Some((order, fds)) = control.next_order()? {
+        match order {
+            Order::Channel { channel, account: _ } => give(&threads, channel, fds)?,
+            // Every answer is given before the next question is read: there is nothing to finish.
+            Order::Stop { .. } => return Ok(()),
+            Order::Start(_)
+            | Order::ChannelRefused(_)
+            | Order::Listener(_)
+            | Order::Session(_)
+            | Order::SessionRefused(_)
+            | Order::Connected(_)
+            | Order::ConnectRefused(_)
+            | Order::SessionEnded(_)
+            | Order::AccountReady(_)
+            | Order::Leave
+            | Order::Ping(_)
+            | Order::Attack(_) => tracing::warn!("an order that is not for keyd"),
+        }
+    }
+    Ok(())
+}
+
+/// Hands a new end of a channel to the thread whose group belongs to it.
+fn give(
+    threads: &[(Group, mpsc::Sender<UnixStream>)],
+    channel: ChannelId,
+    fds: Vec<OwnedFd>,
+) -> Result<(), Fault> {
+    let Some(group) = Group::of(channel) else {
+        tracing::warn!(?channel, "a channel that is not keyd's");
+        return Ok(());
+    };
+    for end in fds {
+        let thread = threads.iter().find(|(of, _)| *of == group).map(|(_, channels)| channels);
+        if thread.is_none_or(|channels| channels.send(UnixStream::from(end)).is_err()) {
+            return Err(Fault::new(format!("the signing thread of group {group} has ended")));
+        }
+    }
+    Ok(())
+}
+
+/// One front's thread: one channel after the other, as the front restarts.
+fn serve(mut desk: Desk, given: &mpsc::Receiver<UnixStream>, warmed: &Barrier, events: &Events) {
+    desk.warm();
+    warmed.wait();
+    for end in given {
+        if let Err(violation) = desk.serve(end) {
+            events.violation(desk.group().channel(), None, violation);
+        }
+    }
+}
