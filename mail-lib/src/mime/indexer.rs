@@ -390,23 +390,24 @@ impl Indexer {
         description
     }
 
-    /// Ends all open parts from `level` on at `end`. Two of them may have begun behind it, in the line end that belongs
-    /// to the delimiter: these become empty, inside their parents.
+    /// Ends all open parts from `level` on at `end`. Where the line end that belongs to the delimiter is also the one that
+    /// ends a header or an inner delimiter, a part may begin behind `end`: the outermost such part is empty, and those
+    /// inside it have no octets at all.
     fn close_above(&mut self, level: usize, end: Mark) {
         if self.reading == Reading::Header && level < self.open.len() {
             self.end_kept(self.line_start.offset);
             if let Some(part) = self.parts.last_mut() {
-                part.header.end = u64::MAX; // all of it, below
-                part.body = u64::MAX..u64::MAX;
+                part.header.end = end.offset.max(part.header.start);
+                part.body = part.header.end..part.header.end;
             }
         }
         let mut limit = u64::MAX;
         for open in self.open.drain(level.min(self.open.len())..) {
             let Some(part) = self.parts.get_mut(open.place) else { continue };
             part.header.start = part.header.start.min(limit);
-            limit = end.offset.max(part.header.start);
             part.header.end = part.header.end.min(limit);
-            part.body = part.body.start.min(limit)..limit;
+            limit = limit.min(end.offset.max(part.header.end));
+            part.body = part.header.end..limit;
             if !part.body.is_empty() {
                 let [.., last] = end.last;
                 part.lines = end.newlines.saturating_sub(open.newlines) + u64::from(last != b'\n');
