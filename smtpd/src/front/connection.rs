@@ -1,0 +1,382 @@
+//! One client, from accept to close: does what its session asks for.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use ipc_proto::{
+    ConnectionId, DeliveryId,
+    authd::{Offence, SmtpdAuthd},
+    delivery::Deliver,
+    types::Timestamp,
+};
+use net_lib::{
+    Admitted, HandshakeError, Place, TlsStream, TurnedBack,
+    listener::{Accepted, Ended, catch_panic},
+};
+use smtpd::{
+    Close, Envelope, Fault, MessageVerdict, RecipientVerdict, Refusal, Reply, Session, Step, TlsFacts,
+    TlsOffer, Trace, received,
+};
+use tokio::{net::TcpStream, time::Instant};
+
+use super::{
+    Front,
+    body::Body,
+    shown::Shown,
+    wire::{Stream, Wire},
+};
+
+/// Why a connection is over.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    /// The session came to its end; the client was told.
+    #[error("{0}")]
+    Closed(Close),
+    /// The client went.
+    #[error("the client closed the connection")]
+    Gone,
+    /// Reading or writing failed, or took too long.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Tls(#[from] HandshakeError),
+}
+
+/// Serves one accepted connection.
+pub(super) async fn serve(front: Arc<Front>, accepted: Accepted) {
+    let Accepted { stream, peer, place } = accepted;
+    let connection = place.id();
+    match front.authd.admit(connection, peer).await {
+        Ok(mut admitted) => {
+            let client = Client { front: &front, place: &place, peer };
+            match catch_panic(client.converse(stream, &mut admitted)).await {
+                Ended::Done => {}
+                Ended::Panicked => {
+                    tracing::error!(%connection, client = %peer.ip(), "handling a connection panicked");
+                    charge(&mut admitted, Offence::Crash).await;
+                }
+            }
+        }
+        Err(why) => turn_away(&front, stream, connection, peer, why).await,
+    }
+}
+
+async fn charge(admitted: &mut Admitted<SmtpdAuthd>, offence: Offence) {
+    // An authd that was restarted does not know the client yet, and only known ones can be charged.
+    if admitted.renew().await.is_ok() {
+        admitted.charge(offence);
+    }
+}
+
+async fn turn_away(
+    front: &Front,
+    stream: TcpStream,
+    connection: ConnectionId,
+    peer: SocketAddr,
+    why: TurnedBack,
+) {
+    let reply = match &why {
+        TurnedBack::Judged(why) => Reply::new(421, "4.7.0", format!("{why}, try later")),
+        TurnedBack::NotAsked(_) => Reply::new(421, "4.3.0", "local error, try later"),
+    };
+    tracing::info!(%connection, client = %peer.ip(), %why, "turned away");
+    let mut octets = Vec::new();
+    reply.write_to(&mut octets);
+    let mut wire = Wire::new(Stream::Plain(stream));
+    let _ = wire.write(&octets, front.settings.command_timeout).await;
+}
+
+/// Who is at the other end.
+struct Client<'a> {
+    front: &'a Front,
+    place: &'a Place,
+    peer: SocketAddr,
+}
+
+impl Client<'_> {
+    async fn converse(&self, stream: TcpStream, admitted: &mut Admitted<SmtpdAuthd>) {
+        let began = Instant::now();
+        let session = Session::new(Arc::clone(&self.front.settings.limits), TlsOffer::StartTls);
+        let mut conversation = Conversation {
+            client: self,
+            session,
+            wire: Some(Wire::new(Stream::Plain(stream))),
+            body: Body::default(),
+            message_began: None,
+            line_deadline: None,
+        };
+        let end = match conversation.run().await {
+            Ok(end) | Err(end) => end,
+        };
+        if let End::Closed(close) = end
+            && let Some(offence) = close.offence()
+        {
+            charge(admitted, offence).await;
+        }
+        tracing::info!(
+            connection = %self.place.id(),
+            client = %self.ip(),
+            messages = conversation.session.messages(),
+            duration_ms = milliseconds(began),
+            why = %Shown(&end),
+            "connection ended",
+        );
+        if let (Some(wire), End::Closed(close)) = (&mut conversation.wire, end)
+            && (close != Close::Quit || wire.is_tls())
+        {
+            wire.close().await;
+        }
+    }
+
+    /// An IPv4 client of an IPv6 listener is an IPv4 client.
+    fn ip(&self) -> IpAddr {
+        self.peer.ip().to_canonical()
+    }
+
+    fn may_be_slowed_down(&self) -> bool {
+        let settings = &self.front.settings;
+        settings.tarpit && !(settings.loopback_exempt && self.ip().is_loopback())
+    }
+}
+
+struct Conversation<'a> {
+    client: &'a Client<'a>,
+    session: Session,
+    /// Gone while a handshake runs, and after one that failed.
+    wire: Option<Wire>,
+    body: Body,
+    /// Since when message data comes in.
+    message_began: Option<Instant>,
+    /// When the command line that is coming in has to be whole.
+    line_deadline: Option<Instant>,
+}
+
+impl Conversation<'_> {
+    fn front(&self) -> &Front {
+        self.client.front
+    }
+
+    fn wire(&mut self) -> Result<&mut Wire, End> {
+        self.wire.as_mut().ok_or(End::Gone)
+    }
+
+    async fn run(&mut self) -> Result<End, End> {
+        loop {
+            let input = self.wire.as_ref().map_or(&[][..], Wire::input);
+            let (used, step) = self.session.step(input, &mut self.body.buffer);
+            let wire = self.wire()?;
+            wire.used(used);
+            if used > 0 {
+                self.line_deadline = None;
+            }
+            match step {
+                Step::Read => self.read().await?,
+                Step::Check(queries) => {
+                    let verdicts = self.front().recipients(queries).await;
+                    self.note_refused(&verdicts);
+                    self.session.checked(verdicts);
+                    if self.session.has_recipient() {
+                        self.client.place.establish();
+                    }
+                }
+                Step::Deliver(envelope) => {
+                    let verdict = Box::pin(self.deliver(envelope)).await;
+                    self.session.finish(&verdict);
+                    self.message_over();
+                }
+                Step::Discard(envelope, fault) => {
+                    self.body = Body::default();
+                    self.log_fault(&envelope, fault);
+                    self.message_over();
+                }
+                Step::StartTls => {
+                    self.flush().await?;
+                    Box::pin(self.start_tls()).await?;
+                }
+                Step::Close(close) => {
+                    self.flush().await?;
+                    return Ok(End::Closed(close));
+                }
+            }
+        }
+    }
+
+    /// Sends the replies that wait, then reads.
+    async fn read(&mut self) -> Result<(), End> {
+        self.flush().await?;
+        let now = Instant::now();
+        let limit = self.front().settings.command_timeout;
+        if self.session.in_data() {
+            let began = *self.message_began.get_or_insert(now);
+            let front = self.client.front;
+            self.body.relieve(self.session.announced_size(), &front.budget, front).await;
+            let deadline = (began + front.settings.data_timeout).min(now + limit);
+            return self.read_until(deadline).await;
+        }
+        let deadline = *self.line_deadline.get_or_insert(now + limit);
+        let is_fresh = self.wire()?.input().is_empty();
+        let client = self.client;
+        tokio::select! {
+            // What has come is answered before anybody is sent away.
+            biased;
+            read = self.read_until(deadline) => read?,
+            () = client.place.told_to_leave() => {
+                let why = if client.front.is_stopping() { Close::Stopping } else { Close::Crowded };
+                self.session.close(why);
+            }
+        }
+        if is_fresh {
+            // The line as a whole has the time-out, not each of its octets.
+            self.line_deadline = Some(Instant::now() + limit);
+        }
+        Ok(())
+    }
+
+    async fn read_until(&mut self, deadline: Instant) -> Result<(), End> {
+        match self.wire()?.read(deadline).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(End::Gone),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                self.session.close(Close::TimedOut);
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        let slow = self.session.is_slow() && self.client.may_be_slowed_down();
+        let limit = self.front().settings.command_timeout;
+        let mut replies = std::mem::take(self.session.replies());
+        let wire = self.wire()?;
+        wire.slow = slow;
+        if !replies.is_empty() {
+            wire.write(&replies, limit).await?;
+            replies.clear();
+        }
+        *self.session.replies() = replies;
+        Ok(())
+    }
+
+    fn message_over(&mut self) {
+        self.message_began = None;
+        if let Some(wire) = &mut self.wire {
+            wire.rest();
+        }
+    }
+
+    async fn start_tls(&mut self) -> Result<(), End> {
+        let stream = self.wire.take().and_then(Wire::into_plain).ok_or(End::Gone)?;
+        let tls = self.front().tls.accept(stream).await?;
+        let facts = facts(&tls);
+        tracing::debug!(connection = %self.client.place.id(), version = facts.version, cipher = facts.cipher, "TLS");
+        self.session.tls_started(facts);
+        self.wire = Some(Wire::new(Stream::Tls(Box::new(tls))));
+        Ok(())
+    }
+
+    async fn deliver(&mut self, envelope: Box<Envelope>) -> MessageVerdict {
+        let front = self.client.front;
+        let began = self.message_began.unwrap_or_else(Instant::now);
+        let received_at = Timestamp::now();
+        let mut id = DeliveryId([0; 16]);
+        if front.random.fill(&mut id.0).is_err() {
+            tracing::error!("no random numbers for a message's id");
+            self.body = Body::default();
+            return MessageVerdict::Refused(Refusal::Fault);
+        }
+        let trace = Trace {
+            client: self.client.ip(),
+            hostname: &front.settings.limits.hostname,
+            id,
+            at: received_at,
+        };
+        let trace = received(&envelope, &trace);
+        let Envelope { greeting, mail, recipients, tls } = *envelope;
+        let count = recipients.len();
+        let from = mail.from.as_ref().map_or_else(|| "<>".to_owned(), ToString::to_string);
+        let (size, verdict) = match self.body.finish(&front.budget, front).await {
+            Ok(whole) => {
+                let deliver = Deliver {
+                    id,
+                    connection: self.client.place.id(),
+                    reverse_path: mail.from,
+                    recipients,
+                    trace,
+                    received: received_at,
+                    size: whole.size,
+                    spool: whole.spool,
+                };
+                let verdict = front.deliver(deliver, whole.fd).await;
+                drop(whole.held);
+                (whole.size, verdict)
+            }
+            Err(super::body::NoRoom) => (0, MessageVerdict::Refused(Refusal::NoSpace)),
+        };
+        let result = match verdict {
+            MessageVerdict::Kept(_) => "accepted",
+            MessageVerdict::Refused(_) => "refused",
+        };
+        tracing::info!(
+            connection = %self.client.place.id(),
+            message = %id,
+            client = %self.client.ip(),
+            helo = %Shown(greeting.name()),
+            tls = tls.is_some(),
+            from = %Shown(from),
+            recipients = count,
+            size,
+            code = verdict.reply().code(),
+            duration_ms = milliseconds(began),
+            "message {result}",
+        );
+        verdict
+    }
+
+    fn log_fault(&self, envelope: &Envelope, fault: Fault) {
+        let from = envelope.mail.from.as_ref().map_or_else(|| "<>".to_owned(), ToString::to_string);
+        tracing::info!(
+            connection = %self.client.place.id(),
+            client = %self.client.ip(),
+            helo = %Shown(envelope.greeting.name()),
+            tls = envelope.tls.is_some(),
+            from = %Shown(from),
+            recipients = envelope.recipients.len(),
+            code = fault.reply().code(),
+            duration_ms = self.message_began.map_or(0, milliseconds),
+            why = %fault,
+            "message refused",
+        );
+    }
+
+    fn note_refused(&self, verdicts: &[RecipientVerdict]) {
+        let refused =
+            verdicts.iter().filter(|verdict| !matches!(verdict, RecipientVerdict::Local(_))).count();
+        if refused > 0 {
+            tracing::debug!(connection = %self.client.place.id(), refused, "recipients refused");
+        }
+    }
+}
+
+fn milliseconds(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What the trace field says of a handshake.
+fn facts(tls: &TlsStream) -> TlsFacts {
+    let (_, connection) = tls.get_ref();
+    let version = match connection.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        Some(_) | None => "TLS",
+    };
+    let cipher = connection
+        .negotiated_cipher_suite()
+        .and_then(|suite| suite.suite().as_str())
+        .unwrap_or("unknown")
+        .to_owned();
+    TlsFacts { version, cipher }
+}
