@@ -1,0 +1,369 @@
+//! The directory in memory.
+
+use std::{
+    collections::BTreeMap,
+    ops::Bound::{Excluded, Unbounded},
+    sync::Arc,
+};
+
+use ipc_proto::{
+    AccountId,
+    authd::{AccountInfo, AddressInfo, DomainInfo, Owner, PAGE, Pattern, Recipient, RecipientQuery},
+    types::Timestamp,
+};
+use mail_lib::address::{Address, Domain, Localpart};
+
+use crate::{
+    limits::Network,
+    name::{AccountName, LoginName, address_key},
+    verifier::Verifier,
+};
+
+/// Networks of an account's owner that are remembered.
+pub(crate) const NETWORKS: usize = 8;
+
+/// How long a network counts as the owner's after the last login from it, seconds.
+pub(crate) const NETWORK_LIFETIME: i64 = 30 * 24 * 3600;
+
+/// Changes with every change of an account that a login depends on; no two states of any accounts share one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Version(pub u64);
+
+/// One account.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// Its number.
+    pub id: AccountId,
+    /// Its name.
+    pub name: AccountName,
+    /// Takes no mail and no login.
+    pub disabled: bool,
+    /// The supervisor has made its directory.
+    pub prepared: bool,
+    /// Its password's.
+    pub verifier: Option<Arc<Verifier>>,
+    /// Of what a login depends on.
+    pub version: Version,
+    /// Seconds since 1970.
+    pub last_login: Option<i64>,
+    /// Where its owner logged in from lately, and when, the latest first.
+    pub networks: Vec<(Network, i64)>,
+    addresses: u32,
+}
+
+impl Account {
+    pub(crate) fn new(id: AccountId, name: AccountName) -> Self {
+        Self {
+            id,
+            name,
+            disabled: false,
+            prepared: false,
+            verifier: None,
+            version: Version(0),
+            last_login: None,
+            networks: Vec::new(),
+            addresses: 0,
+        }
+    }
+
+    /// Did the owner log in from there lately?
+    #[must_use]
+    pub fn knows(&self, network: Network, now: i64) -> bool {
+        self.networks
+            .iter()
+            .any(|(known, last)| *known == network && now.saturating_sub(*last) < NETWORK_LIFETIME)
+    }
+
+    fn info(&self) -> AccountInfo {
+        AccountInfo {
+            id: self.id,
+            name: self.name.as_str().to_owned(),
+            disabled: self.disabled,
+            password: self.verifier.is_some(),
+            addresses: self.addresses,
+            last_login: self.last_login.map(|seconds| Timestamp { seconds, nanoseconds: 0 }),
+        }
+    }
+}
+
+/// One of our domains.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LocalDomain {
+    pub(crate) disabled: bool,
+    pub(crate) addresses: u32,
+}
+
+#[derive(Debug)]
+struct Held {
+    pattern: Pattern,
+    account: AccountId,
+}
+
+/// All of it. Look-ups take a microsecond.
+#[derive(Debug)]
+pub struct Book {
+    hostname: Domain,
+    accounts: BTreeMap<AccountId, Account>,
+    names: BTreeMap<AccountName, AccountId>,
+    domains: BTreeMap<String, LocalDomain>,
+    /// By [`pattern_key`].
+    addresses: BTreeMap<String, Held>,
+    next_account: u32,
+    next_version: u64,
+}
+
+/// What an address's mail comes to.
+enum Found {
+    Account(AccountId),
+    Disabled,
+    Nobody,
+    NotLocal,
+}
+
+/// The key of what an account gets: an address's own, `@domain`, or `@*`. The last two have nothing before the `@`, so
+/// they are nobody's address.
+pub(crate) fn pattern_key(pattern: &Pattern) -> String {
+    match pattern {
+        Pattern::Address(address) => address_key(address),
+        Pattern::Domain(text) => match Domain::parse(text) {
+            Ok(domain) => format!("@{domain}"),
+            Err(_) => format!("@{text}"),
+        },
+        Pattern::Everything => EVERYTHING.to_owned(),
+    }
+}
+
+const EVERYTHING: &str = "@*";
+
+impl Book {
+    pub(crate) fn new(hostname: Domain, next_account: u32) -> Self {
+        Self {
+            hostname,
+            accounts: BTreeMap::new(),
+            names: BTreeMap::new(),
+            domains: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            next_account,
+            next_version: 1,
+        }
+    }
+
+    /// May mail for it come in?
+    #[must_use]
+    pub fn recipient(&self, query: RecipientQuery) -> Recipient {
+        let address = match query {
+            RecipientQuery::Address(address) => address,
+            // RFC 5321 §4.5.1: without a domain it is this host's.
+            RecipientQuery::Postmaster => match Localpart::parse("postmaster") {
+                Ok(localpart) => Address { localpart, domain: self.hostname.clone() },
+                Err(_) => return Recipient::Unknown,
+            },
+        };
+        match self.find(&address) {
+            Found::Account(_) => Recipient::Local(address),
+            Found::Disabled => Recipient::Disabled,
+            Found::Nobody => Recipient::Unknown,
+            Found::NotLocal => Recipient::NotLocal,
+        }
+    }
+
+    /// Who gets its mail?
+    #[must_use]
+    pub fn owner(&self, address: &Address) -> Owner {
+        match self.find(address) {
+            Found::Account(account) => Owner::Account(account),
+            Found::Disabled => Owner::Disabled,
+            Found::Nobody | Found::NotLocal => Owner::Nobody,
+        }
+    }
+
+    /// The address itself goes before its domain's catch-all, and that before the one for everything.
+    fn find(&self, address: &Address) -> Found {
+        let domain = self.domains.get(address.domain.as_str());
+        if domain.is_some_and(|domain| domain.disabled) {
+            return Found::Disabled;
+        }
+        let key = address_key(address);
+        let postmaster = key.rsplit_once('@').is_some_and(|(localpart, _)| localpart == "postmaster")
+            && (domain.is_some() || address.domain == self.hostname);
+        let holder = |key: &str| self.addresses.get(key).and_then(|held| self.accounts.get(&held.account));
+        let holders = [
+            domain.and_then(|_| holder(&key)),
+            domain.and_then(|_| holder(&format!("@{}", address.domain))),
+            holder(EVERYTHING),
+        ];
+        let mut holders = holders.into_iter().flatten();
+        if postmaster {
+            // It must always reach somebody (RFC 5321 §4.5.1): disabled accounts are passed over.
+            let somebody = holders.chain(self.accounts.values()).find(|account| !account.disabled);
+            return match somebody {
+                Some(account) => Found::Account(account.id),
+                None if self.accounts.is_empty() => Found::Nobody,
+                None => Found::Disabled,
+            };
+        }
+        match holders.next() {
+            Some(account) if account.disabled => Found::Disabled,
+            Some(account) => Found::Account(account.id),
+            None if domain.is_some() => Found::Nobody,
+            None => Found::NotLocal,
+        }
+    }
+
+    /// Who logs in under that name: an account's own, or an address that is the account's and not a catch-all's.
+    #[must_use]
+    pub fn login(&self, name: &LoginName) -> Option<&Account> {
+        match name {
+            LoginName::Account(name) => self.account_named(name),
+            LoginName::Address(key) => self.holder(key),
+            LoginName::Nobody(_) => None,
+        }
+    }
+
+    /// By its number.
+    #[must_use]
+    pub fn account(&self, id: AccountId) -> Option<&Account> {
+        self.accounts.get(&id)
+    }
+
+    /// By its name.
+    #[must_use]
+    pub fn account_named(&self, name: &AccountName) -> Option<&Account> {
+        self.accounts.get(self.names.get(name)?)
+    }
+
+    /// Accounts whose directories the supervisor has not confirmed.
+    #[must_use]
+    pub fn unprepared(&self) -> Vec<AccountId> {
+        self.accounts.values().filter(|account| !account.prepared).map(|account| account.id).collect()
+    }
+
+    /// The owner logged in from there, seconds since 1970.
+    pub(crate) fn logged_in(&mut self, id: AccountId, network: Network, now: i64) {
+        let Some(account) = self.accounts.get_mut(&id) else { return };
+        account.last_login = Some(now);
+        account.networks.retain(|(known, _)| *known != network);
+        account.networks.insert(0, (network, now));
+        account.networks.truncate(NETWORKS);
+    }
+
+    pub(crate) fn next_account(&self) -> Option<AccountId> {
+        AccountId::new(self.next_account)
+    }
+
+    pub(crate) fn holder(&self, key: &str) -> Option<&Account> {
+        self.accounts.get(&self.addresses.get(key)?.account)
+    }
+
+    pub(crate) fn has_address(&self, key: &str) -> bool {
+        self.addresses.contains_key(key)
+    }
+
+    pub(crate) fn keys_of(&self, id: AccountId) -> Vec<String> {
+        let held = self.addresses.iter().filter(|(_, held)| held.account == id);
+        held.map(|(key, _)| key.clone()).collect()
+    }
+
+    pub(crate) fn domain(&self, name: &str) -> Option<LocalDomain> {
+        self.domains.get(name).copied()
+    }
+
+    pub(crate) fn accounts_after(&self, after: Option<&AccountName>) -> Vec<AccountInfo> {
+        let from = after.map_or(Unbounded, Excluded);
+        let ids = self.names.range::<AccountName, _>((from, Unbounded)).map(|(_, id)| id);
+        ids.filter_map(|id| self.accounts.get(id)).take(PAGE).map(Account::info).collect()
+    }
+
+    pub(crate) fn addresses_after(&self, after: Option<String>) -> Vec<AddressInfo> {
+        let from = after.map_or(Unbounded, Excluded);
+        let held = self.addresses.range((from, Unbounded)).take(PAGE);
+        held.filter_map(|(_, held)| {
+            let account = self.accounts.get(&held.account)?.name.as_str().to_owned();
+            Some(AddressInfo { pattern: held.pattern.clone(), account })
+        })
+        .collect()
+    }
+
+    pub(crate) fn domains_after(&self, after: Option<&str>) -> Vec<DomainInfo> {
+        let from = after.map_or(Unbounded, Excluded);
+        let domains = self.domains.range::<str, _>((from, Unbounded)).take(PAGE);
+        domains
+            .map(|(name, domain)| DomainInfo {
+                name: name.clone(),
+                disabled: domain.disabled,
+                addresses: domain.addresses,
+            })
+            .collect()
+    }
+
+    pub(crate) fn insert_account(&mut self, mut account: Account) {
+        account.version = self.new_version();
+        self.next_account = self.next_account.max(account.id.number().saturating_add(1));
+        self.names.insert(account.name.clone(), account.id);
+        self.accounts.insert(account.id, account);
+    }
+
+    pub(crate) fn remove_account(&mut self, id: AccountId) {
+        if let Some(account) = self.accounts.remove(&id) {
+            self.names.remove(&account.name);
+        }
+    }
+
+    /// A change on which logins depend: whatever was proved before counts no more.
+    pub(crate) fn change_account(&mut self, id: AccountId, change: impl FnOnce(&mut Account)) {
+        let version = self.new_version();
+        if let Some(account) = self.accounts.get_mut(&id) {
+            change(account);
+            account.version = version;
+        }
+    }
+
+    pub(crate) fn prepare_account(&mut self, id: AccountId) {
+        if let Some(account) = self.accounts.get_mut(&id) {
+            account.prepared = true;
+        }
+    }
+
+    pub(crate) fn insert_domain(&mut self, name: &str, disabled: bool) {
+        self.domains.insert(name.to_owned(), LocalDomain { disabled, addresses: 0 });
+    }
+
+    pub(crate) fn remove_domain(&mut self, name: &str) {
+        self.domains.remove(name);
+    }
+
+    pub(crate) fn disable_domain(&mut self, name: &str, disabled: bool) {
+        if let Some(domain) = self.domains.get_mut(name) {
+            domain.disabled = disabled;
+        }
+    }
+
+    pub(crate) fn insert_address(&mut self, pattern: Pattern, account: AccountId) {
+        let key = pattern_key(&pattern);
+        self.addresses.insert(key.clone(), Held { pattern, account });
+        self.count(&key, account, 1);
+    }
+
+    pub(crate) fn remove_address(&mut self, key: &str) {
+        if let Some(held) = self.addresses.remove(key) {
+            self.count(key, held.account, -1);
+        }
+    }
+
+    fn count(&mut self, key: &str, account: AccountId, change: i32) {
+        if let Some(account) = self.accounts.get_mut(&account) {
+            account.addresses = account.addresses.saturating_add_signed(change);
+        }
+        if let Some((_, domain)) = key.rsplit_once('@')
+            && let Some(domain) = self.domains.get_mut(domain)
+        {
+            domain.addresses = domain.addresses.saturating_add_signed(change);
+        }
+    }
+
+    fn new_version(&mut self) -> Version {
+        let version = Version(self.next_version);
+        self.next_version += 1;
+        version
+    }
+}

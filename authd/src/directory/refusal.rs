@@ -1,0 +1,86 @@
+//! Why the admin's wish was not done, in one line that says what to do.
+
+use mail_lib::address::Domain;
+
+use crate::{
+    name::{AccountName, NotAnAccountName},
+    password::PasswordError,
+    verifier::NoRandomness,
+};
+
+/// Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// No such account.
+    #[error("no account named {0}; see `moxctl account list`")]
+    NoAccount(AccountName),
+    /// The name is in use.
+    #[error("there is already an account named {0}; choose another name, or see `moxctl account list`")]
+    AccountExists(AccountName),
+    /// Not a name.
+    #[error(transparent)]
+    AccountName(#[from] NotAnAccountName),
+    /// Every number was given.
+    #[error("all numbers for accounts are used up; this instance can have no more accounts")]
+    NumbersUsedUp,
+    /// No such domain.
+    #[error("no domain {0}; add it with `moxctl domain add {0}`, or see `moxctl domain list`")]
+    NoDomain(Domain),
+    /// The domain is ours already.
+    #[error("the domain {0} is there already; see `moxctl domain list`")]
+    DomainExists(Domain),
+    /// The domain has addresses.
+    #[error(
+        "the domain {domain} still has {addresses} address(es); remove them first, see `moxctl address list`"
+    )]
+    DomainInUse {
+        /// Which.
+        domain: Domain,
+        /// How many.
+        addresses: u32,
+    },
+    /// Not a domain.
+    #[error("{0} is not a domain name; write it like example.org")]
+    NotADomain(String),
+    /// Not an address.
+    #[error("{0} is not an address; write it like name@example.org, @example.org or @*")]
+    NotAnAddress(String),
+    /// Somebody has it.
+    #[error("{pattern} belongs to the account {account}; remove it first with `moxctl address rm {pattern}`")]
+    AddressTaken {
+        /// What was to be added.
+        pattern: String,
+        /// Whose it is.
+        account: AccountName,
+    },
+    /// Nobody has it.
+    #[error("nobody has the address {0}; see `moxctl address list`")]
+    NoAddress(String),
+    /// Not a good password.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// No salt.
+    #[error("{0}; nothing was changed, try again")]
+    NoRandomness(#[from] NoRandomness),
+    /// The disk.
+    #[error("the directory could not be written ({0}); nothing was changed: is the disk full or read-only?")]
+    Database(#[from] rusqlite::Error),
+    /// Too much at once.
+    #[error("too many changes of the directory are waiting; try again")]
+    Busy,
+}
+
+impl Refusal {
+    pub(crate) fn not_a_domain(text: &str) -> Self {
+        Self::NotADomain(shown(text))
+    }
+
+    pub(crate) fn not_an_address(text: &str) -> Self {
+        Self::NotAnAddress(shown(text))
+    }
+}
+
+/// In one line, without control octets, not too long.
+fn shown(text: &str) -> String {
+    text.chars().take(100).flat_map(char::escape_debug).collect()
+}

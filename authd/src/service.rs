@@ -1,0 +1,364 @@
+//! The service: channels in, answers and events out. It knows nothing of the process it runs in.
+//!
+//! Everything here runs on one thread and waits for nothing but time: look-ups and admissions are answered where they
+//! are read; a login waits for the hashing threads ([`crate::pool`]) and the supervisor in a task of its own; an admin's
+//! wish waits for the clerk, the thread that owns the database.
+
+mod clerk;
+mod connection;
+mod login;
+mod session;
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    io,
+    os::unix::net::UnixStream,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use ipc_proto::{
+    AccountId, ChannelId, ConnectionId,
+    authd::{
+        AdminAuthd, AdminToAuthd, AuthdToAdmin, AuthdToImapd, AuthdToQueued, AuthdToSmtpd, Client,
+        ClientReply, ImapdAuthd, ImapdToAuthd, QueuedAuthd, QueuedToAuthd, SmtpdAuthd, SmtpdToAuthd,
+        TurnedAway, WebdAuthd,
+    },
+    channel::Channel,
+    control::{AuthdSettings, Event, Order},
+    stream::{End, Responder, serve},
+};
+use tokio::{sync::oneshot, time::Instant};
+
+use self::{
+    clerk::Clerk,
+    connection::{Connections, Front},
+    session::Sessions,
+};
+use crate::{
+    directory::{Applied, Directory, SharedBook},
+    limits::{Limits, Moment},
+    pool::Pool,
+    proven::Proven,
+    verifier::{NoRandomness, Pretender},
+};
+
+/// How long the supervisor may take to join a session or to make an account's directory.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why the service does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No threads.
+    #[error("cannot start threads ({0}); raise the limit of processes")]
+    Threads(#[from] io::Error),
+    /// No key.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+}
+
+/// What goes up to the supervisor.
+pub type Up = Box<dyn Fn(Event) + Send + Sync>;
+
+/// The running service. Clones are the same one.
+#[derive(Clone)]
+pub struct Service(Arc<Shared>);
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Service(..)")
+    }
+}
+
+struct Shared {
+    book: SharedBook,
+    pool: Pool,
+    clerk: Clerk,
+    pretender: Pretender,
+    up: Up,
+    started: Instant,
+    names: RandomState,
+    state: Mutex<State>,
+}
+
+/// What changes. Locked for the length of one look-up; nothing waits inside.
+struct State {
+    limits: Limits,
+    proven: Proven,
+    connections: Connections,
+    sessions: Sessions,
+    /// Accounts whose directories are being made, and who waits for that.
+    preparing: HashMap<AccountId, oneshot::Sender<()>>,
+}
+
+impl Service {
+    /// Starts the threads and asks the supervisor for directories that were not made yet. Inside a runtime.
+    pub fn start(directory: Directory, settings: &AuthdSettings, up: Up) -> Result<Self, StartError> {
+        let book = directory.book();
+        let shared = Shared {
+            pretender: directory.pretender(),
+            pool: Pool::start(settings.hash_threads)?,
+            clerk: Clerk::start(directory)?,
+            up,
+            started: Instant::now(),
+            names: RandomState::new(),
+            state: Mutex::new(State {
+                limits: Limits::new(settings),
+                proven: Proven::new()?,
+                connections: Connections::default(),
+                sessions: Sessions::default(),
+                preparing: HashMap::new(),
+            }),
+            book,
+        };
+        let unprepared = shared.book.read().unprepared();
+        unprepared.into_iter().for_each(|account| (shared.up)(Event::CreateAccount(account)));
+        Ok(Self(Arc::new(shared)))
+    }
+
+    /// Serves one end of a channel until its other end is gone. Who asks follows from the channel.
+    pub fn channel(&self, channel: ChannelId, stream: UnixStream) -> io::Result<()> {
+        match channel {
+            ChannelId::SmtpdAuthd => {
+                let front = self.front();
+                let shared = Arc::clone(&self.0);
+                self.serve::<SmtpdAuthd>(stream, Some(front), move |request, responder| match request {
+                    SmtpdToAuthd::Client(client) => {
+                        responder.reply(&AuthdToSmtpd::Client(shared.client(front, client)), Vec::new());
+                    }
+                    SmtpdToAuthd::Recipient(query) => {
+                        let recipient = shared.book.read().recipient(query);
+                        responder.reply(&AuthdToSmtpd::Recipient(recipient), Vec::new());
+                    }
+                })
+            }
+            ChannelId::ImapdAuthd => {
+                let front = self.front();
+                let shared = Arc::clone(&self.0);
+                self.serve::<ImapdAuthd>(stream, Some(front), move |request, responder| match request {
+                    ImapdToAuthd::Client(client) => {
+                        responder.reply(&AuthdToImapd::Client(shared.client(front, client)), Vec::new());
+                    }
+                    ImapdToAuthd::Login { connection, user, password } => {
+                        login::login(&shared, front, connection, &user, &password, responder);
+                    }
+                })
+            }
+            ChannelId::WebdAuthd => {
+                let front = self.front();
+                let shared = Arc::clone(&self.0);
+                self.serve::<WebdAuthd>(stream, Some(front), move |client, responder| {
+                    responder.reply(&shared.client(front, client), Vec::new());
+                })
+            }
+            ChannelId::QueuedAuthd => {
+                let shared = Arc::clone(&self.0);
+                self.serve::<QueuedAuthd>(stream, None, move |QueuedToAuthd::Owners(addresses), responder| {
+                    let book = shared.book.read();
+                    let owners = addresses.iter().map(|address| book.owner(address)).collect();
+                    responder.reply(&AuthdToQueued::Owners(owners), Vec::new());
+                })
+            }
+            ChannelId::AdminAuthd => {
+                let shared = Arc::clone(&self.0);
+                self.serve::<AdminAuthd>(stream, None, move |request, responder| {
+                    tokio::spawn(administer(Arc::clone(&shared), request, responder));
+                })
+            }
+            ChannelId::SmtpdKeyd
+            | ChannelId::ImapdKeyd
+            | ChannelId::WebdKeyd
+            | ChannelId::SmtpdQueued
+            | ChannelId::QueuedAccountd
+            | ChannelId::AdminAccountd
+            | ChannelId::AdminSupervisor => {
+                Err(io::Error::new(io::ErrorKind::InvalidInput, "authd has no part in this channel"))
+            }
+        }
+    }
+
+    fn front(&self) -> Front {
+        self.0.state().connections.new_front()
+    }
+
+    fn serve<C: Channel>(
+        &self,
+        stream: UnixStream,
+        front: Option<Front>,
+        mut handle: impl FnMut(C::Request, Responder<C>) + Send + 'static,
+    ) -> io::Result<()> {
+        // No message of these channels carries fds: the frame was checked for that.
+        let served = serve::<C>(stream, move |request, _fds, responder| handle(request, responder))?;
+        let shared = Arc::clone(&self.0);
+        tokio::spawn(async move {
+            let end = served.await;
+            if let Some(front) = front {
+                shared.state().front_gone(front);
+            }
+            match end {
+                End::Closed => {}
+                End::Violation(violation) => {
+                    tracing::warn!(channel = ?C::ID, "channel closed: {violation}");
+                    (shared.up)(Event::Violation { channel: C::ID, account: None, kind: violation.into() });
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// An order of the supervisor that is about sessions or accounts; others are not for the service.
+    pub fn order(&self, order: &Order) {
+        match order {
+            Order::Connected(session) => {
+                if !self.0.state().sessions.connected(*session, true) {
+                    // Its login was given up, or answered by an authd before this one: nobody was told of it.
+                    (self.0.up)(Event::Disconnect(*session));
+                }
+            }
+            Order::ConnectRefused(session) => {
+                self.0.state().sessions.connected(*session, false);
+            }
+            Order::SessionEnded(session) => self.0.state().session_ended(*session),
+            Order::AccountReady(account) => {
+                self.0.clerk.prepared(*account);
+                if let Some(waiting) = self.0.state().preparing.remove(account) {
+                    let _ = waiting.send(());
+                }
+            }
+            Order::Start(_)
+            | Order::Channel { .. }
+            | Order::ChannelRefused(_)
+            | Order::Listener(_)
+            | Order::Session(_)
+            | Order::SessionRefused(_)
+            | Order::Leave
+            | Order::Stop { .. }
+            | Order::Ping(_)
+            | Order::Attack(_) => {}
+        }
+    }
+
+    /// Rounds of PBKDF2 that logins have cost so far.
+    #[must_use]
+    pub fn rounds(&self) -> u64 {
+        self.0.pool.rounds()
+    }
+
+    /// Waits until all that the admin asked for so far is done and answered, and what is kept of logins is on disk.
+    pub async fn stop(&self) {
+        self.0.clerk.stop().await;
+        // The answers are written by tasks that are ready now.
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Moment {
+        Moment::since_start(self.started.elapsed())
+    }
+
+    /// Names that are nobody's are counted by a hash that changes with every start.
+    fn hash(&self, name: &str) -> u64 {
+        self.names.hash_one(name)
+    }
+
+    /// A front speaks of one of its connections.
+    fn client(&self, front: Front, client: Client) -> ClientReply {
+        let now = self.now();
+        let mut state = self.state();
+        match client {
+            Client::Admit(connection, address) => match state.admit(front, connection, address.0, now) {
+                Ok(()) => ClientReply::Admitted,
+                Err(reason) => {
+                    tracing::debug!(%connection, "turned away: {reason}");
+                    ClientReply::TurnedAway(reason)
+                }
+            },
+            Client::Closed(connection) => {
+                state.close(front, connection);
+                ClientReply::Noted
+            }
+            Client::Charge(connection, offence) => {
+                if let Some(found) = state.connections.get(front, connection) {
+                    let (address, account) = (found.address, found.account());
+                    tracing::debug!(%connection, ?offence, "charged");
+                    state.limits.charge(address, account, offence, now);
+                }
+                ClientReply::Noted
+            }
+        }
+    }
+
+    /// Ends all sessions of an account whose password or state changed.
+    fn cut(&self, account: AccountId) {
+        let cut = self.state().sessions.cut(account);
+        cut.into_iter().for_each(|session| (self.up)(Event::Disconnect(session)));
+    }
+}
+
+impl State {
+    fn admit(
+        &mut self,
+        front: Front,
+        connection: ConnectionId,
+        address: std::net::IpAddr,
+        now: Moment,
+    ) -> Result<(), TurnedAway> {
+        // A number that is used again means that the front forgot to say that the first one is gone.
+        self.close(front, connection);
+        if !self.connections.has_room(front) {
+            return Err(TurnedAway::Concurrent);
+        }
+        self.limits.admit(address, now)?;
+        self.connections.insert(front, connection, address);
+        Ok(())
+    }
+
+    fn close(&mut self, front: Front, connection: ConnectionId) {
+        if let Some(closed) = self.connections.remove(front, connection) {
+            self.limits.closed(closed.address);
+        }
+    }
+
+    fn front_gone(&mut self, front: Front) {
+        for closed in self.connections.remove_front(front) {
+            self.limits.closed(closed.address);
+        }
+    }
+
+    fn session_ended(&mut self, session: ipc_proto::SessionId) {
+        self.sessions.remove(session);
+    }
+}
+
+/// One wish of the admin, from the clerk's queue to the answer.
+async fn administer(shared: Arc<Shared>, request: AdminToAuthd, responder: Responder<AdminAuthd>) {
+    let reply = match shared.clerk.ask(request).await {
+        Ok(Applied { reply, cut, create }) => {
+            if let Some(account) = cut {
+                shared.cut(account);
+            }
+            if let Some(account) = create {
+                let (ready, waiting) = oneshot::channel();
+                shared.state().preparing.insert(account, ready);
+                (shared.up)(Event::CreateAccount(account));
+                // Without its directory the account exists all the same: it is asked for again at the next start.
+                let _ = tokio::time::timeout(PATIENCE, waiting).await;
+                shared.state().preparing.remove(&account);
+            }
+            reply
+        }
+        Err(refusal) => AuthdToAdmin::Refused(refusal.to_string()),
+    };
+    responder.reply(&reply, Vec::new());
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! Connections that the fronts hold.
+
+use std::{
+    collections::{HashMap, hash_map},
+    net::IpAddr,
+};
+
+use ipc_proto::{AccountId, ConnectionId};
+
+/// Connections of one front, at most: more than any front accepts.
+const MAX_CONNECTIONS: usize = 16_384;
+
+/// One life of one front's channel. Connections belong to it, and end with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Front(u64);
+
+/// Tells a connection from a later one of the same number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Admission(u64);
+
+/// How far a connection's login is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It may log in.
+    Stranger,
+    /// A login is being judged.
+    Judging,
+    /// It has a session.
+    LoggedIn(AccountId),
+}
+
+/// One admitted connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) address: IpAddr,
+    pub(super) admission: Admission,
+    pub(super) failures: u32,
+    pub(super) stage: Stage,
+}
+
+impl Connection {
+    pub(super) fn account(&self) -> Option<AccountId> {
+        match self.stage {
+            Stage::Stranger | Stage::Judging => None,
+            Stage::LoggedIn(account) => Some(account),
+        }
+    }
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    fronts: HashMap<Front, HashMap<ConnectionId, Connection>>,
+    counted: u64,
+}
+
+impl Connections {
+    fn count(&mut self) -> u64 {
+        self.counted += 1;
+        self.counted
+    }
+
+    pub(super) fn new_front(&mut self) -> Front {
+        let front = Front(self.count());
+        self.fronts.insert(front, HashMap::new());
+        front
+    }
+
+    pub(super) fn has_room(&self, front: Front) -> bool {
+        self.fronts.get(&front).is_some_and(|connections| connections.len() < MAX_CONNECTIONS)
+    }
+
+    pub(super) fn insert(&mut self, front: Front, connection: ConnectionId, address: IpAddr) {
+        let admission = Admission(self.count());
+        if let hash_map::Entry::Occupied(mut connections) = self.fronts.entry(front) {
+            let admitted = Connection { address, admission, failures: 0, stage: Stage::Stranger };
+            connections.get_mut().insert(connection, admitted);
+        }
+    }
+
+    pub(super) fn get(&mut self, front: Front, connection: ConnectionId) -> Option<&mut Connection> {
+        self.fronts.get_mut(&front)?.get_mut(&connection)
+    }
+
+    pub(super) fn remove(&mut self, front: Front, connection: ConnectionId) -> Option<Connection> {
+        self.fronts.get_mut(&front)?.remove(&connection)
+    }
+
+    pub(super) fn remove_front(&mut self, front: Front) -> Vec<Connection> {
+        self.fronts.remove(&front).unwrap_or_default().into_values().collect()
+    }
+
+    #[cfg(test)]
+    pub(super) fn fronts(&self) -> usize {
+        self.fronts.len()
+    }
+}

@@ -1,0 +1,180 @@
+//! What is kept of a password: SCRAM-SHA-256's keys (RFC 5802 §3, RFC 7677), against which plain passwords are checked too.
+
+use std::{fmt, num::NonZeroU32};
+
+use aws_lc_rs::{digest, hmac, pbkdf2, rand};
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::{name::LoginName, password::Password};
+
+/// Octets of a new salt.
+pub const SALT: usize = 16;
+
+/// The most rounds that a stored verifier may ask for: more is damage, and would stop the hashing threads.
+pub const MAX_ROUNDS: u32 = 10_000_000;
+
+/// The random generator of the system failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the system gave no random numbers")]
+pub struct NoRandomness;
+
+/// Fills with random octets.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
+    let mut octets = [0; N];
+    rand::fill(&mut octets).map_err(|_| NoRandomness)?;
+    Ok(octets)
+}
+
+/// One password's verifier.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct Verifier {
+    pub(crate) salt: Vec<u8>,
+    #[zeroize(skip)]
+    pub(crate) rounds: NonZeroU32,
+    pub(crate) stored_key: [u8; 32],
+    pub(crate) server_key: [u8; 32],
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Verifier({} rounds, ..)", self.rounds)
+    }
+}
+
+impl Verifier {
+    /// With a salt of its own. Takes as long as `rounds` say.
+    pub fn new(password: &Password, rounds: NonZeroU32) -> Result<Self, NoRandomness> {
+        Ok(Self::derive(password.octets(), random::<SALT>()?.to_vec(), rounds))
+    }
+
+    /// RFC 5802 §3: SaltedPassword is PBKDF2; StoredKey is H(HMAC(SaltedPassword, "Client Key")), ServerKey is
+    /// HMAC(SaltedPassword, "Server Key").
+    fn derive(password: &[u8], salt: Vec<u8>, rounds: NonZeroU32) -> Self {
+        let mut salted = Zeroizing::new([0; 32]);
+        pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, &salt, password, salted.as_mut_slice());
+        let key = hmac::Key::new(hmac::HMAC_SHA256, salted.as_slice());
+        let client_key = Zeroizing::new(array(hmac::sign(&key, b"Client Key").as_ref()));
+        let stored_key = array(digest::digest(&digest::SHA256, client_key.as_slice()).as_ref());
+        let server_key = array(hmac::sign(&key, b"Server Key").as_ref());
+        Self { salt, rounds, stored_key, server_key }
+    }
+
+    /// Is it this password? Takes as long as the rounds say.
+    #[must_use]
+    pub fn check(&self, password: &Password) -> bool {
+        let derived = Self::derive(password.octets(), self.salt.clone(), self.rounds);
+        derived.stored_key.ct_eq(&self.stored_key).into()
+    }
+}
+
+fn array(octets: &[u8]) -> [u8; 32] {
+    let mut array = [0; 32];
+    array.iter_mut().zip(octets).for_each(|(to, from)| *to = *from);
+    array
+}
+
+/// Makes verifiers for users who do not exist: always the same salt for the same name, as real users have, so that
+/// neither time nor, with SCRAM, the salt tells them apart.
+pub struct Pretender {
+    key: hmac::Key,
+    rounds: NonZeroU32,
+}
+
+impl fmt::Debug for Pretender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pretender(..)")
+    }
+}
+
+impl Pretender {
+    /// With the directory's own secret, and the rounds of new passwords.
+    #[must_use]
+    pub fn new(secret: &[u8], rounds: NonZeroU32) -> Self {
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, secret), rounds }
+    }
+
+    /// No password passes it: its key is a hash of nothing known.
+    #[must_use]
+    pub fn verifier(&self, user: &LoginName) -> Verifier {
+        let part = |label: &[u8]| {
+            let mut context = hmac::Context::with_key(&self.key);
+            context.update(label);
+            context.update(user.folded().as_bytes());
+            array(context.sign().as_ref())
+        };
+        Verifier {
+            salt: part(b"salt\0").into_iter().take(SALT).collect(),
+            rounds: self.rounds,
+            stored_key: part(b"stored\0"),
+            server_key: part(b"server\0"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use ipc_proto::Secret;
+
+    use super::*;
+
+    const FEW: NonZeroU32 = NonZeroU32::new(16).unwrap();
+
+    fn password(text: &str) -> Password {
+        Password::prepare(&Secret(text.as_bytes().to_vec())).unwrap()
+    }
+
+    /// The exchange of RFC 7677 §3, user `user`, password `pencil`: the verifier must accept its proof and make its
+    /// signature.
+    #[test]
+    fn the_keys_are_those_of_rfc_7677() {
+        let salt = STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
+        let verifier = Verifier::derive(b"pencil", salt, NonZeroU32::new(4096).unwrap());
+        let message = "n=user,r=rOprNGfwEbeRWgbNEkqO,\
+             r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,\
+             c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
+        let sign = |key: &[u8]| {
+            array(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message.as_bytes()).as_ref())
+        };
+        let proof = STANDARD.decode("dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=").unwrap();
+        let client_key: Vec<u8> =
+            sign(&verifier.stored_key).iter().zip(&proof).map(|(left, right)| left ^ right).collect();
+        assert_eq!(digest::digest(&digest::SHA256, &client_key).as_ref(), verifier.stored_key);
+        assert_eq!(
+            STANDARD.encode(sign(&verifier.server_key)),
+            "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
+        );
+    }
+
+    #[test]
+    fn a_verifier_passes_its_password_and_no_other() {
+        let verifier = Verifier::new(&password("moxmoxmox"), FEW).unwrap();
+        assert!(verifier.check(&password("moxmoxmox")));
+        for wrong in ["moxmoxmo", "moxmoxmox ", "Moxmoxmox", "x"] {
+            assert!(!verifier.check(&password(wrong)), "{wrong:?}");
+        }
+        let other = Verifier::new(&password("moxmoxmox"), FEW).unwrap();
+        assert_ne!(verifier.salt, other.salt, "every verifier has a salt of its own");
+        assert_ne!(verifier.stored_key, other.stored_key);
+    }
+
+    #[test]
+    fn pretended_verifiers_look_real_stay_the_same_and_pass_nobody() {
+        let pretender = Pretender::new(b"secret", FEW);
+        let nobody = LoginName::parse("nobody@example.org");
+        let verifier = pretender.verifier(&nobody);
+        assert_eq!(verifier, pretender.verifier(&LoginName::parse("Nobody@EXAMPLE.org")));
+        assert_ne!(verifier.salt, pretender.verifier(&LoginName::parse("nobody")).salt);
+        assert_ne!(verifier.salt, Pretender::new(b"other", FEW).verifier(&nobody).salt);
+        assert_eq!((verifier.salt.len(), verifier.rounds), (SALT, FEW));
+        assert!(!verifier.check(&password("nobody@example.org")));
+    }
+
+    #[test]
+    fn nothing_secret_shows_in_logs() {
+        let verifier = Verifier::new(&password("moxmoxmox"), FEW).unwrap();
+        assert_eq!(format!("{verifier:?}"), "Verifier(16 rounds, ..)");
+        assert_eq!(format!("{:?}", password("moxmoxmox")), "Password(Secret(..))");
+    }
+}
