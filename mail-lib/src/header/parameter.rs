@@ -176,9 +176,10 @@ fn join(mut segments: Vec<Segment>) -> Vec<Parameter> {
                 continue;
             }
             wanted += 1;
-            match extended && !segment.extended {
-                true => escape_into(&segment.value, &mut joined),
-                false => joined.extend_from_slice(&segment.value),
+            if extended && !segment.extended {
+                escape_into(&segment.value, &mut joined);
+            } else {
+                joined.extend_from_slice(&segment.value);
             }
         }
         if wanted > 0 {

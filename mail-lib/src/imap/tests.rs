@@ -53,7 +53,7 @@ fn structures_show_what_the_fields_say() {
                 .to_owned(),
             "(\"image\" \"png\" (\"name\" \"a \\\"b\\\"\") NIL NIL \"base64\" 4)".to_owned(),
             "(\"image\" \"png\" (\"name\" \"a \\\"b\\\"\") NIL NIL \"base64\" 4 \"Q2hlY2s=\" \
-             (\"attachment\" (\"filename*\" \"utf-8''a%20b\" \"size\" \"4\")) (\"de\" \"en (US)\") \"x.png\")"
+             (\"attachment\" (\"filename*\" \"utf-8''a%20b\" \"size\" \"4\")) (\"de\" \"en\") \"x.png\")"
                 .to_owned(),
             "all extension data; RFC 2231 continuations joined",
         ),

@@ -90,7 +90,7 @@ impl Description {
         if let Some(value) = content_type {
             description.set_type(value);
         }
-        if let Some(name) = encoding.map(parse_encoding).filter(|name| !name.is_empty()) {
+        if let Some(name) = encoding.map(|value| split_token(value).0).filter(|name| !name.is_empty()) {
             description.encoding = Encoding::from_name(&name);
             description.encoding_name = name;
         }
@@ -122,16 +122,13 @@ impl Description {
 
     /// Leaves the default in place if the value is no media type (RFC 2045 §5.2).
     fn set_type(&mut self, value: &[u8]) {
-        let structured = Structured::parse(value);
-        let mut names = structured.value.splitn(2, |octet| *octet == b'/');
-        let (Some(media_type), Some(subtype)) = (names.next(), names.next()) else { return };
-        let is_name = |name: &[u8]| {
-            (1..=MAX_NAME).contains(&name.len()) && name.iter().all(|octet| octet.is_ascii_graphic())
-        };
-        if is_name(media_type) && is_name(subtype) {
-            self.media_type = media_type.to_ascii_lowercase();
-            self.subtype = subtype.to_ascii_lowercase();
-            self.parameters = structured.parameters;
+        let (media_type, rest) = split_token(value);
+        let Some(rest) = skip_cfws(rest).strip_prefix(b"/") else { return };
+        let (subtype, _) = split_token(rest);
+        if !media_type.is_empty() && !subtype.is_empty() {
+            self.media_type = media_type;
+            self.subtype = subtype;
+            self.parameters = Structured::parse(value).parameters;
         }
     }
 
@@ -149,11 +146,13 @@ impl Description {
     }
 }
 
-fn parse_encoding(value: &[u8]) -> Vec<u8> {
+/// A token (RFC 2045 §5.1) in lower case, cut at [`MAX_NAME`], and what follows it.
+fn split_token(value: &[u8]) -> (Vec<u8>, &[u8]) {
     let value = skip_cfws(value);
-    let end = value.iter().position(|octet| !octet.is_ascii_graphic() || b";(".contains(octet));
-    let name = value.get(..end.unwrap_or(value.len()).min(MAX_NAME)).unwrap_or_default();
-    name.to_ascii_lowercase()
+    let is_token = |octet: &u8| octet.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?=".contains(octet);
+    let end = value.iter().position(|octet| !is_token(octet)).unwrap_or(value.len());
+    let (token, rest) = value.split_at(end);
+    (token.get(..MAX_NAME).unwrap_or(token).to_ascii_lowercase(), rest)
 }
 
 fn parse_disposition(value: &[u8]) -> Option<Disposition> {
@@ -164,7 +163,11 @@ fn parse_disposition(value: &[u8]) -> Option<Disposition> {
 
 fn parse_languages(value: &[u8]) -> Vec<Vec<u8>> {
     let value = unfold(value);
-    let tags = value.split(|octet| *octet == b',').map(|tag| skip_cfws(tag).trim_ascii());
+    let tags = value.split(|octet| *octet == b',').map(|tag| {
+        let tag = skip_cfws(tag);
+        let end = tag.iter().position(|octet| octet.is_ascii_whitespace() || *octet == b'(');
+        tag.get(..end.unwrap_or(tag.len())).unwrap_or_default()
+    });
     tags.filter(|tag| !tag.is_empty()).take(MAX_LANGUAGES).map(<[u8]>::to_vec).collect()
 }
 
@@ -174,4 +177,56 @@ pub fn charset(headers: Headers<'_>) -> Option<String> {
     let structured = Structured::parse(headers.first("content-type")?);
     let named = structured.parameters.iter().find(|parameter| parameter.name == b"charset")?;
     String::from_utf8(named.value.clone()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(header: &str) -> String {
+        let description = Description::parse(Headers::new(header.as_bytes()));
+        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        let parameters: String = description
+            .parameters
+            .iter()
+            .map(|parameter| format!("; {}={}", text(&parameter.name), text(&parameter.value)))
+            .collect();
+        format!(
+            "{}/{}{parameters} ({})",
+            text(&description.media_type),
+            text(&description.subtype),
+            text(&description.encoding_name)
+        )
+    }
+
+    #[test]
+    fn media_types_and_encodings_are_read_with_the_mistakes_of_real_mail() {
+        let default = "text/plain; charset=us-ascii (7bit)";
+        for (header, expected) in [
+            ("", default),
+            ("Content-Type: text/html", "text/html (7bit)"),
+            ("CONTENT-TYPE:TEXT/HTML;Charset=x", "text/html; charset=x (7bit)"),
+            ("Content-Type: (c) text (c) / (c) html ; a=b", "text/html; a=b (7bit)"),
+            ("Content-Type: text/plain, charset=x", "text/plain (7bit)"),
+            ("Content-Type: text/plain charset=x; a=b", "text/plain; a=b (7bit)"),
+            ("Content-Type: text", default),
+            ("Content-Type: /plain; a=b", default),
+            ("Content-Type: \"text/html\"", default),
+            ("Content-Type: a/b\r\nContent-Type: c/d", "a/b (7bit)"),
+            ("Content-Transfer-Encoding: BASE64 (x)", "text/plain; charset=us-ascii (base64)"),
+            ("Content-Transfer-Encoding: ;", default),
+            ("Content-Transfer-Encoding: x-uuencode", "text/plain; charset=us-ascii (x-uuencode)"),
+            ("Content-Typed: a/b\r\nContent-: c/d\r\nContent: e/f", default),
+        ] {
+            assert_eq!(shown(header), expected, "{header}");
+        }
+    }
+
+    #[test]
+    fn the_charset_of_a_text_is_what_its_header_names() {
+        let of = |header: &str| charset(Headers::new(header.as_bytes()));
+        assert_eq!(of("Content-Type: text/plain; charset=\"ISO-8859-1\"").as_deref(), Some("ISO-8859-1"));
+        assert_eq!(of("Content-Type: text/plain"), None);
+        assert_eq!(of(""), None);
+    }
 }

@@ -31,7 +31,7 @@ pub struct Part {
 /// What a part holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Text of any subtype: worth searching.
+    /// Text of any subtype, and message/* that is not looked into: worth searching.
     Text,
     /// Anything else without parts of its own.
     Other,

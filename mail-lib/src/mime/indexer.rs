@@ -386,7 +386,10 @@ impl Indexer {
         let block = self.headers.get(kept.headers.clone()).unwrap_or_default();
         let description = Description::parse_as(Headers::new(block), kept.default);
         part.encoding = description.encoding;
-        part.kind = if description.media_type == b"text" { Kind::Text } else { Kind::Other };
+        part.kind = match description.media_type.as_slice() {
+            b"text" | b"message" => Kind::Text,
+            _ => Kind::Other,
+        };
         description
     }
 

@@ -117,7 +117,7 @@ fn structures_are_found_however_they_are_written() {
         (
             "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\nU3ViamVjdDogeA0K"
                 .to_owned(),
-            "other \"U3ViamVjdDogeA0K\"",
+            "text \"U3ViamVjdDogeA0K\"",
             "an encoded message is a leaf",
         ),
         (
