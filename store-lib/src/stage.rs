@@ -11,6 +11,9 @@ use crate::{Store, StoreError};
 /// Messages up to this size live in the database; it is also the buffer of larger ones on their way to a file.
 pub(crate) const IN_DATABASE: usize = 64 * 1024;
 
+/// How much is read from a [`BodySource`] at once: enough for BLAKE3's widest lanes, little for the allocator.
+const READ_AT_ONCE: usize = 16 * 1024;
+
 /// Where a message is read from: positioned reads, because the file position of a descriptor from another process
 /// is shared with that process.
 pub trait BodySource {
@@ -107,7 +110,7 @@ impl Store {
         }
     }
 
-    /// Copies a whole message from `source` in pieces of 64 KiB. Only this copy counts from here on.
+    /// Copies a whole message from `source`, piece by piece. Only this copy counts from here on.
     pub fn stage(
         &self,
         prefix: &[u8],
@@ -116,7 +119,7 @@ impl Store {
         limit: u64,
     ) -> Result<Staged, StoreError> {
         let mut stager = self.stager(prefix, parse, limit);
-        let mut buffer = vec![0; IN_DATABASE];
+        let mut buffer = vec![0; READ_AT_ONCE];
         loop {
             match source.read_at(stager.received, &mut buffer) {
                 Ok(0) => return stager.finish(),
@@ -145,7 +148,7 @@ impl Stager {
         }
         self.spill()?;
         match &mut self.file {
-            // Pieces come in the buffer's own size at best: then they go straight to the file.
+            // Large pieces go straight to the file.
             Some(file) if piece.len() >= IN_DATABASE / 2 => {
                 file.file().write_all(piece).map_err(|error| StoreError::file(&error))
             }

@@ -166,8 +166,8 @@ impl Store {
         self.0.hub.watch(mailbox).map_err(|error| StoreError::file(&error))
     }
 
-    /// Files a message. `done` is called once, from the writer's thread and after the commit, so it must be short:
-    /// hand the result on. `Ok` survives power loss. Waits only while very many deliveries are queued already.
+    /// Files a message. `done` is called once, from the writer's thread and after the commit, so it must be short and
+    /// call nothing of the store: hand the result on. `Ok` survives power loss. Waits only while very many deliveries are queued already.
     pub fn deliver(
         &self,
         staged: Staged,
@@ -459,3 +459,9 @@ fn is_named(connection: &rusqlite::Connection, name: &BodyName) -> Result<bool, 
     let sql = "SELECT EXISTS (SELECT 1 FROM body WHERE file = ?1)";
     Ok(connection.query_row(sql, [name.as_str()], |row| row.get(0))?)
 }
+
+/// Sessions and deliveries share one store.
+const _: fn() = || {
+    fn shared<T: Send + Sync + Clone>() {}
+    shared::<Store>();
+};

@@ -48,6 +48,17 @@ pub(crate) enum Outcome {
     Unknown(StoreError),
 }
 
+/// How one job of a group ended.
+#[derive(Debug)]
+enum Step {
+    /// Part of the transaction.
+    Done(Effects),
+    /// Failed and undone; the transaction stands.
+    Undone(StoreError),
+    /// Failed, and the transaction is gone or not to be trusted.
+    Lost(StoreError),
+}
+
 /// The thread's own.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -123,36 +134,32 @@ impl Writer {
 
     /// One transaction for all. `None`: it was lost on the way, nothing is stored, nobody was answered.
     fn attempt(&mut self, group: &mut [Box<dyn Job>]) -> Option<(Vec<Outcome>, Effects)> {
-        let all = |outcome: Outcome, count: usize| (vec![outcome; count], Effects::default());
+        let nothing =
+            |error: StoreError, count: usize| Some((vec![Outcome::Failed(error); count], Effects::default()));
         let count = group.len();
-        if let Err(error) = self.execute("BEGIN IMMEDIATE") {
-            return Some(all(Outcome::Failed(error), count));
-        }
         let alone = count == 1;
+        if let Err(error) = self.execute("BEGIN IMMEDIATE") {
+            return nothing(error, count);
+        }
         let mut outcomes = Vec::with_capacity(count);
         let mut effects = Effects::default();
         for job in group {
-            let result = self.run_one(job.as_mut(), alone);
-            if self.connection.is_autocommit() {
-                // Alone, its own error is the answer; with others, who lost it is not known yet.
-                return match result {
-                    Err(error) if alone => Some(all(Outcome::Failed(error), 1)),
-                    _ => None,
-                };
-            }
-            match result {
-                Ok(done) => {
+            match self.step(job.as_mut(), alone) {
+                Step::Done(done) => {
                     effects.append(done);
                     outcomes.push(Outcome::Committed);
                 }
-                Err(error) => outcomes.push(Outcome::Failed(error)),
+                Step::Undone(error) => outcomes.push(Outcome::Failed(error)),
+                Step::Lost(error) => {
+                    self.roll_back();
+                    // Alone, its own error is the answer; with others, who lost it is found out one by one.
+                    return if alone { nothing(error, 1) } else { None };
+                }
             }
         }
         let committed = self.numbers.save(&self.connection).and_then(|()| self.execute("COMMIT"));
         if let Err(error) = committed {
-            if !self.connection.is_autocommit() {
-                let _ = self.execute("ROLLBACK");
-            }
+            self.roll_back();
             self.numbers.forget_saved();
             for outcome in &mut outcomes {
                 if matches!(outcome, Outcome::Committed) {
@@ -164,26 +171,38 @@ impl Writer {
         Some((outcomes, effects))
     }
 
-    /// One job in its savepoint; alone, the transaction is its savepoint, and a failure leaves it empty or gone.
-    fn run_one(&mut self, job: &mut dyn Job, alone: bool) -> Result<Effects, StoreError> {
-        if !alone {
-            self.execute("SAVEPOINT job")?;
+    /// One job in its savepoint. Alone it needs none: undoing it is losing the transaction.
+    fn step(&mut self, job: &mut dyn Job, alone: bool) -> Step {
+        if !alone && let Err(error) = self.execute("SAVEPOINT job") {
+            return Step::Lost(error);
         }
         let mut transaction = Transaction::new(&self.connection, &mut self.numbers);
         let result = job.run(&mut transaction).map(|()| transaction.effects);
-        if self.connection.is_autocommit() {
-            return result;
-        }
-        match (&result, alone) {
-            (Ok(_), true) => {}
-            (Ok(_), false) => self.execute("RELEASE job")?,
-            (Err(_), true) => self.execute("ROLLBACK")?,
-            (Err(_), false) => {
-                self.execute("ROLLBACK TO job")?;
-                self.execute("RELEASE job")?;
+        let stands = !self.connection.is_autocommit();
+        match result {
+            Ok(effects) if alone && stands => Step::Done(effects),
+            Ok(effects) if stands => match self.execute("RELEASE job") {
+                Ok(()) => Step::Done(effects),
+                Err(error) => Step::Lost(error),
+            },
+            Ok(_) => Step::Lost(StoreError::Fault("the transaction was lost".to_owned())),
+            Err(error) if !alone && stands => {
+                match self.execute("ROLLBACK TO job").and_then(|()| self.execute("RELEASE job")) {
+                    Ok(()) => Step::Undone(error),
+                    Err(error) => Step::Lost(error),
+                }
             }
+            Err(error) => Step::Lost(error),
         }
-        result
+    }
+
+    /// Ends what is left of the transaction.
+    fn roll_back(&self) {
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.execute("ROLLBACK")
+        {
+            tracing::error!(error = %error.within(&self.dir), "a transaction could not be rolled back");
+        }
     }
 
     fn execute(&self, sql: &str) -> Result<(), StoreError> {

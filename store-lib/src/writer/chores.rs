@@ -150,8 +150,8 @@ impl Writer {
         self.execute("BEGIN IMMEDIATE")?;
         let done = work(&mut Transaction::new(&self.connection, &mut self.numbers));
         let done = done.and_then(|()| self.execute("COMMIT"));
-        if done.is_err() && !self.connection.is_autocommit() {
-            let _ = self.execute("ROLLBACK");
+        if done.is_err() {
+            self.roll_back();
         }
         done
     }

@@ -146,6 +146,44 @@ fn a_failing_job_leaves_its_neighbours_rows() {
     check(&store);
 }
 
+/// When COMMIT itself fails nobody is told `Ok`. Files stay: after a power cut the log might hold the commit.
+#[test]
+fn a_commit_that_fails_is_told_to_the_whole_group() {
+    let (dir, store) = account();
+    let held = hold(&store);
+    let (send, receive) = mpsc::channel();
+    for (number, size) in [(1, 10), (2, 100_000)] {
+        let send = send.clone();
+        deliver(&store, number, size, move |result| send.send(result.is_ok()).unwrap());
+    }
+    let failing = send.clone();
+    store.queue().push(
+        Rank::Delivery,
+        |transaction: &mut Transaction<'_>| {
+            Ok(transaction.connection.execute_batch(
+                "CREATE TABLE parent (id INTEGER PRIMARY KEY);
+                 CREATE TABLE child (parent REFERENCES parent DEFERRABLE INITIALLY DEFERRED);
+                 INSERT INTO child VALUES (1)",
+            )?)
+        },
+        move |result, outcome| {
+            assert!(matches!(outcome, Outcome::Unknown(_)));
+            failing.send(result.is_ok()).unwrap();
+        },
+    );
+    drop(held);
+    assert!(receive.iter().take(3).all(|ok| !ok));
+    assert_eq!(committed(&dir), 0);
+    let (send, receive) = mpsc::channel();
+    deliver(&store, 2, 100_000, move |result| send.send(result).unwrap());
+    receive.recv().unwrap().unwrap();
+    assert_eq!(committed(&dir), 1);
+    check(&store);
+    store.close().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.verify().unwrap().problems.len(), 1); // the first file of message 2
+}
+
 #[test]
 fn a_panicking_answer_does_not_end_the_writer() {
     let (dir, store) = account();
