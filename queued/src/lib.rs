@@ -1,1 +1,39 @@
-//! placeholder
+//! `queued` brings messages from smtpd to accounts, and keeps what cannot be delivered yet.
+//!
+//! ```text
+//!           Deliver + fd                    ┌────────┐ Deliver + fd, in parallel
+//!  smtpd ───────────────▶ check ▶ owners ──▶│ group  │──────────────▶ accountd 1, 2, … N
+//!        ◀─── outcomes ── fd      (authd)   └────────┘◀─ Filed (on disk there) ─┘
+//!                                               │ what is left          ▲
+//!                                               ▼                       │ in turns, with pauses
+//!                                   `queue/`: file, fsync, row, commit ─┘ retry
+//! ```
+//!
+//! Holds: one channel to smtpd, one to authd, one per active account; `queue/`. Never: a socket of the network, a verb
+//! that reads mail, a map of a file that came from below.
+//! Always true: (1) `Filed` means committed and fsynced by the account, `Stored` by the queue, before smtpd hears it;
+//! (2) a message is filed once per account, whatever dies and whoever repeats: its id goes with every attempt, and the
+//! account knows the ids of a week; (3) a descriptor is believed only when the kernel says that nobody can write to
+//! it any more; (4) the loop never waits for the disk, a thread of its own does; (5) nothing leaves the queue before
+//! it is filed.
+//!
+//! Start at [`Service`]. The tables: `schema`; the order of writes: `queue`.
+
+mod accounts;
+mod body;
+mod disk;
+mod group;
+mod outcome;
+mod queue;
+mod retry;
+mod schema;
+mod service;
+mod spool;
+mod sys;
+#[cfg(test)]
+mod tests;
+
+pub use accounts::Switchboard;
+pub use disk::Disk;
+pub use queue::{Queue, QueueError};
+pub use service::{Clock, Service, system_clock};

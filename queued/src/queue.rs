@@ -1,0 +1,431 @@
+//! The queue on disk: messages that were acknowledged and are not yet filed for everybody.
+//!
+//! ```text
+//! queue/queue.sqlite    which messages, for whom, when to try next (WAL, synchronous=FULL)
+//! queue/message-ID      the octets as received, hashed; durable before the row that names it
+//! queue/new-ID          being written; queue/spool-N: being made; both are removed at start
+//! ```
+//! Order of storing: write, fsync the file, rename, fsync the directory, commit. Of removing: commit, unlink. A crash
+//! in between leaves a file that no row names and nobody was promised, which the next start removes; never a row
+//! without its file.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufWriter, ErrorKind, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use ipc_proto::{ConnectionId, DeliveryId, types::Timestamp};
+use mail_lib::address::Address;
+use nix::libc;
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use crate::{body::Body, schema, spool::SpoolFile};
+
+/// The longest pause between two attempts; [`crate::retry`] keeps to it. A row that is due later than this was written
+/// before the clock jumped back, and counts as due.
+pub(crate) const LONGEST_PAUSE_MS: i64 = 3_600_000;
+
+/// Why the queue cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// The disk or the file size limit is used up.
+    #[error("no space left for the queue; free some on the disk that holds it")]
+    NoSpace,
+    /// The system refused to read or write.
+    #[error("the queue cannot be read or written: {0}; look for disk errors in the kernel's log")]
+    Fault(String),
+    /// The database is not one, or not whole.
+    #[error("{path} is damaged ({detail}); stop moxd and put it back from a backup")]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What was found, in SQLite's words.
+        detail: String,
+    },
+    /// Messages are there, the database that says whose they are is not.
+    #[error("{path} is missing or empty though queued messages are there; put it back from a backup")]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// Written by a later version.
+    #[error("{path} has schema {found}, this moxd knows up to {known}; start the newer moxd that wrote it")]
+    NewerSchema {
+        /// The database.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// The newest one known here.
+        known: i64,
+    },
+    /// Another process has it open.
+    #[error("{path} is in use by another process; stop the other moxd on this directory")]
+    InUse {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The directory or the database cannot be opened at all.
+    #[error("cannot open {path}: {detail}; it must belong to queued's user, mode 0700, and not be a link")]
+    Open {
+        /// What was to be opened.
+        path: PathBuf,
+        /// Why not.
+        detail: String,
+    },
+    /// The id of a stored message came with other octets.
+    #[error("a message of this id and other content is in the queue already")]
+    OtherContent,
+    /// The file of a stored message is gone or not what was stored.
+    #[error("{path} is damaged ({detail}); put it back from a backup, the message stays queued")]
+    MessageDamaged {
+        /// The file.
+        path: PathBuf,
+        /// How.
+        detail: String,
+    },
+}
+
+impl From<io::Error> for QueueError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => Self::NoSpace,
+            _ => Self::Fault(error.to_string()),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for QueueError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::NoSpace,
+            _ => Self::Fault(error.to_string()),
+        }
+    }
+}
+
+/// What is known of a message besides its octets and recipients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Envelope {
+    pub(crate) id: DeliveryId,
+    pub(crate) connection: ConnectionId,
+    pub(crate) reverse_path: Option<Address>,
+    /// smtpd's trace fields.
+    pub(crate) trace: Vec<u8>,
+    pub(crate) received: Timestamp,
+}
+
+/// A message of the queue whose time has come.
+#[derive(Debug)]
+pub(crate) struct Due {
+    pub(crate) envelope: Envelope,
+    /// Who still has to get it.
+    pub(crate) recipients: Vec<Address>,
+    /// Attempts since it last got anywhere.
+    pub(crate) attempts: u32,
+}
+
+/// The queue, open. Everything here blocks: it belongs to the disk's thread.
+#[derive(Debug)]
+pub struct Queue {
+    directory: PathBuf,
+    database: Connection,
+    spooled: u64,
+}
+
+/// Milliseconds since 1970.
+pub(crate) type Millis = i64;
+
+impl Queue {
+    /// Opens the queue in `directory`, which exists, and removes what a crash left behind.
+    pub fn open(directory: &Path) -> Result<Self, QueueError> {
+        let leftover = leftovers(directory)?;
+        let database = schema::open(&directory.join(schema::FILE), !leftover.messages.is_empty())?;
+        let queue = Self { directory: directory.to_owned(), database, spooled: 0 };
+        for path in leftover.unfinished {
+            fs::remove_file(path)?;
+        }
+        for (id, path) in leftover.messages {
+            if !queue.has(id)? {
+                tracing::info!(message = %id, "removing a file that was never acknowledged");
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(queue)
+    }
+
+    fn has(&self, id: DeliveryId) -> Result<bool, QueueError> {
+        let mut find = self.database.prepare_cached("SELECT 1 FROM message WHERE id = ?1")?;
+        Ok(find.exists([id.0])?)
+    }
+
+    fn path_of(&self, id: DeliveryId) -> PathBuf {
+        self.directory.join(format!("message-{id}"))
+    }
+
+    /// A new file without a name, opened twice. It has one for the moment between the two: what runs here has no
+    /// /proc to open its own descriptor again.
+    pub(crate) fn spool_file(&mut self) -> Result<SpoolFile, QueueError> {
+        self.spooled += 1;
+        let path = self.directory.join(format!("spool-{}", self.spooled));
+        let writer = create(&path)?;
+        let reader = open(&path);
+        fs::remove_file(&path)?;
+        Ok(SpoolFile { writer: writer.into(), reader: reader? })
+    }
+
+    /// Stores a message for these recipients. `Ok`: it survives power loss. `Err`: nothing changed. A repeat of an id
+    /// adds the recipients that were not there.
+    pub(crate) fn store(
+        &mut self,
+        envelope: &Envelope,
+        body: &Body,
+        recipients: &[Address],
+        now: Millis,
+        next: Millis,
+    ) -> Result<(), QueueError> {
+        let known = {
+            let mut find = self.database.prepare_cached("SELECT hash FROM message WHERE id = ?1")?;
+            find.query_row([envelope.id.0], |row| row.get::<_, [u8; 32]>(0)).optional()?
+        };
+        let hash = match known {
+            Some(known) => {
+                let hash = body.copy_to(&mut io::sink())?;
+                if *hash.as_bytes() != known {
+                    return Err(QueueError::OtherContent);
+                }
+                hash
+            }
+            None => self.write_file(envelope.id, body)?,
+        };
+        let stored = self.insert(envelope, body.size(), &hash, recipients, now, next);
+        if stored.is_err() && known.is_none() {
+            let _ = fs::remove_file(self.path_of(envelope.id));
+        }
+        stored
+    }
+
+    /// The message's file, durable and under its name.
+    fn write_file(&self, id: DeliveryId, body: &Body) -> Result<blake3::Hash, QueueError> {
+        let new = self.directory.join(format!("new-{id}"));
+        let written = (|| {
+            let mut file = BufWriter::new(create(&new)?);
+            let hash = body.copy_to(&mut file)?;
+            file.flush()?;
+            file.get_ref().sync_all()?;
+            fs::rename(&new, self.path_of(id))?;
+            File::open(&self.directory)?.sync_all()?;
+            Ok(hash)
+        })();
+        written.inspect_err(|_: &QueueError| {
+            let _ = fs::remove_file(&new);
+        })
+    }
+
+    fn insert(
+        &mut self,
+        envelope: &Envelope,
+        size: u64,
+        hash: &blake3::Hash,
+        recipients: &[Address],
+        now: Millis,
+        next: Millis,
+    ) -> Result<(), QueueError> {
+        let transaction = self.begin()?;
+        transaction
+            .prepare_cached(
+                "INSERT INTO message (id, connection, reverse_path, trace, received_s, received_ns, size, hash,
+                                      stored_ms, attempts, next_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10)
+                 ON CONFLICT (id) DO UPDATE SET next_ms = min(next_ms, excluded.next_ms)",
+            )?
+            .execute(params![
+                envelope.id.0,
+                envelope.connection.0.cast_signed(),
+                envelope.reverse_path.as_ref().map(ToString::to_string),
+                envelope.trace,
+                envelope.received.seconds,
+                envelope.received.nanoseconds,
+                size.cast_signed(),
+                hash.as_bytes(),
+                now,
+                next,
+            ])?;
+        {
+            let mut add = transaction
+                .prepare_cached("INSERT OR IGNORE INTO recipient (message, address) VALUES (?1, ?2)")?;
+            for recipient in recipients {
+                add.execute(params![envelope.id.0, recipient.to_string()])?;
+            }
+        }
+        Ok(transaction.commit()?)
+    }
+
+    fn begin(&mut self) -> Result<Transaction<'_>, QueueError> {
+        Ok(self.database.transaction_with_behavior(TransactionBehavior::Immediate)?)
+    }
+
+    /// Messages to be tried now, the longest due first, without those that `busy` has.
+    pub(crate) fn due(
+        &mut self,
+        now: Millis,
+        most: usize,
+        busy: impl Fn(DeliveryId) -> bool,
+    ) -> Result<Vec<Due>, QueueError> {
+        let mut due = Vec::new();
+        let mut find = self.database.prepare_cached(
+            "SELECT id, connection, reverse_path, trace, received_s, received_ns, attempts FROM message
+             WHERE next_ms <= ?1 OR next_ms > ?2 ORDER BY next_ms",
+        )?;
+        let mut recipients = self
+            .database
+            .prepare_cached("SELECT address FROM recipient WHERE message = ?1 ORDER BY address")?;
+        let mut rows = find.query([now, now.saturating_add(2 * LONGEST_PAUSE_MS)])?;
+        while let Some(row) = rows.next()?.filter(|_| due.len() < most) {
+            let id = DeliveryId(row.get(0)?);
+            if busy(id) {
+                continue;
+            }
+            let reverse_path: Option<String> = row.get(2)?;
+            due.push(Due {
+                envelope: Envelope {
+                    id,
+                    connection: ConnectionId(row.get::<_, i64>(1)?.cast_unsigned()),
+                    reverse_path: reverse_path.map(|text| address(&text)).transpose()?,
+                    trace: row.get(3)?,
+                    received: Timestamp { seconds: row.get(4)?, nanoseconds: row.get(5)? },
+                },
+                recipients: recipients
+                    .query_map([id.0], |row| row.get::<_, String>(0))?
+                    .map(|text| address(text?.as_str()))
+                    .collect::<Result<_, _>>()?,
+                attempts: row.get(6)?,
+            });
+        }
+        Ok(due)
+    }
+
+    /// When the next message is due, of those that `busy` does not have.
+    pub(crate) fn next_due(
+        &mut self,
+        busy: impl Fn(DeliveryId) -> bool,
+    ) -> Result<Option<Millis>, QueueError> {
+        let mut find = self.database.prepare_cached("SELECT id, next_ms FROM message ORDER BY next_ms")?;
+        let mut rows = find.query([])?;
+        while let Some(row) = rows.next()? {
+            if !busy(DeliveryId(row.get(0)?)) {
+                return Ok(Some(row.get(1)?));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The octets of a stored message, hashed again: what is filed is what was acknowledged.
+    pub(crate) fn body(&mut self, id: DeliveryId) -> Result<Body, QueueError> {
+        let path = self.path_of(id);
+        let (size, hash): (i64, [u8; 32]) = self
+            .database
+            .prepare_cached("SELECT size, hash FROM message WHERE id = ?1")?
+            .query_row([id.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let damaged = |detail: String| QueueError::MessageDamaged { path: path.clone(), detail };
+        let file = open(&path).map_err(|error| damaged(error.to_string()))?;
+        let body =
+            Body::complete(file, size.cast_unsigned(), None).map_err(|error| damaged(error.to_string()))?;
+        if *body.copy_to(&mut io::sink())?.as_bytes() != hash {
+            return Err(damaged("its hash is another".to_owned()));
+        }
+        Ok(body)
+    }
+
+    /// After an attempt: these recipients have it. With none left the message goes, else it is tried again at `next`.
+    pub(crate) fn settle(
+        &mut self,
+        id: DeliveryId,
+        filed: &[Address],
+        attempts: u32,
+        next: Millis,
+    ) -> Result<(), QueueError> {
+        let transaction = self.begin()?;
+        {
+            let mut remove =
+                transaction.prepare_cached("DELETE FROM recipient WHERE message = ?1 AND address = ?2")?;
+            for recipient in filed {
+                remove.execute(params![id.0, recipient.to_string()])?;
+            }
+        }
+        let gone = transaction
+            .prepare_cached(
+                "DELETE FROM message WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM recipient WHERE message = ?1)",
+            )?
+            .execute([id.0])?
+            > 0;
+        if !gone {
+            transaction
+                .prepare_cached("UPDATE message SET attempts = ?2, next_ms = ?3 WHERE id = ?1")?
+                .execute(params![id.0, attempts, next])?;
+        }
+        transaction.commit()?;
+        if gone {
+            fs::remove_file(self.path_of(id))?;
+        }
+        Ok(())
+    }
+}
+
+/// An address as it was written by us.
+fn address(text: &str) -> Result<Address, QueueError> {
+    Address::parse(text)
+        .map_err(|error| QueueError::Fault(format!("a stored address does not parse: {error}")))
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    match options.open(path) {
+        // Left by an earlier failure; the name is ours alone.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            fs::remove_file(path)?;
+            options.open(path)
+        }
+        result => result,
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path)
+}
+
+/// What lies in the directory besides the database.
+#[derive(Debug, Default)]
+struct Leftovers {
+    unfinished: Vec<PathBuf>,
+    messages: Vec<(DeliveryId, PathBuf)>,
+}
+
+/// Lists our own files; names that are not ours stay untouched.
+fn leftovers(directory: &Path) -> Result<Leftovers, QueueError> {
+    let list = || {
+        let mut found = Leftovers::default();
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            if name.starts_with("new-") || name.starts_with("spool-") {
+                found.unfinished.push(entry.path());
+            } else if let Some(id) = name.strip_prefix("message-").and_then(parse_id) {
+                found.messages.push((id, entry.path()));
+            }
+        }
+        Ok(found)
+    };
+    list().map_err(|error: io::Error| QueueError::Open {
+        path: directory.to_owned(),
+        detail: error.to_string(),
+    })
+}
+
+fn parse_id(hex: &str) -> Option<DeliveryId> {
+    let number = u128::from_str_radix(hex, 16).ok().filter(|_| hex.len() == 32)?;
+    Some(DeliveryId(number.to_be_bytes()))
+}

@@ -1,0 +1,119 @@
+//! The queue's tables, and opening them without damage.
+
+use std::path::Path;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+
+use crate::queue::QueueError;
+
+/// The database's name in the queue's directory.
+pub(crate) const FILE: &str = "queue.sqlite";
+
+/// One step per version; `user_version` counts the steps that were made.
+const STEPS: [&str; 1] = ["
+    CREATE TABLE message (
+        id BLOB PRIMARY KEY NOT NULL,
+        connection INTEGER NOT NULL,
+        -- NULL: the null reverse-path
+        reverse_path TEXT,
+        trace BLOB NOT NULL,
+        received_s INTEGER NOT NULL,
+        received_ns INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        -- BLAKE3
+        hash BLOB NOT NULL,
+        stored_ms INTEGER NOT NULL,
+        -- since it last got anywhere
+        attempts INTEGER NOT NULL,
+        next_ms INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX message_next ON message (next_ms);
+    -- who has not got it yet
+    CREATE TABLE recipient (
+        message BLOB NOT NULL REFERENCES message (id),
+        address TEXT NOT NULL,
+        PRIMARY KEY (message, address)
+    ) STRICT, WITHOUT ROWID;
+"];
+
+/// The version after all steps.
+fn newest() -> i64 {
+    i64::try_from(STEPS.len()).unwrap_or(i64::MAX)
+}
+
+/// Opens the database, or makes it where `messages` says that none is missing.
+pub(crate) fn open(path: &Path, messages: bool) -> Result<Connection, QueueError> {
+    let size = match std::fs::symlink_metadata(path) {
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(QueueError::Open { path: path.to_owned(), detail: error.to_string() }),
+    };
+    if size == 0 && messages {
+        return Err(QueueError::Missing { path: path.to_owned() });
+    }
+    prepare(path).map_err(|error| match error {
+        OpenError::Sqlite(error) => sorted(path, &error),
+        OpenError::Damaged(detail) => QueueError::Damaged { path: path.to_owned(), detail },
+        OpenError::Newer(found) => QueueError::NewerSchema { path: path.to_owned(), found, known: newest() },
+    })
+}
+
+enum OpenError {
+    Sqlite(rusqlite::Error),
+    Damaged(String),
+    Newer(i64),
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+fn prepare(path: &Path) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let mut database = Connection::open_with_flags(path, flags)?;
+    // Exclusive, because one process owns a queue; that also spares the shared-memory file. Another one does not go
+    // away by waiting.
+    database.busy_timeout(std::time::Duration::ZERO)?;
+    database.execute_batch(
+        "PRAGMA locking_mode = EXCLUSIVE;
+         PRAGMA trusted_schema = OFF;
+         PRAGMA cell_size_check = ON;
+         PRAGMA foreign_keys = ON;
+         PRAGMA temp_store = MEMORY;",
+    )?;
+    let version: i64 = database.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let missing = usize::try_from(version)
+        .ok()
+        .and_then(|version| STEPS.get(version..))
+        .ok_or(OpenError::Newer(version))?;
+    let found: String = database.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if found != "ok" {
+        return Err(OpenError::Damaged(found));
+    }
+    database.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    database.execute_batch("PRAGMA synchronous = FULL;")?;
+    if !missing.is_empty() {
+        let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for step in missing {
+            transaction.execute_batch(step)?;
+        }
+        transaction.pragma_update(None, "user_version", newest())?;
+        transaction.commit()?;
+    }
+    Ok(database)
+}
+
+fn sorted(path: &Path, error: &rusqlite::Error) -> QueueError {
+    let (path, detail) = (path.to_owned(), error.to_string());
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => QueueError::NoSpace,
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => QueueError::Damaged { path, detail },
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => QueueError::InUse { path },
+        _ => QueueError::Open { path, detail },
+    }
+}

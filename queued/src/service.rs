@@ -1,0 +1,342 @@
+//! One message from smtpd: checked, delivered, what is left of it stored, answered.
+
+use std::{
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use ipc_proto::{
+    AccountId, ChannelId,
+    authd::QueuedAuthd,
+    control::{QueuedSettings, ViolationKind},
+    delivery::{Deliver, MAX_RECIPIENTS, Outcome, QueuedToSmtpd, SmtpdQueued, SmtpdToQueued},
+    stream::{End, Link, Responder, serve},
+};
+use tokio::sync::{Notify, Semaphore, watch};
+
+use crate::{
+    accounts::{Accounts, Answer, Switchboard},
+    body::{Body, BodyError},
+    disk::Disk,
+    group,
+    outcome::{self, Standing},
+    queue::{Envelope, Millis, QueueError},
+    retry,
+    spool::Spool,
+};
+
+/// The most that smtpd's trace fields may be, octets.
+const MAX_TRACE: usize = 8 * 1024;
+
+/// What the time is, milliseconds since 1970; tests bring their own.
+pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
+
+/// The system's clock.
+#[must_use]
+pub fn system_clock() -> Clock {
+    Arc::new(|| {
+        let now = ipc_proto::types::Timestamp::now();
+        now.seconds.saturating_mul(1000).saturating_add(i64::from(now.nanoseconds / 1_000_000))
+    })
+}
+
+/// All that queued does, without the process around it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Service(pub(crate) Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) settings: QueuedSettings,
+    pub(crate) disk: Disk,
+    pub(crate) clock: Clock,
+    pub(crate) authd: Link<QueuedAuthd>,
+    pub(crate) accounts: Arc<Accounts>,
+    /// Told when a message was stored.
+    pub(crate) stored: Notify,
+    pub(crate) stopping: AtomicBool,
+    message_size: u64,
+    switchboard: Arc<dyn Switchboard>,
+    places: Arc<Semaphore>,
+    /// Messages in hand.
+    busy: watch::Sender<usize>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// Counts one message in hand until dropped.
+pub(crate) struct Busy(Arc<Shared>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.send_modify(|count| *count = count.saturating_sub(1));
+    }
+}
+
+impl Shared {
+    pub(crate) fn busy(self: &Arc<Self>) -> Busy {
+        self.busy.send_modify(|count| *count += 1);
+        Busy(Arc::clone(self))
+    }
+}
+
+impl Service {
+    /// With a queue that is open. `message_size`: the largest message that is taken, octets.
+    #[must_use]
+    pub fn new(
+        settings: QueuedSettings,
+        message_size: u64,
+        disk: Disk,
+        clock: Clock,
+        switchboard: Arc<dyn Switchboard>,
+    ) -> Self {
+        let places = Arc::new(Semaphore::new(settings.spool_files as usize));
+        Self(Arc::new(Shared {
+            accounts: Accounts::new(Arc::clone(&switchboard)),
+            authd: Link::default(),
+            stored: Notify::new(),
+            stopping: AtomicBool::new(false),
+            busy: watch::Sender::new(0),
+            settings,
+            disk,
+            clock,
+            message_size,
+            switchboard,
+            places,
+        }))
+    }
+
+    /// Takes the channel to authd.
+    pub fn authd(&self, stream: UnixStream) -> std::io::Result<()> {
+        let switchboard = Arc::clone(&self.0.switchboard);
+        self.0.authd.set(stream, move |violation| {
+            if let Some(violation) = violation {
+                switchboard.violation(ChannelId::QueuedAuthd, None, violation);
+            }
+        })
+    }
+
+    /// Takes the channel to an account that was asked for.
+    pub fn account(&self, account: AccountId, stream: UnixStream) -> std::io::Result<()> {
+        self.0.accounts.opened(account, stream)
+    }
+
+    /// The channel to an account that was asked for cannot be had now.
+    pub fn account_refused(&self, account: AccountId) {
+        self.0.accounts.refused(account);
+    }
+
+    /// Takes a channel from smtpd and serves it in a task of its own.
+    pub fn smtpd(&self, stream: UnixStream) -> std::io::Result<()> {
+        let shared = Arc::clone(&self.0);
+        let spool = Arc::new(Spool::new(Arc::clone(&shared.places)));
+        let serving = serve::<SmtpdQueued>(stream, move |request, fds, responder| {
+            tokio::spawn(answer(Arc::clone(&shared), Arc::clone(&spool), request, fds, responder));
+        })?;
+        let switchboard = Arc::clone(&self.0.switchboard);
+        tokio::spawn(async move {
+            match serving.await {
+                End::Closed => {}
+                End::Violation(violation) => switchboard.violation(ChannelId::SmtpdQueued, None, violation),
+            }
+        });
+        Ok(())
+    }
+
+    /// Tries stored messages again, for ever.
+    pub async fn retry(&self) {
+        retry::run(&self.0).await;
+    }
+
+    /// Takes nothing new and waits until what is in hand is answered, at most `grace`.
+    pub async fn stop(&self, grace: Duration) {
+        self.0.stopping.store(true, Ordering::Relaxed);
+        let mut busy = self.0.busy.subscribe();
+        if tokio::time::timeout(grace, busy.wait_for(|count| *count == 0)).await.is_err() {
+            tracing::warn!("some messages were not answered within the grace; their clients will send again");
+        }
+    }
+}
+
+async fn answer(
+    shared: Arc<Shared>,
+    spool: Arc<Spool>,
+    request: SmtpdToQueued,
+    fds: Vec<OwnedFd>,
+    responder: Responder<SmtpdQueued>,
+) {
+    let _busy = shared.busy();
+    match request {
+        SmtpdToQueued::Spool => match open_spool(&shared, &spool).await {
+            Some((number, writer)) => responder.reply(&QueuedToSmtpd::Spool(number), vec![writer]),
+            None => responder.reply(&QueuedToSmtpd::NoSpool, Vec::new()),
+        },
+        SmtpdToQueued::Deliver(deliver) => {
+            let reply = match check(&shared, &spool, &deliver, fds).await {
+                Ok(body) => QueuedToSmtpd::Delivered(shared.deliver(deliver, body).await),
+                Err(error) => {
+                    tracing::warn!(message = %deliver.id, connection = %deliver.connection,
+                        "refused a message from smtpd: {error}");
+                    shared.switchboard.refused(ChannelId::SmtpdQueued, error.kind());
+                    QueuedToSmtpd::Refused
+                }
+            };
+            responder.reply(&reply, Vec::new());
+        }
+    }
+}
+
+async fn open_spool(shared: &Shared, spool: &Spool) -> Option<(ipc_proto::delivery::SpoolNumber, OwnedFd)> {
+    if shared.stopping.load(Ordering::Relaxed) {
+        return None;
+    }
+    let Some(place) = spool.place() else {
+        tracing::warn!("all spool files are in use; raise `limits.spool_files` if this is usual");
+        return None;
+    };
+    match shared.disk.run(|queue| queue.spool_file()).await {
+        Ok(file) => Some((spool.note(file.reader, place), file.writer)),
+        Err(error) => {
+            tracing::error!("cannot make a spool file: {error}");
+            None
+        }
+    }
+}
+
+/// Why a request of smtpd is not looked at further.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("{0} recipients; 1 to {MAX_RECIPIENTS} can be")]
+    Recipients(usize),
+    #[error("trace fields that are too long or not whole header fields")]
+    Trace,
+    #[error("{0} octets are more than a message may have")]
+    TooLarge(u64),
+    #[error(transparent)]
+    Body(#[from] BodyError),
+}
+
+impl Refusal {
+    fn kind(&self) -> ViolationKind {
+        match self {
+            Self::Recipients(_) | Self::Trace => ViolationKind::Malformed,
+            Self::TooLarge(_) => ViolationKind::TooLarge,
+            Self::Body(_) => ViolationKind::Fds,
+        }
+    }
+}
+
+/// Everything about a request that can be wrong without asking anybody.
+async fn check(
+    shared: &Shared,
+    spool: &Spool,
+    deliver: &Deliver,
+    fds: Vec<OwnedFd>,
+) -> Result<Body, Refusal> {
+    // The channel has seen to it that there is exactly one.
+    let fd = fds.into_iter().next().ok_or(BodyError::NotAFile)?;
+    if deliver.recipients.is_empty() || deliver.recipients.len() > MAX_RECIPIENTS {
+        return Err(Refusal::Recipients(deliver.recipients.len()));
+    }
+    if !is_sound_trace(&deliver.trace) {
+        return Err(Refusal::Trace);
+    }
+    if deliver.size > shared.message_size {
+        return Err(Refusal::TooLarge(deliver.size));
+    }
+    Ok(match deliver.spool {
+        Some(number) => spool.take(number, fd, deliver.size).await?,
+        None => Body::sealed(fd, deliver.size)?,
+    })
+}
+
+/// Whole header fields: bounded, every line non-empty and ended by CRLF, the first not a continuation, so that what
+/// comes behind is still the header.
+fn is_sound_trace(trace: &[u8]) -> bool {
+    let sound = |line: &[u8]| {
+        line.strip_suffix(b"\r\n")
+            .is_some_and(|line| !line.is_empty() && !line.iter().any(|octet| matches!(octet, b'\r' | b'\0')))
+    };
+    trace.len() <= MAX_TRACE
+        && !matches!(trace.first(), Some(b' ' | b'\t'))
+        && trace.split_inclusive(|octet| *octet == b'\n').all(sound)
+}
+
+impl Shared {
+    /// One outcome per recipient.
+    async fn deliver(&self, deliver: Deliver, body: Body) -> Vec<Outcome> {
+        let Deliver { id, connection, reverse_path, recipients, trace, received, size, spool: _ } = deliver;
+        let envelope = Envelope { id, connection, reverse_path, trace, received };
+        let later = Outcome::TryLater { no_space: false };
+        if self.stopping.load(Ordering::Relaxed) {
+            return vec![later; recipients.len()];
+        }
+        let Some(owners) = group::owners(&self.authd, &recipients).await else {
+            return vec![later; recipients.len()];
+        };
+        let mut standings: Vec<_> = owners.iter().map(|owner| Standing::of(*owner)).collect();
+        if recipients.len() <= self.settings.direct_recipients as usize {
+            let groups = group::by_account(&owners);
+            let answers = group::deliver(&self.accounts, &envelope, &recipients, groups, &body).await;
+            for (group, answer) in answers {
+                for place in group.places {
+                    if let Some(standing) = standings.get_mut(place) {
+                        *standing = Standing::Asked(answer);
+                    }
+                }
+            }
+        }
+        let mut outcomes: Vec<_> = standings.iter().map(|standing| standing.outcome()).collect();
+        let left = outcome::to_store(&standings);
+        if !left.is_empty() {
+            let to: Vec<_> = left.iter().filter_map(|place| recipients.get(*place).cloned()).collect();
+            // What nobody was asked about is due at once, the rest after a pause.
+            let at_once = standings.contains(&Standing::Waiting);
+            let stored = match self.store(&envelope, body, to, at_once).await {
+                Ok(()) => Outcome::Stored,
+                Err(error) => {
+                    tracing::error!(message = %id, "cannot store a message: {error}");
+                    Outcome::TryLater { no_space: matches!(error, QueueError::NoSpace) }
+                }
+            };
+            for place in left {
+                if let Some(outcome) = outcomes.get_mut(place) {
+                    *outcome = stored;
+                }
+            }
+        }
+        let count = |wanted: Outcome| outcomes.iter().filter(|outcome| **outcome == wanted).count();
+        tracing::info!(message = %id, connection = %connection, size, recipients = recipients.len(),
+            filed = count(Outcome::Filed), stored = count(Outcome::Stored), "message");
+        outcomes
+    }
+
+    async fn store(
+        &self,
+        envelope: &Envelope,
+        body: Body,
+        recipients: Vec<mail_lib::address::Address>,
+        at_once: bool,
+    ) -> Result<(), QueueError> {
+        let now = (self.clock)();
+        let next = if at_once { now } else { now.saturating_add(retry::pause(0, self.settings.retry_ms)) };
+        let envelope = envelope.clone();
+        self.disk.run(move |queue| queue.store(&envelope, &body, &recipients, now, next)).await?;
+        self.stored.notify_one();
+        Ok(())
+    }
+}
+
+/// Whether an account has the message.
+pub(crate) fn is_filed(answer: Answer) -> bool {
+    match answer {
+        Answer::Filed => true,
+        Answer::Refused(_) | Answer::Unreachable => false,
+    }
+}
