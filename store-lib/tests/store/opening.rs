@@ -72,7 +72,7 @@ fn a_body_whose_commit_never_came_is_gone_after_the_next_open() {
     assert_eq!(account.files().len(), 1);
 }
 
-/// Attack class 40: as above, with a real process end in the same directory.
+/// Attack class 40: as above, the files and the state being those that a kill leaves in that directory.
 #[test]
 fn leftovers_of_the_run_that_crashed_are_removed_in_its_own_directory() {
     let account = Account::new();
