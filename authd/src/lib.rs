@@ -28,5 +28,6 @@ pub mod name;
 pub mod password;
 pub mod pool;
 pub mod proven;
+pub mod refused;
 pub mod service;
 pub mod verifier;

@@ -4,8 +4,8 @@
 //! and per account, so that a thousand addresses do not either. Whoever owns an account is not locked out by that:
 //! from networks where the owner logged in lately, failures count against that account and network alone.
 //!
-//! Every count is a bucket that drains at a steady rate ([`bucket`]), so no limit resets at an edge. The table is of fixed
-//! size ([`table`]); what would be forgotten first makes room. Time is handed in.
+//! Every count is a [`Bucket`] that drains at a steady rate, so no limit resets at an edge. The [`Table`] is of fixed
+//! size; what would be forgotten first makes room. Time is handed in.
 
 mod block;
 mod bucket;

@@ -36,7 +36,10 @@ async fn serve(service: &Service, control: Control) -> Result<(), Fault> {
         match order {
             Order::Channel { channel, account: _ } => {
                 for fd in fds {
-                    service.channel(channel, UnixStream::from(fd))?;
+                    // The other end finds its channel closed; everybody else goes on.
+                    if let Err(error) = service.channel(channel, UnixStream::from(fd)) {
+                        tracing::error!(?channel, "cannot serve a channel: {error}");
+                    }
                 }
             }
             Order::Stop { .. } => return Ok(()),

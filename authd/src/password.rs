@@ -66,10 +66,11 @@ impl Password {
         }
     }
 
-    /// What cannot be a password is hashed all the same, to take the time that a wrong one takes.
+    /// What cannot be a password is hashed all the same, to take the time that a wrong one takes. It is cut to a length
+    /// that no password has.
     #[must_use]
     pub fn impossible(typed: &Secret) -> Self {
-        Self(Secret(typed.0.iter().copied().take(MAX_PASSWORD).collect()))
+        Self(Secret(typed.0.iter().copied().take(MAX_PASSWORD + 1).collect()))
     }
 
     /// To be hashed.

@@ -41,6 +41,7 @@ use crate::{
     limits::{Limits, Moment},
     pool::Pool,
     proven::Proven,
+    refused::Refused,
     verifier::{NoRandomness, Pretender},
 };
 
@@ -86,6 +87,7 @@ struct Shared {
 struct State {
     limits: Limits,
     proven: Proven,
+    refused: Refused,
     connections: Connections,
     sessions: Sessions,
     /// Accounts whose directories are being made, and who waits for that.
@@ -106,6 +108,7 @@ impl Service {
             state: Mutex::new(State {
                 limits: Limits::new(settings),
                 proven: Proven::new()?,
+                refused: Refused::new()?,
                 connections: Connections::default(),
                 sessions: Sessions::default(),
                 preparing: HashMap::new(),

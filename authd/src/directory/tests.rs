@@ -299,6 +299,44 @@ fn numbers_are_never_given_twice() {
     assert_eq!(left, 0);
 }
 
+/// Attack class 32: under load too, a name and its address are the same account's, and no reader ever sees one of an
+/// account that was there before.
+#[test]
+fn readers_never_see_a_mixture_of_accounts() {
+    let (_at, mut directory) = new();
+    done(&mut directory, AdminToAuthd::DomainAdd("example.org".into()));
+    let book = directory.book();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let (mut newest, mut seen) = (0, 0);
+            let (name, address) = (LoginName::parse("alice"), LoginName::parse("alice@example.org"));
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let book = book.read();
+                let named = book.login(&name).map(|account| account.id);
+                assert_eq!(book.login(&address).map(|account| account.id), named);
+                match (named, book.owner(&Address::parse("alice@example.org").unwrap())) {
+                    (None, Owner::Nobody) => {}
+                    (Some(id), Owner::Account(owner)) => {
+                        assert_eq!(id, owner);
+                        assert!(id.number() >= newest, "{id} after {newest}");
+                        newest = id.number();
+                        seen += 1;
+                    }
+                    mixture => panic!("{mixture:?}"),
+                }
+            }
+            seen
+        });
+        for _ in 0..50 {
+            add(&mut directory, "alice", Some("alice@example.org"));
+            done(&mut directory, AdminToAuthd::AccountRemove("alice".into()));
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(reader.join().unwrap() > 0);
+    });
+}
+
 #[test]
 fn every_change_that_logins_depend_on_makes_a_new_version() {
     let (_at, mut directory) = new();

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::{
     PATIENCE, Shared,
-    connection::{Admission, Connection, Front, Stage},
+    connection::{Admission, Front, Stage},
 };
 use crate::{
     directory::Version,
@@ -21,6 +21,8 @@ use crate::{
     name::LoginName,
     password::Password,
     pool::{Job, Lane},
+    refused::{Tried, Who},
+    verifier::Verifier,
 };
 
 /// The longest user name, octets.
@@ -36,14 +38,14 @@ pub(super) fn login(
     responder: Responder<ImapdAuthd>,
 ) {
     match begin(shared, front, connection, user, password) {
-        Some(judging) => {
+        Ok(judging) => {
             let shared = Arc::clone(shared);
             tokio::spawn(async move {
                 let login = judging.finish(&shared).await;
                 responder.reply(&AuthdToImapd::Login(login), Vec::new());
             });
         }
-        None => responder.reply(&AuthdToImapd::Login(Login::TryLater), Vec::new()),
+        Err(login) => responder.reply(&AuthdToImapd::Login(login), Vec::new()),
     }
 }
 
@@ -54,6 +56,7 @@ pub(super) struct Judging {
     admission: Admission,
     address: IpAddr,
     attempt: Attempt,
+    who: Who,
     /// Who logs in, as it was when the check began; `None`: nobody who could.
     account: Option<(AccountId, Version)>,
     proof: Proof,
@@ -66,81 +69,92 @@ enum Proof {
     Asked(oneshot::Receiver<(bool, Password)>),
 }
 
-/// Everything that comes before the hashing. `None`: not judged, try later.
+/// Everything that comes before the hashing. `Err`: it is answered already.
 pub(super) fn begin(
     shared: &Shared,
     front: Front,
     connection: ConnectionId,
     user: &str,
     typed: &Secret,
-) -> Option<Judging> {
+) -> Result<Judging, Login> {
     let now = shared.now();
     let mut state = shared.state();
-    let &mut Connection { address, admission, stage: Stage::Stranger, .. } =
-        state.connections.get(front, connection)?
+    let state = &mut *state;
+    let Some(found) = state.connections.get(front, connection).filter(|found| found.stage == Stage::Stranger)
     else {
-        return None;
+        return Err(Login::TryLater);
     };
+    let (address, admission) = (found.address, found.admission);
     // A name that is too long is nobody's, and is hashed like anybody's.
     let name = LoginName::parse(if user.len() <= MAX_USER { user } else { "" });
-    let network = Network::of(address);
-    let (target, found) = {
-        let book = shared.book.read();
-        match book.login(&name) {
-            Some(account) => {
-                let known = account.knows(network, Timestamp::now().seconds).then_some(network);
-                let verifier = account.verifier.clone().filter(|_| !account.disabled);
-                (
-                    Target::Account { account: account.id, known },
-                    verifier.map(|verifier| ((account.id, account.version), verifier)),
-                )
-            }
-            None => (Target::Nobody(shared.hash(name.folded())), None),
+    let password = Password::prepare(typed).ok();
+    let (target, who, verifier) = look_up(shared, &name, address);
+    if let Some(password) = &password
+        && state.refused.knows(Tried { who, network: Network::of(address) }, password)
+    {
+        found.failures = found.failures.saturating_add(1);
+        return Err(denied(state.limits.wait(address, found.failures, now)));
+    }
+    let attempt = state.limits.attempt(address, target, now).map_err(|_too_many_failures| {
+        tracing::debug!(%connection, "login not judged: too many failures");
+        Login::TryLater
+    })?;
+    let (account, job) = match (who, verifier, password) {
+        (Who::Account(id, version), Some(verifier), Some(password)) => {
+            (Some((id, version)), Job { verifier, password })
         }
-    };
-    let attempt = match state.limits.attempt(address, target, now) {
-        Ok(attempt) => attempt,
-        Err(_too_many_failures) => {
-            tracing::debug!(%connection, "login not judged: too many failures");
-            return None;
+        // Nobody, nobody who may, or nothing that can be a password: it takes the same work.
+        (_, _, password) => {
+            let password = password.unwrap_or_else(|| Password::impossible(typed));
+            (None, Job { verifier: Arc::new(shared.pretender.verifier(&name)), password })
         }
-    };
-    let (password, possible) = match Password::prepare(typed) {
-        Ok(password) => (password, true),
-        Err(_) => (Password::impossible(typed), false),
-    };
-    let found = found.filter(|_| possible);
-    let (account, verifier) = match found {
-        Some((account, verifier)) => (Some(account), verifier),
-        None => (None, Arc::new(shared.pretender.verifier(&name))),
     };
     let proof = match account {
-        Some((id, version)) if state.proven.knows(id, version, &password, now) => Proof::Known,
+        Some((id, version)) if state.proven.knows(id, version, &job.password, now) => Proof::Known,
         Some(_) | None => {
             let lane = match target {
                 Target::Account { known: Some(_), .. } => Lane::Known,
                 Target::Account { known: None, .. } | Target::Nobody(_) => Lane::Strange,
             };
             let [source, _, _] = blocks(address);
-            match shared.pool.check(lane, source, Job { verifier, password }) {
+            match shared.pool.check(lane, source, job) {
                 Ok(asked) => Proof::Asked(asked),
                 Err(_full) => {
                     state.limits.succeeded(attempt);
                     tracing::debug!(%connection, "login not judged: too many wait");
-                    return None;
+                    return Err(Login::TryLater);
                 }
             }
         }
     };
-    if let Some(found) = state.connections.get(front, connection) {
-        found.stage = Stage::Judging;
-    }
-    Some(Judging { front, connection, admission, address, attempt, account, proof })
+    found.stage = Stage::Judging;
+    Ok(Judging { front, connection, admission, address, attempt, who, account, proof })
+}
+
+/// Whom the name stands for: what failures count against, whose wrong passwords are known, and the verifier of an
+/// account that may log in.
+fn look_up(shared: &Shared, name: &LoginName, address: IpAddr) -> (Target, Who, Option<Arc<Verifier>>) {
+    let book = shared.book.read();
+    let Some(account) = book.login(name) else {
+        let hash = shared.hash(name.folded());
+        return (Target::Nobody(hash), Who::Nobody(hash), None);
+    };
+    let network = Network::of(address);
+    let known = account.knows(network, Timestamp::now().seconds).then_some(network);
+    (
+        Target::Account { account: account.id, known },
+        Who::Account(account.id, account.version),
+        account.verifier.clone().filter(|_| !account.disabled),
+    )
+}
+
+fn denied(wait: std::time::Duration) -> Login {
+    Login::Denied { wait_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX) }
 }
 
 impl Judging {
     pub(super) async fn finish(self, shared: &Shared) -> Login {
-        let Self { front, connection, admission, address, attempt, account, proof } = self;
+        let Self { front, connection, admission, address, attempt, who, account, proof } = self;
         let verdict = match proof {
             Proof::Known => Some((true, None)),
             Proof::Asked(asked) => asked.await.ok().map(|(right, password)| (right, Some(password))),
@@ -167,10 +181,12 @@ impl Judging {
                 right && shared.book.read().account(*id).is_some_and(|account| account.version == *version)
             });
             let Some((id, version)) = proved else {
+                if let Some(password) = password.filter(|_| !right) {
+                    state.refused.remember(Tried { who, network: Network::of(address) }, &password);
+                }
                 found.failures = found.failures.saturating_add(1);
-                let wait = state.limits.wait(address, found.failures, now);
                 tracing::debug!(%connection, account = account.map(|(id, _)| id.number()), "login denied");
-                return Login::Denied { wait_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX) };
+                return denied(state.limits.wait(address, found.failures, now));
             };
             state.limits.succeeded(attempt);
             if let Some(password) = password {

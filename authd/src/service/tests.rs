@@ -208,7 +208,7 @@ async fn unknown_disabled_and_wrong_cost_the_same_and_get_the_same_reply() {
         ("nobody@elsewhere.org", "moxmoxmox"),
         ("' OR 1=1 --", "moxmoxmox"),
         ("", "moxmoxmox"),
-        (long.as_str(), "moxmoxmox"),
+        (long.as_str(), "otherother"),
         ("nopass", "moxmoxmox"),
         ("off", "moxmoxmox"),
     ]
@@ -362,7 +362,9 @@ async fn made_up_addresses_buy_no_guesses_and_do_not_lock_out_the_owner() {
     let mut judged = 0;
     for connection in 100..200_u64 {
         imapd.admit(connection, &format!("10.{connection}.0.1")).await;
-        judged += u32::from(imapd.login(connection, "alice", "guessguess").await != Login::TryLater);
+        judged += u32::from(
+            imapd.login(connection, "alice", &format!("guess{connection}")).await != Login::TryLater,
+        );
     }
     assert!((30..=32).contains(&judged), "{judged}");
     assert_eq!(
@@ -374,6 +376,34 @@ async fn made_up_addresses_buy_no_guesses_and_do_not_lock_out_the_owner() {
     instance.login_ok(&imapd, 2, "alice@example.org", "moxmoxmox").await;
     imapd.admit(3, "10.99.0.1").await;
     instance.login_ok(&imapd, 3, "bob", "moxmoxmox").await;
+}
+
+/// Attack class 16: a device that keeps trying an old password makes no new guess.
+#[tokio::test]
+async fn a_forgotten_device_with_an_old_password_does_not_lock_its_owner_out() {
+    let (mut instance, admin) = Instance::with_accounts().await;
+    done(&admin, password_set("alice", "thisyears")).await;
+    let imapd = Imapd(instance.ask());
+    for (number, user) in ["alice", "nobody"].into_iter().enumerate() {
+        let (connection, from) = (number as u64, format!("10.{number}.0.1"));
+        imapd.admit(connection, &from).await;
+        let before = instance.service.rounds();
+        for _ in 0..1000 {
+            assert!(matches!(imapd.login(connection, user, "moxmoxmox").await, Login::Denied { .. }));
+        }
+        assert_eq!(instance.service.rounds() - before, u64::from(ROUNDS), "{user}");
+        let mut judged = 0;
+        for guess in (0..50).map(|guess| format!("guess{guess}")) {
+            judged += u32::from(imapd.login(connection, user, &guess).await != Login::TryLater);
+        }
+        assert!((9..=10).contains(&judged), "new guesses are limited: {judged} at {user}");
+    }
+    imapd.admit(9, "10.9.0.1").await;
+    instance.login_ok(&imapd, 9, "alice", "thisyears").await;
+    done(&admin, password_set("alice", "moxmoxmox")).await;
+    imapd.admit(9, "10.9.0.1").await;
+    assert!(matches!(instance.events.recv().await, Some(Event::Disconnect(_))));
+    instance.login_ok(&imapd, 9, "alice", "moxmoxmox").await;
 }
 
 #[tokio::test]
@@ -412,6 +442,27 @@ async fn connections_that_were_not_admitted_cannot_be_charged_or_log_in() {
     }
     let reply = imapd.admit(2, "192.0.2.1").await;
     assert_eq!(reply, ClientReply::TurnedAway(TurnedAway::Abuse), "one that it holds was");
+}
+
+/// Attack class 27: whatever a captured front claims, the tables have their bounds.
+#[tokio::test]
+async fn a_front_that_claims_endless_connections_and_sessions_is_bounded() {
+    let instance = Instance::start();
+    let shared = &instance.service.0;
+    let (front, other) = (instance.service.front(), instance.service.front());
+    let knock = |front, number| {
+        let from = ClientAddress("127.0.0.1".parse().unwrap());
+        shared.client(front, Client::Admit(ConnectionId(number), from))
+    };
+    let admitted = (0..20_000).filter(|number| knock(front, *number) == ClientReply::Admitted).count();
+    assert_eq!(admitted, 16_384);
+    assert_eq!(knock(other, 0), ClientReply::Admitted, "another front has its own room");
+    let account = AccountId::new(1).unwrap();
+    let opened: Vec<_> = (0..40_000).filter_map(|_| shared.state().sessions.open(account)).collect();
+    assert_eq!(opened.len(), 32_768);
+    shared.cut(account);
+    opened.iter().for_each(|(session, _)| instance.service.order(&Order::SessionEnded(*session)));
+    assert_eq!(shared.state().sessions.len(), 0);
 }
 
 #[tokio::test]
