@@ -1,0 +1,179 @@
+//! [`Account`]: the open store and what the supervisor's orders do with it.
+
+use std::{
+    fmt,
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use imapd_session::SessionLimits;
+use ipc_proto::{
+    AccountId, ChannelId, SessionId, Violation,
+    control::{AccountdSettings, Order},
+};
+use store_lib::{Store, StoreError, UnixSeconds};
+
+use crate::{Activity, admin, delivery::Deliveries, safe_mode, sessions::Sessions};
+
+/// Of every thread: nothing here recurses deeply. Address space, of which only what is used costs memory.
+pub(crate) const STACK: usize = 512 * 1024;
+
+/// How often it is looked whether all has ended.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// What the account tells the supervisor.
+pub trait Supervisor: fmt::Debug + Send + Sync + 'static {
+    /// A session is over.
+    fn session_ended(&self, session: SessionId);
+    /// A peer broke the rules of its channel, which is closed.
+    fn violation(&self, channel: ChannelId, violation: Violation);
+}
+
+/// What to do after an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Wait for the next.
+    Continue,
+    /// The supervisor has confirmed that the process may leave, if it still wants to.
+    Leave,
+    /// End within this time.
+    Stop(Duration),
+}
+
+/// Why the account's process cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// Its store does not open.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An order that is not for this role, or for another account.
+    #[error("an order that is not for account {0}; restart moxd")]
+    Order(AccountId),
+    /// No thread can be started.
+    #[error("cannot start a thread: {0}; raise the limit of threads")]
+    Thread(std::io::Error),
+}
+
+/// One account, open.
+#[derive(Debug)]
+pub struct Account {
+    number: AccountId,
+    pub(crate) store: Store,
+    activity: Activity,
+    supervisor: Arc<dyn Supervisor>,
+    sessions: Sessions,
+    pub(crate) deliveries: Arc<Deliveries>,
+}
+
+impl Account {
+    /// Opens the account in `directory`. `message_size`: the largest message that is taken, octets.
+    pub fn open(
+        directory: &Path,
+        settings: &AccountdSettings,
+        message_size: u64,
+        supervisor: Arc<dyn Supervisor>,
+    ) -> Result<Self, AccountError> {
+        let store = Store::open(directory)?;
+        if safe_mode::is_on(&store.crashes(), UnixSeconds::now()) {
+            tracing::warn!(account = %settings.account,
+                "safe mode after several crashes: messages are filed without parsing for a while");
+        }
+        let activity = Activity::new();
+        let limits = SessionLimits {
+            idle: Duration::from_millis(u64::from(settings.idle_timeout_ms)),
+            write: Duration::from_millis(u64::from(settings.write_timeout_ms)),
+            message: message_size,
+            ..SessionLimits::default()
+        };
+        let sessions = Sessions::new(
+            store.clone(),
+            activity.clone(),
+            Arc::clone(&supervisor),
+            limits,
+            usize::try_from(settings.sessions).unwrap_or(usize::MAX),
+        );
+        let deliveries = Arc::new(Deliveries {
+            store: store.clone(),
+            activity: activity.clone(),
+            supervisor: Arc::clone(&supervisor),
+            message_size,
+            stopping: Arc::new(AtomicBool::new(false)),
+            helpers: AtomicUsize::new(0),
+        });
+        Ok(Self { number: settings.account, store, activity, supervisor, sessions, deliveries })
+    }
+
+    /// What is going on.
+    #[must_use]
+    pub fn activity(&self) -> Activity {
+        self.activity.clone()
+    }
+
+    /// Carries out one order.
+    pub fn take(&self, order: Order, fds: Vec<OwnedFd>) -> Result<Next, AccountError> {
+        let stream = fds.into_iter().next().map(UnixStream::from);
+        match (order, stream) {
+            (Order::Channel { channel: ChannelId::QueuedAccountd, .. }, Some(stream)) => {
+                // A new one comes when queued has lost the old one, whose thread ends by itself.
+                let deliveries = Arc::clone(&self.deliveries);
+                self.spawn("delivery", move || deliveries.serve(stream))?;
+                Ok(Next::Continue)
+            }
+            (Order::Channel { channel: ChannelId::AdminAccountd, .. }, Some(stream)) => {
+                let (store, supervisor) = (self.store.clone(), Arc::clone(&self.supervisor));
+                let busy = self.activity.begin();
+                self.spawn("verification", move || {
+                    admin::serve(&store, &*supervisor, stream);
+                    drop(busy);
+                })?;
+                Ok(Next::Continue)
+            }
+            (Order::Session(facts), Some(stream)) if facts.account == self.number => {
+                self.sessions.start(facts, stream);
+                Ok(Next::Continue)
+            }
+            (Order::Leave, None) => Ok(Next::Leave),
+            (Order::Stop { grace_ms }, None) => Ok(Next::Stop(Duration::from_millis(u64::from(grace_ms)))),
+            (
+                Order::Start(_)
+                | Order::Channel { .. }
+                | Order::ChannelRefused(_)
+                | Order::Listener(_)
+                | Order::Session(_)
+                | Order::SessionRefused(_)
+                | Order::Connected(_)
+                | Order::ConnectRefused(_)
+                | Order::SessionEnded(_)
+                | Order::AccountReady(_)
+                | Order::Leave
+                | Order::Stop { .. }
+                | Order::Ping(_)
+                | Order::Attack(_),
+                _,
+            ) => Err(AccountError::Order(self.number)),
+        }
+    }
+
+    fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), AccountError> {
+        let thread = thread::Builder::new().name(name.to_owned()).stack_size(STACK);
+        thread.spawn(work).map(drop).map_err(AccountError::Thread)
+    }
+
+    /// Tells the clients, takes no more deliveries, waits for what is under way, at most `grace`, and closes the
+    /// store. What was acknowledged is on disk in any case.
+    pub fn close(self, grace: Duration) -> Result<(), AccountError> {
+        let until = Instant::now() + grace;
+        self.deliveries.stopping.store(true, Ordering::Relaxed);
+        self.sessions.stop();
+        while !self.activity.is_idle() && Instant::now() < until {
+            thread::sleep(LOOK);
+        }
+        Ok(self.store.close()?)
+    }
+}

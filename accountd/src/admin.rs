@@ -1,0 +1,57 @@
+//! What moxctl asks of an account: is all mail there and whole?
+
+use std::os::unix::net::UnixStream;
+
+use ipc_proto::{
+    ChannelId,
+    admin::{AccountdToAdmin, AdminAccountd, AdminToAccountd, Verified},
+    blocking::{Answerer, Question},
+};
+use store_lib::{Budget, Store, StoreError};
+
+use crate::account::Supervisor;
+
+/// Problems that are told; the first ones say enough.
+const MAX_PROBLEMS: usize = 100;
+
+/// The longest line about one problem, octets.
+const MAX_LINE: usize = 300;
+
+/// Serves one channel of moxctl until it is over.
+pub(crate) fn serve(store: &Store, supervisor: &dyn Supervisor, stream: UnixStream) {
+    let mut answerer = match Answerer::<AdminAccountd>::new(stream, 1) {
+        Ok(answerer) => answerer,
+        Err(error) => return tracing::debug!("the channel of moxctl did not start: {error}"),
+    };
+    loop {
+        match answerer.next_question() {
+            Ok(Some(Question { request: AdminToAccountd::Verify, fds: _, responder })) => {
+                let answer = match verify(store) {
+                    Ok(verified) => AccountdToAdmin::Verified(verified),
+                    Err(error) => AccountdToAdmin::Refused(error.to_string()),
+                };
+                responder.reply(&answer, &[]);
+            }
+            Ok(None) => return,
+            Err(violation) => return supervisor.violation(ChannelId::AdminAccountd, violation),
+        }
+    }
+}
+
+fn verify(store: &Store) -> Result<Verified, StoreError> {
+    let report = store.verify()?;
+    let octets = store.read(&Budget::default(), |reader| {
+        Ok(reader.mailboxes()?.iter().map(|mailbox| mailbox.counts.size).sum())
+    })?;
+    let line = |problem: &store_lib::Problem| {
+        let mut line = problem.to_string();
+        line.truncate(line.floor_char_boundary(MAX_LINE));
+        line
+    };
+    Ok(Verified {
+        mailboxes: u32::try_from(report.mailboxes).unwrap_or(u32::MAX),
+        messages: report.messages,
+        octets,
+        problems: report.problems.iter().take(MAX_PROBLEMS).map(line).collect(),
+    })
+}

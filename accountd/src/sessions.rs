@@ -1,0 +1,134 @@
+//! Sessions: one thread each, started by the supervisor's order, ended alone.
+
+use std::{
+    collections::HashMap,
+    io::Write,
+    net::Shutdown,
+    os::unix::net::UnixStream,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use imapd_session::{Facts, SessionLimits};
+use ipc_proto::{SessionId, control::SessionFacts, types::Protocol};
+use store_lib::Store;
+
+use crate::{
+    account::{STACK, Supervisor},
+    activity::{Activity, Busy},
+};
+
+/// What a client is told beyond the number of sessions (RFC 5530 §3 LIMIT): its front has answered the login with OK.
+const TOO_MANY: &[u8] = b"* BYE [LIMIT] Too many sessions of this account, close one and try again\r\n";
+
+/// What a client is told when no thread can be started.
+const UNAVAILABLE: &[u8] = b"* BYE [UNAVAILABLE] Internal error, try again later\r\n";
+
+/// All sessions that run. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Sessions(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    activity: Activity,
+    supervisor: Arc<dyn Supervisor>,
+    limits: SessionLimits,
+    most: usize,
+    running: Mutex<HashMap<SessionId, Running>>,
+}
+
+/// What it takes to end a session from outside.
+#[derive(Debug)]
+struct Running {
+    stream: UnixStream,
+    stopping: Arc<AtomicBool>,
+}
+
+/// A session's place in the table; given back, and the supervisor told, whatever ends it.
+#[derive(Debug)]
+struct Place {
+    sessions: Sessions,
+    session: SessionId,
+    _busy: Busy,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.sessions.running().remove(&self.session);
+        self.sessions.0.supervisor.session_ended(self.session);
+    }
+}
+
+impl Sessions {
+    pub(crate) fn new(
+        store: Store,
+        activity: Activity,
+        supervisor: Arc<dyn Supervisor>,
+        limits: SessionLimits,
+        most: usize,
+    ) -> Self {
+        let running = Mutex::default();
+        Self(Arc::new(Inner { store, activity, supervisor, limits, most, running }))
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<SessionId, Running>> {
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a session.
+    pub(crate) fn start(&self, facts: SessionFacts, mut stream: UnixStream) {
+        let place = Place { sessions: self.clone(), session: facts.session, _busy: self.0.activity.begin() };
+        if self.running().len() >= self.0.most {
+            tracing::warn!(connection = %facts.connection, "too many sessions of this account");
+            let _ = stream.write_all(TOO_MANY);
+            return;
+        }
+        let stopping = Arc::new(AtomicBool::new(false));
+        match stream.try_clone() {
+            Ok(stream) => {
+                let running = Running { stream, stopping: Arc::clone(&stopping) };
+                self.running().insert(facts.session, running);
+            }
+            Err(error) => {
+                tracing::error!(connection = %facts.connection, "cannot start a session: {error}");
+                let _ = stream.write_all(UNAVAILABLE);
+                return;
+            }
+        }
+        let thread = thread::Builder::new().name("session".to_owned()).stack_size(STACK);
+        if let Err(error) = thread.spawn(move || place.run(facts, stream, stopping)) {
+            // The stream went with the closure, and with it the session.
+            tracing::error!(connection = %facts.connection, "cannot start a thread: {error}");
+        }
+    }
+
+    /// Ends all: each client is told BYE.
+    pub(crate) fn stop(&self) {
+        for running in self.running().values() {
+            running.stopping.store(true, Ordering::Relaxed);
+            let _ = running.stream.shutdown(Shutdown::Read);
+        }
+    }
+}
+
+impl Place {
+    /// On the session's own thread. A panic ends this session and is logged.
+    fn run(self, facts: SessionFacts, stream: UnixStream, stopping: Arc<AtomicBool>) {
+        let Inner { store, limits, .. } = &*self.sessions.0;
+        let ended = match facts.protocol {
+            Protocol::Imap => catch_unwind(AssertUnwindSafe(|| {
+                let facts = Facts { connection: facts.connection.to_string(), read_only: false, stopping };
+                imapd_session::run(store.clone(), stream, facts, *limits)
+            })),
+        };
+        if ended.is_err() {
+            tracing::error!(connection = %facts.connection, session = %facts.session,
+                "a session panicked and was ended; please report this");
+        }
+    }
+}

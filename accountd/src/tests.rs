@@ -1,0 +1,178 @@
+//! A real store in a directory of its own, with made-up neighbours on real socketpairs.
+
+mod crashing;
+mod delivering;
+mod serving;
+
+use std::{
+    fs::File,
+    io::Write,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    path::Path,
+    sync::{Arc, Mutex, mpsc},
+    time::{Duration, Instant},
+};
+
+use ipc_proto::{
+    AccountId, ChannelId, ConnectionId, DeliveryId, SessionId, Violation,
+    blocking::Asker,
+    control::{AccountdSettings, Order},
+    delivery::{AccountDelivery, AccountdToQueued, QueuedAccountd, QueuedToAccountd},
+    types::Timestamp,
+};
+use nix::{
+    fcntl::{FcntlArg, SealFlag, fcntl},
+    sys::memfd::{MFdFlags, memfd_create},
+};
+use store_lib::{Budget, Columns, MailboxName, Uid};
+
+use crate::{Account, Next, Supervisor};
+
+/// A hang is a failure after this.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const TEXT: &[u8] = b"Subject: hello\r\n\r\nworld\r\n";
+const PREFIX: &[u8] = b"Return-Path: <sender@y.org>\r\n";
+
+/// The made-up supervisor's ears.
+#[derive(Debug)]
+struct Ears {
+    ended: Mutex<mpsc::Sender<SessionId>>,
+    violations: Mutex<mpsc::Sender<(ChannelId, Violation)>>,
+}
+
+impl Supervisor for Ears {
+    fn session_ended(&self, session: SessionId) {
+        let _ = self.ended.lock().unwrap().send(session);
+    }
+
+    fn violation(&self, channel: ChannelId, violation: Violation) {
+        let _ = self.violations.lock().unwrap().send((channel, violation));
+    }
+}
+
+struct World {
+    account: Account,
+    ended: mpsc::Receiver<SessionId>,
+    violations: mpsc::Receiver<(ChannelId, Violation)>,
+}
+
+fn number() -> AccountId {
+    AccountId::new(7).unwrap()
+}
+
+fn settings() -> AccountdSettings {
+    AccountdSettings {
+        account: number(),
+        quiet_ms: 60_000,
+        sessions: 2,
+        idle_timeout_ms: 1_800_000,
+        write_timeout_ms: 10_000,
+    }
+}
+
+impl World {
+    fn open(directory: &Path) -> Self {
+        let ((ended, ends), (violations, violated)) = (mpsc::channel(), mpsc::channel());
+        let ears = Ears { ended: Mutex::new(ended), violations: Mutex::new(violations) };
+        let account = Account::open(directory, &settings(), 8 << 20, Arc::new(ears)).unwrap();
+        Self { account, ended: ends, violations: violated }
+    }
+
+    /// A new channel from queued, as the supervisor hands it out.
+    fn channel(&self) -> UnixStream {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let order = Order::Channel { channel: ChannelId::QueuedAccountd, account: Some(number()) };
+        assert_eq!(self.account.take(order, vec![theirs.into()]).unwrap(), Next::Continue);
+        ours
+    }
+
+    fn queued(&self) -> Asker<QueuedAccountd> {
+        Asker::new(self.channel()).unwrap()
+    }
+
+    /// UID, octets with their prefix, and whether it was looked into, of each message in the inbox.
+    fn inbox(&self) -> Vec<(u32, Vec<u8>, bool)> {
+        self.account
+            .store
+            .read(&Budget::default(), |reader| {
+                let inbox = reader.find(&MailboxName::inbox())?.unwrap().id;
+                let mut uids = Vec::new();
+                reader.fetch(inbox, Uid::MIN..=Uid::MAX, Columns::Flags, |message| {
+                    uids.push(message.uid);
+                    std::ops::ControlFlow::Continue(())
+                })?;
+                let mut messages = Vec::new();
+                for uid in uids {
+                    let body = reader.body(inbox, uid)?.unwrap();
+                    let mut octets = vec![0; usize::try_from(body.size()).unwrap()];
+                    assert_eq!(body.read_at(0, &mut octets)?, octets.len());
+                    messages.push((uid.value(), octets, body.parts().is_some()));
+                }
+                Ok(messages)
+            })
+            .unwrap()
+    }
+
+    /// Counts are recounted and bodies hashed at the end of every test.
+    fn check(self) {
+        let report = self.account.store.verify().unwrap();
+        assert_eq!(report.problems, []);
+        self.account.close(PATIENCE).unwrap();
+    }
+}
+
+/// Waits for something that another thread is about to make true.
+fn until(what: &str, mut is: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+fn delivery(id: u8, size: usize) -> AccountDelivery {
+    AccountDelivery {
+        id: DeliveryId([id; 16]),
+        connection: ConnectionId(42),
+        prefix: PREFIX.to_vec(),
+        received: Timestamp { seconds: 1_700_000_000, nanoseconds: 0 },
+        size: size as u64,
+    }
+}
+
+fn deliver(queued: &Asker<QueuedAccountd>, id: u8, octets: &[u8]) -> AccountdToQueued {
+    let request = QueuedToAccountd::Deliver(delivery(id, octets.len()));
+    queued.call(&request, vec![sealed(octets)]).unwrap().0
+}
+
+fn has(queued: &Asker<QueuedAccountd>, id: u8) -> AccountdToQueued {
+    queued.call(&QueuedToAccountd::Have(DeliveryId([id; 16])), Vec::new()).unwrap().0
+}
+
+fn stored(octets: &[u8]) -> Vec<u8> {
+    [PREFIX, octets].concat()
+}
+
+fn memfd(octets: &[u8]) -> File {
+    let mut file =
+        File::from(memfd_create(c"m", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING).unwrap());
+    file.write_all(octets).unwrap();
+    file
+}
+
+fn sealed(octets: &[u8]) -> OwnedFd {
+    let file = memfd(octets);
+    fcntl(file.as_fd(), FcntlArg::F_ADD_SEALS(SealFlag::all())).unwrap();
+    file.into()
+}
+
+/// A file that was opened read-only, as queued's spool files and queued messages are.
+fn read_only(octets: &[u8]) -> OwnedFd {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(octets).unwrap();
+    File::open(file.path()).unwrap().into()
+}
