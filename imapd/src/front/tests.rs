@@ -1,0 +1,383 @@
+//! The front over real sockets, between a fake authd and a real keyd.
+
+use std::{
+    net::SocketAddr,
+    os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use imapd::SESSION;
+use ipc_proto::{
+    AccountId, ConnectionId, SessionId,
+    authd::{AuthdToImapd, Client, ClientReply, ImapdAuthd, ImapdToAuthd, Login, Offence, TurnedAway},
+    control::{ImapdSettings, KeydSettings, Listener, Service, SessionFacts},
+    stream,
+    types::Protocol,
+};
+use keyd::{answer::Desk, group::Group};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::aws_lc_rs::default_provider,
+    pki_types::{CertificateDer, ServerName},
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
+    net::{TcpStream, UnixStream},
+    sync::mpsc,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::{Front, listen};
+
+fn settings() -> ImapdSettings {
+    ImapdSettings {
+        connections: 100,
+        pre_login_connections: 50,
+        login_timeout_ms: 10_000,
+        tls_timeout_ms: 5_000,
+        plain_login_on_loopback: false,
+    }
+}
+
+/// A front with its peers. authd knows `mox` with the password `right`; `absent` has an account whose process cannot be
+/// had; `busy` is put off.
+struct Scene {
+    front: Arc<Front>,
+    imap: SocketAddr,
+    imaps: SocketAddr,
+    trusted: CertificateDer<'static>,
+    told: Arc<Mutex<Vec<Client>>>,
+    sessions: mpsc::UnboundedReceiver<(SessionFacts, UnixStream)>,
+    _keys: tempfile::TempDir,
+}
+
+impl Scene {
+    async fn new(settings: ImapdSettings) -> Self {
+        let keys = tempfile::tempdir().unwrap();
+        let own = KeydSettings { names: vec!["imap.example".to_owned()], signatures_per_second: 1000 };
+        let mut desk = Desk::open(Group::Mail, keys.path(), &own).unwrap();
+        let chains = desk.answer(&ipc_proto::tls::TlsRequest::Chains, Instant::now());
+        let ipc_proto::tls::TlsReply::Chains(chains) = chains else { panic!("{chains:?}") };
+        let trusted = CertificateDer::from(chains[0].certificates[0].clone());
+        let front = Front::new("imap.example".to_owned(), settings, |violation| panic!("{violation}"));
+        let front = Arc::new(front.unwrap_or_else(|fault| panic!("{fault}")));
+        let (ours, theirs) = StdUnixStream::pair().unwrap();
+        thread::spawn(move || desk.serve(theirs));
+        front.tls.set_channel(ours).unwrap();
+        let told = Arc::default();
+        let (made, sessions) = mpsc::unbounded_channel();
+        let (ours, theirs) = StdUnixStream::pair().unwrap();
+        authd(theirs, &front, Arc::clone(&told), made);
+        front.door.set_channel(ours, |violation| panic!("{violation}")).unwrap();
+        let (imap, imaps) = (open(&front, Service::Imap), open(&front, Service::Imaps));
+        front.tls.ready().await.unwrap();
+        Self { front, imap, imaps, trusted, told, sessions, _keys: keys }
+    }
+
+    async fn plain(&self) -> BufReader<TcpStream> {
+        BufReader::new(TcpStream::connect(self.imap).await.unwrap())
+    }
+
+    async fn shake(&self, stream: TcpStream) -> std::io::Result<BufReader<TlsStream<TcpStream>>> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.trusted.clone()).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("imap.example").unwrap();
+        Ok(BufReader::new(TlsConnector::from(Arc::new(config)).connect(name, stream).await?))
+    }
+
+    async fn tls(&self) -> BufReader<TlsStream<TcpStream>> {
+        self.shake(TcpStream::connect(self.imaps).await.unwrap()).await.unwrap()
+    }
+
+    fn was_told(&self, wanted: impl Fn(&Client) -> bool) -> bool {
+        self.told.lock().unwrap().iter().any(wanted)
+    }
+}
+
+fn open(front: &Arc<Front>, service: Service) -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let facts = Listener { name: format!("{service:?}"), address, service };
+    drop(listen(front, &facts, OwnedFd::from(listener)));
+    address
+}
+
+fn authd(
+    end: StdUnixStream,
+    front: &Arc<Front>,
+    told: Arc<Mutex<Vec<Client>>>,
+    made: mpsc::UnboundedSender<(SessionFacts, UnixStream)>,
+) {
+    let front = Arc::downgrade(front);
+    let serving = stream::serve::<ImapdAuthd>(end, move |request, _, responder| {
+        let reply = match request {
+            ImapdToAuthd::Client(client) => {
+                told.lock().unwrap().push(client.clone());
+                AuthdToImapd::Client(match client {
+                    Client::Admit(..) => ClientReply::Admitted,
+                    Client::Closed(_) | Client::Charge(..) => ClientReply::Noted,
+                })
+            }
+            ImapdToAuthd::Login { connection, user, password } => {
+                let front = front.upgrade().unwrap();
+                AuthdToImapd::Login(match (user.as_str(), password.0.as_slice()) {
+                    ("mox", b"right") => {
+                        let facts = facts(connection);
+                        let (theirs, ours) = StdUnixStream::pair().unwrap();
+                        ours.set_nonblocking(true).unwrap();
+                        made.send((facts, UnixStream::from_std(ours).unwrap())).unwrap();
+                        front.sessions.arrived(facts, theirs);
+                        Login::Ok(facts.session)
+                    }
+                    ("absent", _) => {
+                        front.sessions.refused(connection);
+                        Login::Ok(SessionId(1))
+                    }
+                    ("busy", _) => Login::TryLater,
+                    _ => Login::Denied { wait_ms: 50 },
+                })
+            }
+        };
+        responder.reply(&reply, Vec::new());
+    });
+    tokio::spawn(serving.unwrap());
+}
+
+fn facts(connection: ConnectionId) -> SessionFacts {
+    SessionFacts {
+        session: SessionId(7),
+        connection,
+        protocol: Protocol::Imap,
+        account: AccountId::new(1).unwrap(),
+    }
+}
+
+async fn line(stream: &mut (impl AsyncBufReadExt + Unpin)) -> String {
+    let mut line = String::new();
+    stream.read_line(&mut line).await.unwrap();
+    line
+}
+
+async fn say<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut BufReader<S>, text: &str) {
+    stream.write_all(text.as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+}
+
+async fn rest(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
+    let mut text = Vec::new();
+    // A TLS client reports a connection that ends without goodbye as an error.
+    let _ = stream.read_to_end(&mut text).await;
+    String::from_utf8(text).unwrap()
+}
+
+#[tokio::test]
+async fn a_login_over_tls_reaches_its_session_and_what_was_pipelined_behind_it_too() {
+    let mut scene = Scene::new(settings()).await;
+    let mut client = scene.tls().await;
+    assert!(line(&mut client).await.starts_with("* OK [CAPABILITY IMAP4rev1"));
+    say(&mut client, "a LOGIN mox right\r\nb SELECT inbox\r\n").await;
+    assert_eq!(line(&mut client).await, format!("a OK [CAPABILITY {SESSION}] logged in\r\n"));
+    let (_, mut session) = scene.sessions.recv().await.unwrap();
+    let mut got = [0; 16];
+    session.read_exact(&mut got).await.unwrap();
+    assert_eq!(&got, b"b SELECT inbox\r\n");
+    session.write_all(b"* BYE\r\nb OK\r\n").await.unwrap();
+    drop(session);
+    assert_eq!(rest(&mut client).await, "* BYE\r\nb OK\r\n");
+    drop(client);
+    scene.front.connections.all_gone().await;
+}
+
+#[tokio::test]
+async fn starttls_then_authenticate_is_the_same() {
+    let mut scene = Scene::new(settings()).await;
+    let mut client = scene.plain().await;
+    assert!(line(&mut client).await.contains("STARTTLS LOGINDISABLED"));
+    say(&mut client, "a STARTTLS\r\n").await;
+    assert_eq!(line(&mut client).await, "a OK begin TLS now\r\n");
+    let mut client = scene.shake(client.into_inner()).await.unwrap();
+    say(&mut client, "b CAPABILITY\r\n").await;
+    let capabilities = line(&mut client).await;
+    assert!(capabilities.contains("AUTH=PLAIN") && !capabilities.contains("STARTTLS"), "{capabilities}");
+    assert_eq!(line(&mut client).await, "b OK done\r\n");
+    say(&mut client, "c AUTHENTICATE PLAIN\r\n").await;
+    assert_eq!(line(&mut client).await, "+ \r\n");
+    say(&mut client, "AG1veAByaWdodA==\r\n").await;
+    assert!(line(&mut client).await.starts_with("c OK"));
+    assert!(scene.sessions.recv().await.is_some());
+}
+
+/// Attack class 1: whatever is in the packet that starts TLS, it is not run, and the client is charged.
+#[tokio::test]
+async fn plaintext_behind_starttls_ends_the_connection_and_is_charged() {
+    let scene = Scene::new(settings()).await;
+    let mut client = scene.plain().await;
+    line(&mut client).await;
+    say(&mut client, "a STARTTLS\r\nb NOOP\r\n").await;
+    let answers = rest(&mut client).await;
+    assert!(answers.starts_with("a BAD") && !answers.contains("b OK"), "{answers}");
+    scene.front.connections.all_gone().await;
+    while !scene.was_told(|client| matches!(client, Client::Charge(_, Offence::Smuggling))) {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Attack class 1: plaintext that comes just behind the packet is no TLS, and is not run either.
+#[tokio::test]
+async fn plaintext_in_place_of_the_handshake_ends_the_connection() {
+    let scene = Scene::new(settings()).await;
+    let mut client = scene.plain().await;
+    line(&mut client).await;
+    say(&mut client, "a STARTTLS\r\n").await;
+    assert_eq!(line(&mut client).await, "a OK begin TLS now\r\n");
+    say(&mut client, "b NOOP\r\n").await;
+    let mut answer = Vec::new();
+    let _ = client.read_to_end(&mut answer).await;
+    assert!(!answer.escape_ascii().to_string().contains("b OK"));
+    scene.front.connections.all_gone().await;
+}
+
+#[tokio::test]
+async fn refused_logins_wait_and_the_third_ends_the_connection() {
+    let scene = Scene::new(settings()).await;
+    let mut client = scene.tls().await;
+    line(&mut client).await;
+    let start = Instant::now();
+    for tag in ["a", "b", "c"] {
+        say(&mut client, &format!("{tag} LOGIN mox wrong\r\n")).await;
+        assert!(line(&mut client).await.starts_with(&format!("{tag} NO [AUTHENTICATIONFAILED]")));
+    }
+    assert!(start.elapsed() >= Duration::from_millis(150), "each is held as long as authd says");
+    assert_eq!(rest(&mut client).await, "* BYE too many failed logins\r\n");
+}
+
+#[tokio::test]
+async fn a_login_without_a_session_is_put_off_and_the_connection_goes_on() {
+    let scene = Scene::new(settings()).await;
+    let mut client = scene.tls().await;
+    line(&mut client).await;
+    for user in ["absent", "busy"] {
+        say(&mut client, &format!("a LOGIN {user} x\r\n")).await;
+        assert_eq!(line(&mut client).await, "a NO [UNAVAILABLE] busy, try again later\r\n", "{user}");
+    }
+    say(&mut client, "b NOOP\r\n").await;
+    assert_eq!(line(&mut client).await, "b OK done\r\n");
+}
+
+/// Attack class 31: a stream that comes when nobody waits for it, or for another session, reaches no client.
+#[tokio::test]
+async fn streams_that_nobody_waits_for_are_closed() {
+    let scene = Scene::new(settings()).await;
+    let (ours, theirs) = StdUnixStream::pair().unwrap();
+    scene.front.sessions.arrived(facts(ConnectionId(12345)), theirs);
+    ours.set_nonblocking(true).unwrap();
+    let mut ours = UnixStream::from_std(ours).unwrap();
+    assert_eq!(ours.read(&mut [0; 8]).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn loopback_logs_in_without_tls_only_where_the_configuration_says_so() {
+    let mut scene = Scene::new(ImapdSettings { plain_login_on_loopback: true, ..settings() }).await;
+    let mut client = scene.plain().await;
+    assert!(!line(&mut client).await.contains("LOGINDISABLED"));
+    say(&mut client, "a LOGIN mox right\r\n").await;
+    assert!(line(&mut client).await.starts_with("a OK"));
+    let (_, session) = scene.sessions.recv().await.unwrap();
+    drop(session);
+    assert_eq!(rest(&mut client).await, "");
+}
+
+/// Attack class 14: a client that sends an octet now and then has one deadline for its whole command.
+#[tokio::test]
+async fn a_command_that_drips_in_is_cut_off_at_its_deadline() {
+    let scene = Scene::new(ImapdSettings { login_timeout_ms: 400, ..settings() }).await;
+    let client = scene.plain().await;
+    let start = Instant::now();
+    let (mut input, mut output) = tokio::io::split(client.into_inner());
+    let dripping = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            if output.write_all(b"x").await.is_err() {
+                break;
+            }
+        }
+    };
+    let mut text = Vec::new();
+    tokio::select! {
+        () = dripping => {}
+        _ = input.read_to_end(&mut text) => {}
+    }
+    assert!(text.ends_with(b"* BYE too slow\r\n"), "{}", text.escape_ascii());
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+}
+
+/// Attack class 14: slow handshakes hold up nobody else.
+#[tokio::test]
+async fn silent_handshakes_do_not_delay_others() {
+    let scene = Scene::new(settings()).await;
+    let mut silent = Vec::new();
+    for _ in 0..40 {
+        silent.push(TcpStream::connect(scene.imaps).await.unwrap());
+    }
+    let start = Instant::now();
+    let mut client = scene.tls().await;
+    assert!(line(&mut client).await.starts_with("* OK"));
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+}
+
+/// Attack class 15: strangers make room for the newest, the oldest first; who is logged in stays.
+#[tokio::test]
+async fn at_the_limit_the_oldest_stranger_makes_room() {
+    let mut scene = Scene::new(ImapdSettings { pre_login_connections: 2, ..settings() }).await;
+    let mut member = scene.tls().await;
+    line(&mut member).await;
+    say(&mut member, "a LOGIN mox right\r\n").await;
+    assert!(line(&mut member).await.starts_with("a OK"));
+    let (_, mut session) = scene.sessions.recv().await.unwrap();
+    let mut oldest = scene.plain().await;
+    line(&mut oldest).await;
+    let mut second = scene.plain().await;
+    line(&mut second).await;
+    let mut newest = scene.plain().await;
+    assert!(line(&mut newest).await.starts_with("* OK"));
+    assert_eq!(rest(&mut oldest).await, "* BYE too many connections\r\n");
+    say(&mut second, "a NOOP\r\n").await;
+    assert_eq!(line(&mut second).await, "a OK done\r\n");
+    session.write_all(b"* 1 EXISTS\r\n").await.unwrap();
+    assert_eq!(line(&mut member).await, "* 1 EXISTS\r\n");
+}
+
+#[tokio::test]
+async fn authd_hears_of_every_client_that_comes_and_goes() {
+    let scene = Scene::new(settings()).await;
+    let mut client = scene.plain().await;
+    line(&mut client).await;
+    let admitted = |client: &Client| matches!(client, Client::Admit(_, from) if from.0.is_loopback());
+    assert!(scene.was_told(admitted));
+    say(&mut client, "a LOGOUT\r\n").await;
+    assert_eq!(rest(&mut client).await, "* BYE goodbye\r\na OK done\r\n");
+    while !scene.was_told(|client| matches!(client, Client::Closed(_))) {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn who_is_turned_away_is_told_why() {
+    let scene = Scene::new(settings()).await;
+    let (ours, theirs) = StdUnixStream::pair().unwrap();
+    let serving = stream::serve::<ImapdAuthd>(theirs, |_, _, responder| {
+        let reply = AuthdToImapd::Client(ClientReply::TurnedAway(TurnedAway::Rate));
+        responder.reply(&reply, Vec::new());
+    });
+    tokio::spawn(serving.unwrap());
+    scene.front.door.set_channel(ours, |violation| panic!("{violation}")).unwrap();
+    let mut client = scene.plain().await;
+    assert_eq!(rest(&mut client).await, "* BYE too many new connections from your network\r\n");
+}
