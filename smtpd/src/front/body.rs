@@ -106,19 +106,19 @@ impl Body {
         let more = octets(&self.buffer);
         let place = std::mem::replace(&mut self.place, Place::Lost);
         self.place = match place {
-            Place::Nowhere if large => self.to_spool(None, spool).await,
+            Place::Nowhere if large => self.move_to_spool(None, spool).await,
             Place::Nowhere => {
                 let mut held = Held::nothing(budget);
                 match held.grow(more).then(memory) {
                     Some(Ok(file)) => self.write(Place::Memory(file, held)),
-                    Some(Err(_)) | None => self.to_spool(None, spool).await,
+                    Some(Err(_)) | None => self.move_to_spool(None, spool).await,
                 }
             }
             Place::Memory(file, mut held) => {
                 if self.written + more <= MAX_MEMORY && held.grow(more) {
                     self.write(Place::Memory(file, held))
                 } else {
-                    self.to_spool(Some(&file), spool).await
+                    self.move_to_spool(Some(&file), spool).await
                 }
             }
             place @ (Place::Spool(..) | Place::Lost) => self.write(place),
@@ -145,7 +145,7 @@ impl Body {
     }
 
     /// Moves what is in memory, and the buffer, to a spool file.
-    async fn to_spool(&mut self, memory: Option<&File>, spool: &impl Spool) -> Place {
+    async fn move_to_spool(&mut self, memory: Option<&File>, spool: &impl Spool) -> Place {
         let Some((fd, number)) = spool.spool().await else { return Place::Lost };
         let mut file = File::from(fd);
         if let Some(memory) = memory

@@ -1,0 +1,275 @@
+//! Fakes of authd, queued and keyd at the other ends of the channels.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::{fs::FileExt, net::UnixStream},
+    },
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use ipc_proto::{
+    authd::{
+        AuthdToSmtpd, Client, ClientReply, Offence, Recipient, RecipientQuery, SmtpdAuthd, SmtpdToAuthd,
+        TurnedAway,
+    },
+    delivery::{Deliver, Outcome, QueuedToSmtpd, SmtpdQueued, SmtpdToQueued, SpoolNumber},
+    stream::{Responder, serve},
+    tls::{Chain, KeyNumber, Scheme, SmtpdKeyd, TlsReply, TlsRequest},
+};
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use rcgen::{KeyPair, SigningKey};
+use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+use tokio::{
+    net::TcpStream,
+    sync::{Notify, mpsc},
+};
+
+use super::super::{Front, Settings};
+
+/// Settings that disturb no test.
+pub(super) fn settings() -> Settings {
+    Settings {
+        limits: Arc::new(smtpd::Limits { hostname: "mx.example".to_owned(), message_size: 10_000_000 }),
+        connections: std::num::NonZeroUsize::new(100).unwrap(),
+        memory_budget: 64 * 1024 * 1024,
+        command_timeout: Duration::from_secs(20),
+        tls_timeout: Duration::from_secs(20),
+        data_timeout: Duration::from_secs(20),
+        tarpit: false,
+        loopback_exempt: true,
+    }
+}
+
+/// How the fake queued behaves.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Queued {
+    /// For every recipient; `None`: requests are dropped.
+    pub(super) outcome: Option<Outcome>,
+    /// Whether there are spool files.
+    pub(super) spool: bool,
+    /// Hold answers until [`Fixture::release`].
+    pub(super) hold: bool,
+}
+
+impl Default for Queued {
+    fn default() -> Self {
+        Self { outcome: Some(Outcome::Filed), spool: true, hold: false }
+    }
+}
+
+type Delivery = (Deliver, Vec<u8>, bool);
+
+/// A front that listens on loopback, and what its peers saw.
+pub(super) struct Fixture {
+    pub(super) front: Arc<Front>,
+    pub(super) address: SocketAddr,
+    deliveries: Arc<Mutex<Vec<Delivery>>>,
+    arrived: Arc<Notify>,
+    released: Arc<Notify>,
+    turned_away: Arc<Mutex<Option<TurnedAway>>>,
+    charges: tokio::sync::Mutex<mpsc::UnboundedReceiver<Offence>>,
+    roots: RootCertStore,
+}
+
+impl Fixture {
+    pub(super) async fn start(settings: Settings) -> Self {
+        Self::start_with(settings, Queued::default()).await
+    }
+
+    pub(super) async fn start_with(settings: Settings, queued: Queued) -> Self {
+        Self::start_prepared(settings, queued, |_| ()).await
+    }
+
+    pub(super) async fn start_prepared(
+        settings: Settings,
+        queued: Queued,
+        prepare: impl FnOnce(&mut Front),
+    ) -> Self {
+        let mut front = Front::new(settings, |violation| panic!("keyd: {violation}")).unwrap();
+        prepare(&mut front);
+        let front = Arc::new(front);
+        let turned_away = Arc::default();
+        let (charge, charges) = mpsc::unbounded_channel();
+        front.authd.set_channel(authd(Arc::clone(&turned_away), charge), |v| panic!("authd: {v}")).unwrap();
+        let (deliveries, arrived, released) = (Arc::default(), Arc::default(), Arc::default());
+        let theirs =
+            fake_queued(queued, Arc::clone(&deliveries), Arc::clone(&arrived), Arc::clone(&released));
+        front.queued.set(theirs, |violation| assert_eq!(violation, None)).unwrap();
+        let mut roots = RootCertStore::empty();
+        front.tls.set_channel(keyd(&mut roots)).unwrap();
+        front.tls.ready().await.unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(Arc::clone(&front).listen(listener));
+        let charges = tokio::sync::Mutex::new(charges);
+        Self { front, address, deliveries, arrived, released, turned_away, charges, roots }
+    }
+
+    /// What was delivered last.
+    pub(super) fn take_delivery(&self) -> Delivery {
+        self.deliveries.lock().unwrap().pop().unwrap()
+    }
+
+    pub(super) fn has_no_delivery(&self) -> bool {
+        self.deliveries.lock().unwrap().is_empty()
+    }
+
+    pub(super) async fn delivery_arrives(&self) {
+        self.arrived.notified().await;
+    }
+
+    pub(super) fn release(&self) {
+        self.released.notify_one();
+    }
+
+    pub(super) fn turn_away(&self, why: Option<TurnedAway>) {
+        *self.turned_away.lock().unwrap() = why;
+    }
+
+    pub(super) async fn next_charge(&self) -> Offence {
+        self.charges.lock().await.recv().await.unwrap()
+    }
+
+    pub(super) async fn handshake(
+        &self,
+        stream: TcpStream,
+    ) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(self.roots.clone())
+            .with_no_client_auth();
+        let name = ServerName::try_from("mx.example").unwrap();
+        tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    }
+}
+
+fn authd(turned_away: Arc<Mutex<Option<TurnedAway>>>, charge: mpsc::UnboundedSender<Offence>) -> UnixStream {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let mut held: Vec<(Recipient, Responder<SmtpdAuthd>)> = Vec::new();
+    let handle = move |request, _fds, responder: Responder<SmtpdAuthd>| {
+        let client = |reply| AuthdToSmtpd::Client(reply);
+        match request {
+            SmtpdToAuthd::Client(Client::Admit(..)) => {
+                let reply = match *turned_away.lock().unwrap() {
+                    Some(why) => ClientReply::TurnedAway(why),
+                    None => ClientReply::Admitted,
+                };
+                responder.reply(&client(reply), Vec::new());
+            }
+            SmtpdToAuthd::Client(Client::Charge(_, offence)) => {
+                let _ = charge.send(offence);
+                responder.reply(&client(ClientReply::Noted), Vec::new());
+            }
+            SmtpdToAuthd::Client(Client::Closed(_)) => {
+                responder.reply(&client(ClientReply::Noted), Vec::new())
+            }
+            SmtpdToAuthd::Recipient(RecipientQuery::Postmaster) => drop(responder),
+            SmtpdToAuthd::Recipient(RecipientQuery::Address(address)) => {
+                let localpart = address.localpart.as_str().to_owned();
+                let verdict = if localpart.contains("unknown") {
+                    Recipient::Unknown
+                } else {
+                    Recipient::Local(address)
+                };
+                if localpart.starts_with("hold") {
+                    held.push((verdict, responder));
+                    if held.len() == 3 {
+                        while let Some((verdict, responder)) = held.pop() {
+                            responder.reply(&AuthdToSmtpd::Recipient(verdict), Vec::new());
+                        }
+                    }
+                } else if localpart != "silent" {
+                    responder.reply(&AuthdToSmtpd::Recipient(verdict), Vec::new());
+                }
+            }
+        }
+    };
+    tokio::spawn(serve::<SmtpdAuthd>(theirs, handle).unwrap());
+    ours
+}
+
+fn fake_queued(
+    queued: Queued,
+    deliveries: Arc<Mutex<Vec<Delivery>>>,
+    arrived: Arc<Notify>,
+    released: Arc<Notify>,
+) -> UnixStream {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let mut spooled = HashMap::new();
+    let handle = move |request, fds: Vec<OwnedFd>, responder: Responder<SmtpdQueued>| match request {
+        SmtpdToQueued::Spool if !queued.spool => responder.reply(&QueuedToSmtpd::NoSpool, Vec::new()),
+        SmtpdToQueued::Spool => {
+            let (writer, reader) = super::spool_file().unwrap();
+            let number = SpoolNumber(spooled.len() as u64);
+            spooled.insert(number, reader);
+            responder.reply(&QueuedToSmtpd::Spool(number), vec![writer]);
+        }
+        SmtpdToQueued::Deliver(deliver) => {
+            let fd = fds.into_iter().next().unwrap();
+            let all = SealFlag::F_SEAL_SEAL
+                | SealFlag::F_SEAL_SHRINK
+                | SealFlag::F_SEAL_GROW
+                | SealFlag::F_SEAL_WRITE;
+            let seals = fcntl(fd.as_fd(), FcntlArg::F_GET_SEALS)
+                .map_or(SealFlag::empty(), SealFlag::from_bits_retain);
+            let file = match deliver.spool {
+                Some(number) => spooled.remove(&number).unwrap(),
+                None => std::fs::File::from(fd),
+            };
+            let mut octets = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
+            file.read_exact_at(&mut octets, 0).unwrap();
+            assert_eq!(octets.len() as u64, deliver.size);
+            let recipients = deliver.recipients.len();
+            deliveries.lock().unwrap().push((deliver, octets, seals.contains(all)));
+            arrived.notify_one();
+            let Some(outcome) = queued.outcome else { return drop(responder) };
+            let reply = QueuedToSmtpd::Delivered(vec![outcome; recipients]);
+            if queued.hold {
+                let released = Arc::clone(&released);
+                tokio::spawn(async move {
+                    released.notified().await;
+                    responder.reply(&reply, Vec::new());
+                });
+            } else {
+                responder.reply(&reply, Vec::new());
+            }
+        }
+    };
+    tokio::spawn(serve::<SmtpdQueued>(theirs, handle).unwrap());
+    ours
+}
+
+fn keyd(roots: &mut RootCertStore) -> UnixStream {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate =
+        rcgen::CertificateParams::new(vec!["mx.example".to_owned()]).unwrap().self_signed(&key).unwrap();
+    roots.add(certificate.der().clone()).unwrap();
+    let chain = Chain {
+        key: KeyNumber(1),
+        scheme: Scheme::EcdsaP256Sha256,
+        names: vec!["mx.example".to_owned()],
+        certificates: vec![certificate.der().to_vec()],
+    };
+    let handle = move |request, _fds, responder: Responder<SmtpdKeyd>| {
+        let reply = match request {
+            TlsRequest::Chains => TlsReply::Chains(vec![chain.clone()]),
+            TlsRequest::Tls13 { transcript_hash, .. } => {
+                let signed =
+                    [&[b' '; 64][..], b"TLS 1.3, server CertificateVerify\0", &transcript_hash].concat();
+                TlsReply::Signed(key.sign(&signed).unwrap())
+            }
+            TlsRequest::Tls12 { .. } => panic!("both sides have TLS 1.3"),
+        };
+        responder.reply(&reply, Vec::new());
+    };
+    tokio::spawn(serve::<SmtpdKeyd>(theirs, handle).unwrap());
+    ours
+}
