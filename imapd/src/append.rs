@@ -29,6 +29,8 @@ pub(crate) enum LiteralRole {
     Argument,
     /// The message of an APPEND; size and form are filled in by the parser.
     Message(Append),
+    /// The message of an APPEND that is not understood.
+    Refused(Tag, SyntaxError),
 }
 
 /// Decides the role of the literal that begins at the end of `text`. Called at most for the first two literals
@@ -44,21 +46,28 @@ pub(crate) fn literal_role(text: &[u8]) -> Result<LiteralRole, SyntaxError> {
     if cursor.is_empty() {
         return Ok(LiteralRole::Argument);
     }
+    let tag = Tag::new(tag);
+    Ok(match arguments(&mut cursor, &tag) {
+        Ok(append) => LiteralRole::Message(append),
+        Err(error) => LiteralRole::Refused(tag, error),
+    })
+}
+
+fn arguments(cursor: &mut Cursor<'_>, tag: &Tag) -> Result<Append, SyntaxError> {
     let mailbox = cursor.mailbox()?;
     cursor.space()?;
     let mut flags = Vec::new();
     if cursor.peek() == Some(b'(') {
-        flags = Flag::parse_list(&mut cursor)?;
+        flags = Flag::parse_list(cursor)?;
         cursor.space()?;
     }
     let mut internal_date = None;
     if cursor.peek() == Some(b'"') {
-        internal_date = Some(parse_quoted_date_time(&mut cursor)?);
+        internal_date = Some(parse_quoted_date_time(cursor)?);
         cursor.space()?;
     }
     if !cursor.is_empty() {
         return Err(SyntaxError::Expected("the message as a literal"));
     }
-    let tag = Tag::new(tag);
-    Ok(LiteralRole::Message(Append { tag, mailbox, flags, internal_date, size: 0, synchronising: true }))
+    Ok(Append { tag: tag.clone(), mailbox, flags, internal_date, size: 0, synchronising: true })
 }

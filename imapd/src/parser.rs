@@ -94,10 +94,10 @@ enum State {
     Line { start: usize },
     /// In a literal that lacks so many octets.
     Literal { missing: usize },
-    /// In the message of an APPEND that lacks so many octets.
-    Message { tag: Tag, missing: u64 },
+    /// In the message of an APPEND that lacks so many octets; one that was not understood is passed over.
+    Message { tag: Tag, missing: u64, refused: Option<SyntaxError> },
     /// Behind the message: only the end of the line may follow.
-    MessageTail { tag: Tag },
+    MessageTail { tag: Tag, refused: Option<SyntaxError> },
     /// In a line that is no command.
     PlainLine,
     /// [`Event::Fatal`] has been given.
@@ -168,9 +168,9 @@ impl Parser {
                     self.state = State::Line { start: self.buffer.len() };
                     continue;
                 }
-                State::Message { tag, missing } => {
+                State::Message { tag, missing, refused } => {
                     if *missing == 0 {
-                        self.state = State::MessageTail { tag: tag.clone() };
+                        self.state = State::MessageTail { tag: tag.clone(), refused: refused.take() };
                         continue;
                     }
                     if input.is_empty() {
@@ -180,6 +180,9 @@ impl Parser {
                     let (data, rest) = input.split_at_checked(wanted).unwrap_or((input, &[]));
                     *input = rest;
                     *missing -= data.len() as u64;
+                    if refused.is_some() {
+                        continue;
+                    }
                     return Some(Event::MessageData(data));
                 }
                 State::Dead => {
@@ -228,13 +231,14 @@ impl Parser {
         let text = self.buffer.get(..text_length).unwrap_or_default();
         let event = match &self.state {
             State::PlainLine => Event::Line(text.to_vec()),
-            State::MessageTail { .. } if text.is_empty() => Event::AppendEnd,
+            State::MessageTail { refused: None, .. } if text.is_empty() => Event::AppendEnd,
             // MULTIAPPEND is not announced, so nothing can follow the message.
-            State::MessageTail { tag } => {
+            State::MessageTail { tag, refused } => {
                 if LiteralSize::at_end_of(text).is_some_and(|size| !size.synchronising) {
                     return Some(Event::Fatal(Fatal::LiteralOutOfPlace));
                 }
-                Event::Bad(Bad { tag: Some(tag.clone()), error: SyntaxError::TrailingText })
+                let error = refused.clone().unwrap_or(SyntaxError::TrailingText);
+                Event::Bad(Bad { tag: Some(tag.clone()), error })
             }
             State::Line { .. } | State::Literal { .. } | State::Message { .. } | State::Dead => {
                 if let Some(mut size) = LiteralSize::at_end_of(text.get(start..).unwrap_or_default()) {
@@ -264,10 +268,23 @@ impl Parser {
             Ok(LiteralRole::Message(append)) if literal.size <= self.limits.message => {
                 let append = Append { size: literal.size, synchronising: literal.synchronising, ..append };
                 self.begin_command();
-                self.state = State::Message { tag: append.tag.clone(), missing: literal.size };
+                self.state = State::Message { tag: append.tag.clone(), missing: literal.size, refused: None };
                 Ok(Event::Append(append))
             }
-            Ok(LiteralRole::Message(_)) => Err((SyntaxError::LiteralTooLarge, Fatal::LiteralTooLarge)),
+            // Its message is on the way, whatever the answer will be.
+            Ok(LiteralRole::Refused(tag, error))
+                if !literal.synchronising && literal.size <= self.limits.message =>
+            {
+                self.begin_command();
+                self.state = State::Message { tag, missing: literal.size, refused: Some(error) };
+                return None;
+            }
+            Ok(LiteralRole::Refused(_, error)) if literal.synchronising => {
+                Err((error, Fatal::LiteralOutOfPlace))
+            }
+            Ok(LiteralRole::Message(_) | LiteralRole::Refused(..)) => {
+                Err((SyntaxError::LiteralTooLarge, Fatal::LiteralTooLarge))
+            }
             Err(error) => Err((error, Fatal::LiteralOutOfPlace)),
         };
         Some(match outcome {
@@ -381,6 +398,10 @@ mod tests {
             &["append x 1", "data 1", "a BAD unexpected text at the end of the command", "b"],
         ),
         (b"a APPEND x y {1}\r\nb NOOP\r\n", &["a BAD expected the message as a literal", "b"]),
+        (
+            b"a APPEND R&D (\\Seen) {3+}\r\na\r\n\r\nb NOOP\r\n",
+            &["a BAD mailbox name: `&` without `-`; a plain ampersand is written `&-`", "b"],
+        ),
         (b"a NOOP\nb NOOP\r\n", &["fatal lines end in CR LF"]),
         (b"a LOGIN a {1}\nb", &["fatal lines end in CR LF"]),
     ];

@@ -1,0 +1,134 @@
+//! The stream to the front: waits, reads, and writes with a deadline.
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::End;
+
+/// Output is written when there is this much; one item may come on top.
+pub(crate) const OUTPUT_FULL: usize = 64 << 10;
+
+/// What ended a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ready {
+    /// The client sent something or is gone.
+    Input,
+    /// The other descriptor is readable.
+    Other,
+    /// The time is up.
+    Timeout,
+}
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: UnixStream,
+    write_timeout: Duration,
+    /// What the client is to get; sent by [`Connection::flush`].
+    pub(crate) out: Vec<u8>,
+}
+
+impl Connection {
+    pub(crate) fn new(stream: UnixStream, write_timeout: Duration) -> Result<Self, End> {
+        stream.set_nonblocking(true)?;
+        Ok(Self { stream, write_timeout, out: Vec::new() })
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.out.len() >= OUTPUT_FULL
+    }
+
+    pub(crate) fn flush_if_full(&mut self) -> Result<(), End> {
+        if self.is_full() { self.flush() } else { Ok(()) }
+    }
+
+    /// Writes all output. A client that takes it too slowly loses the session: its thread is not kept.
+    pub(crate) fn flush(&mut self) -> Result<(), End> {
+        let mut deadline = None;
+        let mut rest = self.out.as_slice();
+        while !rest.is_empty() {
+            match self.stream.write(rest) {
+                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+                Err(error) if error.kind() == ErrorKind::Interrupted => (),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    let deadline = *deadline.get_or_insert_with(|| Instant::now() + self.write_timeout);
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    let mut fds = [PollFd::new(self.stream.as_fd(), PollFlags::POLLOUT)];
+                    if left.is_zero() || wait_for(&mut fds, left)? == 0 {
+                        return Err(End::NotReading);
+                    }
+                }
+                Err(error) if is_gone(error.kind()) => return Err(End::Disconnected),
+                Err(error) => return Err(End::Stream(error)),
+            }
+        }
+        self.out.clear();
+        Ok(())
+    }
+
+    /// Gives back the memory of a large answer, before a long wait.
+    pub(crate) fn shrink(&mut self) {
+        self.out.shrink_to(1024);
+    }
+
+    /// Waits for the client and, in IDLE, for `other`.
+    pub(crate) fn wait(&self, other: Option<BorrowedFd<'_>>, timeout: Duration) -> Result<Ready, End> {
+        let stream = PollFd::new(self.stream.as_fd(), PollFlags::POLLIN);
+        let ready = match other {
+            None => wait_for(&mut [stream], timeout)? > 0,
+            Some(other) => {
+                let mut fds = [stream, PollFd::new(other, PollFlags::POLLIN)];
+                if wait_for(&mut fds, timeout)? == 0 {
+                    return Ok(Ready::Timeout);
+                }
+                let [stream, _] = fds;
+                if stream.any() != Some(true) {
+                    return Ok(Ready::Other);
+                }
+                true
+            }
+        };
+        Ok(if ready { Ready::Input } else { Ready::Timeout })
+    }
+
+    /// `None`: nothing has come after all.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, End> {
+        match self.stream.read(buffer) {
+            Ok(0) => Err(End::Disconnected),
+            Ok(read) => Ok(Some(read)),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(None),
+            Err(error) if is_gone(error.kind()) => Err(End::Disconnected),
+            Err(error) => Err(End::Stream(error)),
+        }
+    }
+
+    /// Whether the other end is closed: nobody waits for the answer that is being worked on.
+    pub(crate) fn is_abandoned(&self) -> Result<bool, End> {
+        let mut fds = [PollFd::new(self.stream.as_fd(), PollFlags::empty())];
+        wait_for(&mut fds, Duration::ZERO)?;
+        let [stream] = fds;
+        Ok(stream.any() == Some(true))
+    }
+}
+
+fn is_gone(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
+}
+
+/// How many are ready; a signal only means to wait again.
+fn wait_for(fds: &mut [PollFd<'_>], timeout: Duration) -> Result<i32, End> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        // Rounded up, so that a wait never ends early and spins.
+        let left = left.saturating_add(Duration::from_micros(999));
+        match poll(fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+            Ok(ready) => return Ok(ready),
+            Err(nix::Error::EINTR) => (),
+            Err(error) => return Err(End::Stream(error.into())),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! COPY, MOVE and EXPUNGE (RFC 3501 §6.4.3, §6.4.7; RFC 6851; RFC 4315).
+
+use imapd::response::{self, Status};
+use imapd::{NumberSet, Numbering, SequenceSet};
+use store_lib::{Copied, StoreError, Uid};
+
+use crate::append::no_such_target;
+use crate::reply::{Reply, Stop};
+use crate::session::Session;
+use crate::store::some_were_expunged;
+
+impl Session {
+    pub(crate) fn copy(
+        &mut self,
+        numbering: Numbering,
+        set: &SequenceSet,
+        mailbox: &str,
+    ) -> Result<Reply, Stop> {
+        self.check_writable_account()?;
+        let uids = self.sources(numbering, set)?;
+        let from = self.selected()?.mailbox;
+        let to = self.target(mailbox)?;
+        if uids.is_empty() {
+            return Ok(Reply::ok("COPY completed, no message has such a UID"));
+        }
+        let copied = self.store.copy(from, &uids, to, self.origin).map_err(target_error)?;
+        Ok(Reply::ok(format!("{}COPY completed", copy_uid(&copied))))
+    }
+
+    pub(crate) fn move_messages(
+        &mut self,
+        numbering: Numbering,
+        set: &SequenceSet,
+        mailbox: &str,
+    ) -> Result<Reply, Stop> {
+        self.check_writable_account()?;
+        let from = self.writable()?.mailbox;
+        let uids = self.sources(numbering, set)?;
+        let to = self.target(mailbox)?;
+        if uids.is_empty() {
+            return Ok(Reply::ok("MOVE completed, no message has such a UID"));
+        }
+        let moved = self.store.move_messages(from, &uids, to, self.origin).map_err(target_error)?;
+        // COPYUID comes before the EXPUNGE responses (RFC 6851 §4.3).
+        if !moved.pairs.is_empty() {
+            let text = format!("{}messages moved", copy_uid(&moved));
+            response::untagged(&mut self.connection.out, Status::Ok, &text);
+        }
+        if let Some(selected) = &mut self.selected {
+            moved.pairs.iter().for_each(|(uid, _)| selected.expunged(*uid));
+        }
+        Ok(Reply::ok("MOVE completed"))
+    }
+
+    /// What COPY and MOVE are about. A client that counts messages already expunged is told before anything is done
+    /// (RFC 2180 §4.4.1).
+    fn sources(&mut self, numbering: Numbering, set: &SequenceSet) -> Result<Vec<Uid>, Stop> {
+        self.selected()?;
+        self.absorb_changes()?;
+        let selected = self.selected()?;
+        let mut uids = selected.uids_at(&selected.resolve(set, numbering)?);
+        if numbering == Numbering::Sequence && uids.iter().any(|uid| selected.is_gone(*uid)) {
+            return Err(some_were_expunged().into());
+        }
+        uids.retain(|uid| !selected.is_gone(*uid));
+        Ok(uids)
+    }
+
+    /// EXPUNGE, and with a set UID EXPUNGE.
+    pub(crate) fn expunge(&mut self, set: Option<&SequenceSet>) -> Result<Reply, Stop> {
+        let selected = self.writable()?;
+        let mailbox = selected.mailbox;
+        let only = match set {
+            None => None,
+            Some(set) => Some(selected.uids_at(&selected.resolve(set, Numbering::Uid)?)),
+        };
+        let removed = self.store.expunge(mailbox, only.as_deref(), self.origin)?;
+        if let Some(selected) = &mut self.selected {
+            removed.iter().for_each(|(uid, _)| selected.expunged(*uid));
+        }
+        Ok(Reply::ok("EXPUNGE completed"))
+    }
+}
+
+/// The target was there a moment ago.
+fn target_error(error: StoreError) -> Stop {
+    match error {
+        StoreError::NoSuchMailbox => no_such_target().into(),
+        error => error.into(),
+    }
+}
+
+/// `[COPYUID validity sources targets] `, or nothing where nothing was copied (RFC 4315 §3). Both sets rise together,
+/// so as sets they still pair up.
+fn copy_uid(copied: &Copied) -> String {
+    if copied.pairs.is_empty() {
+        return String::new();
+    }
+    let (mut sources, mut targets) = (NumberSet::default(), NumberSet::default());
+    for (source, target) in &copied.pairs {
+        sources.push(source.value());
+        targets.push(target.value());
+    }
+    let mut text = Vec::new();
+    text.extend_from_slice(b"[COPYUID ");
+    response::number(&mut text, u64::from(copied.uidvalidity.value()));
+    text.push(b' ');
+    response::number_set(&mut text, &sources);
+    text.push(b' ');
+    response::number_set(&mut text, &targets);
+    text.extend_from_slice(b"] ");
+    String::from_utf8(text).unwrap_or_default()
+}

@@ -1,0 +1,341 @@
+//! FETCH (RFC 3501 §6.4.5), in slices: a reader of the store is held while a slice is collected, never while the
+//! client takes it.
+
+use std::collections::VecDeque;
+use std::ops::{ControlFlow, Range};
+
+use imapd::{FetchItem, Numbering, SequenceSet, response};
+use store_lib::{Body, Columns, Flags, Message, Reader, StoreError, Summary, Uid, UnixSeconds};
+
+use crate::connection::OUTPUT_FULL;
+use crate::reply::{Reply, Stop};
+use crate::section::{Content, write_item};
+use crate::selected::{Places, Selected, write_flags};
+use crate::session::{Session, budget};
+use crate::store::some_were_expunged;
+
+/// Messages whose octets are collected in one read at most.
+const BODIES_PER_SLICE: usize = 100;
+
+/// ENVELOPE of a message that was filed without being looked into.
+const UNKNOWN_ENVELOPE: &[u8] = b"(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)";
+
+/// What to tell about each message.
+struct Plan {
+    items: Vec<FetchItem>,
+    columns: Columns,
+    /// Some items are made of the message's octets.
+    bodies: bool,
+    sets_seen: bool,
+}
+
+impl Plan {
+    fn new(items: Vec<FetchItem>, numbering: Numbering) -> Self {
+        let mut plan = Self { items: Vec::new(), columns: Columns::Flags, bodies: false, sets_seen: false };
+        // The answer to a UID command always has the UID (RFC 3501 §6.4.8).
+        let uid = (numbering == Numbering::Uid).then_some(FetchItem::Uid);
+        for item in uid.into_iter().chain(items) {
+            match &item {
+                FetchItem::Body | FetchItem::BodyStructure | FetchItem::Envelope => {
+                    plan.columns = Columns::Summary
+                }
+                FetchItem::BodySection { .. }
+                | FetchItem::Rfc822
+                | FetchItem::Rfc822Header
+                | FetchItem::Rfc822Text => plan.bodies = true,
+                FetchItem::Flags | FetchItem::InternalDate | FetchItem::Rfc822Size | FetchItem::Uid => (),
+            }
+            plan.sets_seen |= item.sets_seen();
+            // Asked twice, told once: what one command costs does not grow with repetitions.
+            if !plan.items.contains(&item) {
+                plan.items.push(item);
+            }
+        }
+        plan
+    }
+}
+
+/// The places of a command that are still to be visited.
+pub(crate) struct Remaining {
+    places: VecDeque<Range<usize>>,
+    /// Messages visited so far; those that are gone are not.
+    pub(crate) visited: usize,
+}
+
+impl Remaining {
+    pub(crate) fn new(places: Places) -> Self {
+        Self { places: places.into(), visited: 0 }
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Visits messages in order until `each` breaks; the next call goes on behind the last one visited.
+    pub(crate) fn visit(
+        &mut self,
+        selected: &Selected,
+        reader: &Reader<'_>,
+        columns: Columns,
+        mut each: impl FnMut(usize, Message<'_>) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let Self { places, visited } = self;
+        while let Some(range) = places.front_mut() {
+            let mut broke = false;
+            let uids = selected.told().get(range.clone()).unwrap_or_default();
+            if let (Some(first), Some(last)) = (uids.first(), uids.last()) {
+                let start = range.start;
+                reader.fetch(selected.mailbox, *first..=*last, columns, |message| {
+                    // Rows and places rise together, so the row is nearly always that of the next place.
+                    let next = range.start - start;
+                    let at = match uids.get(next) {
+                        Some(uid) if *uid == message.uid => next,
+                        Some(_) | None => match uids.binary_search(&message.uid) {
+                            Ok(at) => at,
+                            Err(_) => return ControlFlow::Continue(()),
+                        },
+                    };
+                    range.start = start + at + 1;
+                    *visited += 1;
+                    let flow = each(start + at, message);
+                    broke = flow.is_break();
+                    flow
+                })?;
+            }
+            if !broke || range.start >= range.end {
+                places.pop_front();
+            }
+            if broke {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A message and its octets, taken out of the store.
+#[derive(Debug)]
+pub(crate) struct Row {
+    place: usize,
+    pub(crate) uid: Uid,
+    pub(crate) flags: Flags,
+    /// FETCH has set `\Seen`, so the flags are told although not asked for.
+    pub(crate) newly_seen: bool,
+    received: UnixSeconds,
+    size: u64,
+    /// ENVELOPE, BODYSTRUCTURE, BODY.
+    summary: Option<[Vec<u8>; 3]>,
+    body: Option<Body>,
+}
+
+impl Row {
+    fn take(place: usize, message: Message<'_>) -> Self {
+        Self {
+            place,
+            uid: message.uid,
+            flags: message.flags,
+            newly_seen: false,
+            received: message.received,
+            size: message.size,
+            summary: message.summary.map(|Summary { envelope, bodystructure, body, .. }| {
+                [envelope.to_vec(), bodystructure.to_vec(), body.to_vec()]
+            }),
+            body: None,
+        }
+    }
+}
+
+/// What FETCH tells of a message beside its octets.
+struct Head<'a> {
+    uid: Uid,
+    flags: &'a Flags,
+    received: UnixSeconds,
+    size: u64,
+    summary: Option<[&'a [u8]; 3]>,
+}
+
+impl Session {
+    pub(crate) fn fetch(
+        &mut self,
+        numbering: Numbering,
+        set: &SequenceSet,
+        items: Vec<FetchItem>,
+    ) -> Result<Reply, Stop> {
+        let selected = self.selected()?;
+        let places = selected.resolve(set, numbering)?;
+        let asked: usize = places.iter().map(ExactSizeIterator::len).sum();
+        let plan = Plan::new(items, numbering);
+        let mut remaining = Remaining::new(places);
+        while !remaining.is_done() {
+            if plan.bodies {
+                self.fetch_bodies(&plan, &mut remaining)?;
+            } else {
+                self.fetch_rows(&plan, &mut remaining)?;
+            }
+            self.connection.flush_if_full()?;
+        }
+        if remaining.visited < asked && numbering == Numbering::Sequence {
+            return Ok(some_were_expunged());
+        }
+        Ok(Reply::ok("FETCH completed"))
+    }
+
+    /// What the store keeps beside the octets: written straight from its rows.
+    fn fetch_rows(&mut self, plan: &Plan, remaining: &mut Remaining) -> Result<(), Stop> {
+        let Self { store, connection, selected, .. } = self;
+        let Some(selected) = selected else { return Ok(()) };
+        let out = &mut connection.out;
+        store.read(&budget(), |reader| {
+            remaining.visit(selected, reader, plan.columns, |place, message| {
+                let head = Head {
+                    uid: message.uid,
+                    flags: &message.flags,
+                    received: message.received,
+                    size: message.size,
+                    summary: message
+                        .summary
+                        .map(|summary| [summary.envelope, summary.bodystructure, summary.body]),
+                };
+                write_head(out, selected, place, &head, &plan.items, false);
+                out.extend_from_slice(b")\r\n");
+                if out.len() >= OUTPUT_FULL { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+        })?;
+        Ok(())
+    }
+
+    /// With the messages' octets: a slice is taken out of the store first, then written.
+    fn fetch_bodies(&mut self, plan: &Plan, remaining: &mut Remaining) -> Result<(), Stop> {
+        let Self { store, selected, .. } = &*self;
+        let Some(selected) = selected else { return Ok(()) };
+        let mut rows = Vec::new();
+        let mut octets = 0;
+        store.read(&budget(), |reader| {
+            remaining.visit(selected, reader, plan.columns, |place, message| {
+                octets += message.size;
+                rows.push(Row::take(place, message));
+                let full = octets >= OUTPUT_FULL as u64 || rows.len() >= BODIES_PER_SLICE;
+                if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })?;
+            for row in &mut rows {
+                row.body = reader.body(selected.mailbox, row.uid)?;
+            }
+            Ok(())
+        })?;
+        if plan.sets_seen {
+            self.set_seen(&mut rows);
+        }
+        let Self { connection, selected: Some(selected), .. } = self else { return Ok(()) };
+        for row in &rows {
+            let Some(body) = &row.body else {
+                remaining.visited -= 1;
+                continue;
+            };
+            if row.newly_seen {
+                selected.flags_told(row.uid);
+            }
+            let head = Head {
+                uid: row.uid,
+                flags: &row.flags,
+                received: row.received,
+                size: row.size,
+                summary: row.summary.as_ref().map(|summary| summary.each_ref().map(Vec::as_slice)),
+            };
+            let mut first =
+                write_head(&mut connection.out, selected, row.place, &head, &plan.items, row.newly_seen);
+            let mut content = Content::new(body);
+            for item in plan.items.iter().filter(|item| is_body_item(item)) {
+                if !std::mem::take(&mut first) {
+                    connection.out.push(b' ');
+                }
+                write_item(connection, &mut content, item)?;
+            }
+            connection.out.extend_from_slice(b")\r\n");
+            connection.flush_if_full()?;
+        }
+        Ok(())
+    }
+}
+
+fn is_body_item(item: &FetchItem) -> bool {
+    match item {
+        FetchItem::BodySection { .. }
+        | FetchItem::Rfc822
+        | FetchItem::Rfc822Header
+        | FetchItem::Rfc822Text => true,
+        FetchItem::Body
+        | FetchItem::BodyStructure
+        | FetchItem::Envelope
+        | FetchItem::Flags
+        | FetchItem::InternalDate
+        | FetchItem::Rfc822Size
+        | FetchItem::Uid => false,
+    }
+}
+
+/// `* 3 FETCH (` and every item that is not made of the message's octets. Whether there was none.
+fn write_head(
+    out: &mut Vec<u8>,
+    selected: &Selected,
+    place: usize,
+    head: &Head<'_>,
+    items: &[FetchItem],
+    add_flags: bool,
+) -> bool {
+    out.extend_from_slice(b"* ");
+    response::number(out, place as u64 + 1);
+    out.extend_from_slice(b" FETCH (");
+    let extra = (add_flags && !items.contains(&FetchItem::Flags)).then_some(&FetchItem::Flags);
+    let mut first = true;
+    for item in items.iter().chain(extra).filter(|item| !is_body_item(item)) {
+        if !std::mem::take(&mut first) {
+            out.push(b' ');
+        }
+        match item {
+            FetchItem::Uid => {
+                out.extend_from_slice(b"UID ");
+                response::number(out, u64::from(head.uid.value()));
+            }
+            FetchItem::Flags => {
+                out.extend_from_slice(b"FLAGS ");
+                write_flags(out, head.flags, selected.is_recent(head.uid));
+            }
+            FetchItem::InternalDate => {
+                out.extend_from_slice(b"INTERNALDATE ");
+                response::date_time(out, head.received.0);
+            }
+            FetchItem::Rfc822Size => {
+                out.extend_from_slice(b"RFC822.SIZE ");
+                response::number(out, head.size);
+            }
+            FetchItem::Envelope => {
+                out.extend_from_slice(b"ENVELOPE ");
+                out.extend_from_slice(head.summary.map_or(UNKNOWN_ENVELOPE, |[envelope, _, _]| envelope));
+            }
+            FetchItem::BodyStructure => {
+                out.extend_from_slice(b"BODYSTRUCTURE ");
+                write_structure(out, head.summary.map(|[_, structure, _]| structure), head.size);
+            }
+            FetchItem::Body => {
+                out.extend_from_slice(b"BODY ");
+                write_structure(out, head.summary.map(|[_, _, structure]| structure), head.size);
+            }
+            FetchItem::BodySection { .. }
+            | FetchItem::Rfc822
+            | FetchItem::Rfc822Header
+            | FetchItem::Rfc822Text => (),
+        }
+    }
+    first
+}
+
+/// A message that was not looked into is one plain text; nobody has counted its lines.
+fn write_structure(out: &mut Vec<u8>, structure: Option<&[u8]>, size: u64) {
+    let Some(structure) = structure else {
+        out.extend_from_slice(b"(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"UTF-8\") NIL NIL \"8BIT\" ");
+        response::number(out, size);
+        out.extend_from_slice(b" 0)");
+        return;
+    };
+    out.extend_from_slice(structure);
+}

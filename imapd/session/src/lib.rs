@@ -1,0 +1,130 @@
+//! One IMAP session after login, inside the account's own process.
+//!
+//! ```text
+//!   client ══TLS══ mox-imapd (front) ──stream pair──▶ ┌─────────┐ ──▶ store-lib: this account's mail
+//!                  copies bytes, knows nothing more   │ session │
+//!                                                     └─────────┘ ◀── changes, to tell the client
+//! ```
+//!
+//! [`run`] drives one session on one thread until it ends. The front has sent the greeting and the login's tagged OK;
+//! the session begins with the client's next command.
+//!
+//! Holds: one stream; the [`store_lib::Store`] of one account; 4 octets per message of the selected mailbox; 64 KiB of
+//! output and the item being written. Never: a path, another account, a password, a network socket.
+//! Always true: (1) no reader of the store is held while waiting for the client; (2) sequence numbers change only
+//! where RFC 3501 §5.5 and §7.4.1 let them; (3) a message's octets are read by ranges, so its size costs nothing;
+//! (4) what the client is told OK is durable; (5) a client that neither reads nor writes ends by a time limit.
+//! Start at [`run`], then `session`. What the client may say: the `imapd` crate.
+
+mod append;
+mod connection;
+mod copy;
+mod fetch;
+mod mailboxes;
+mod pattern;
+mod reply;
+mod search;
+mod section;
+mod select;
+mod selected;
+mod session;
+mod store;
+
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use store_lib::Store;
+
+/// What the account's process knows about the session.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The connection's id, the same in every process's log.
+    pub connection: String,
+    /// Whether every mailbox is opened as by EXAMINE and nothing can be changed.
+    pub read_only: bool,
+    /// Set this, then shut down the stream's reading side: the client is told BYE.
+    pub stopping: Arc<AtomicBool>,
+}
+
+/// What a session may cost. The defaults are for ordinary clients.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionLimits {
+    /// No command, or no DONE in IDLE, for so long: BYE (RFC 3501 §5.4 asks for at least 30 minutes).
+    pub idle: Duration,
+    /// From a command's first octet to its last. For the message of an APPEND: from one octet to the next.
+    pub command: Duration,
+    /// For the client to take 64 KiB of output.
+    pub write: Duration,
+    /// For one SEARCH.
+    pub search: Duration,
+    /// Octets of a message by APPEND.
+    pub message: u64,
+    /// Commands in a row that are not understood.
+    pub bad_commands: u32,
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(30 * 60),
+            command: Duration::from_secs(120),
+            write: Duration::from_secs(5 * 60),
+            search: Duration::from_secs(60),
+            message: 100 << 20,
+            bad_commands: 20,
+        }
+    }
+}
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+pub enum End {
+    /// LOGOUT.
+    #[error("logged out")]
+    Logout,
+    /// The client or the front closed the stream.
+    #[error("disconnected")]
+    Disconnected,
+    /// See [`SessionLimits::idle`].
+    #[error("idle for too long")]
+    Idle,
+    /// See [`SessionLimits::command`].
+    #[error("the client did not finish its command in time")]
+    Stalled,
+    /// See [`SessionLimits::write`].
+    #[error("the client did not read its answers in time")]
+    NotReading,
+    /// Out of step with the client, or beyond a limit of one command.
+    #[error("protocol violation: {0}")]
+    Protocol(imapd::Fatal),
+    /// See [`SessionLimits::bad_commands`].
+    #[error("too many commands that were not understood")]
+    BadCommands,
+    /// Another session deleted the selected mailbox.
+    #[error("the selected mailbox was deleted")]
+    MailboxDeleted,
+    /// See [`Facts::stopping`].
+    #[error("stopped")]
+    Stopping,
+    /// The store failed in the middle of an answer.
+    #[error("the store failed in the middle of an answer: {0}")]
+    Store(#[from] store_lib::StoreError),
+    /// The stream failed.
+    #[error("the stream to the front failed: {0}")]
+    Stream(#[from] std::io::Error),
+}
+
+/// Serves one session on this thread until it ends. `stream` carries the client's plain text both ways and is closed
+/// afterwards.
+pub fn run(store: Store, stream: UnixStream, facts: Facts, limits: SessionLimits) -> End {
+    let span = tracing::info_span!("imap", connection = %facts.connection);
+    let _entered = span.enter();
+    let end = match session::Session::new(store, stream, facts, limits) {
+        Ok(session) => session.run(),
+        Err(end) => end,
+    };
+    tracing::info!(%end, "session ended");
+    end
+}

@@ -1,0 +1,84 @@
+//! How a command ends, and what a failure of the store means in IMAP.
+
+use std::borrow::Cow;
+
+use imapd::response::Status;
+use store_lib::StoreError;
+
+use crate::End;
+
+/// The tagged answer: a response code, if any, and a text.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Reply {
+    pub(crate) status: Status,
+    pub(crate) text: Cow<'static, str>,
+}
+
+impl Reply {
+    pub(crate) fn ok(text: impl Into<Cow<'static, str>>) -> Self {
+        Self { status: Status::Ok, text: text.into() }
+    }
+
+    pub(crate) fn no(text: impl Into<Cow<'static, str>>) -> Self {
+        Self { status: Status::No, text: text.into() }
+    }
+
+    pub(crate) fn bad(text: impl Into<Cow<'static, str>>) -> Self {
+        Self { status: Status::Bad, text: text.into() }
+    }
+}
+
+/// Why a command stopped before its end.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The client is told, the session goes on.
+    Reply(Reply),
+    /// The session ends.
+    End(End),
+}
+
+impl From<Reply> for Stop {
+    fn from(reply: Reply) -> Self {
+        Self::Reply(reply)
+    }
+}
+
+impl From<End> for Stop {
+    fn from(end: End) -> Self {
+        Self::End(end)
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Reply(reply_for(&error))
+    }
+}
+
+/// Exhaustive on purpose: a new failure must choose its reply. Codes: RFC 5530. Paths and causes are for the log.
+pub(crate) fn reply_for(error: &StoreError) -> Reply {
+    match error {
+        StoreError::NoSuchMailbox => Reply::no("[NONEXISTENT] no such mailbox"),
+        StoreError::MailboxExists => Reply::no("[ALREADYEXISTS] that mailbox exists already"),
+        StoreError::HasChildren => Reply::no("[CANNOT] that mailbox has others below it; delete those first"),
+        StoreError::NotAllowed => Reply::no("[CANNOT] that cannot be done with this mailbox"),
+        StoreError::TooMany(what) => Reply::no(format!("[LIMIT] too many {what}")),
+        StoreError::TooLarge { limit } => Reply::no(format!("[TOOBIG] at most {limit} octets")),
+        StoreError::OutOfBudget => Reply::no("[LIMIT] that took too long and was stopped"),
+        StoreError::NoSpace => {
+            tracing::warn!(%error, "command refused");
+            Reply::no("[UNAVAILABLE] no space left, try later")
+        }
+        StoreError::Fault(_)
+        | StoreError::Damaged { .. }
+        | StoreError::Missing { .. }
+        | StoreError::NewerSchema { .. }
+        | StoreError::InUse { .. }
+        | StoreError::Open { .. }
+        | StoreError::Source(_)
+        | StoreError::Closed => {
+            tracing::error!(%error, "command failed");
+            Reply::no("[UNAVAILABLE] local error, try later")
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! SEARCH (RFC 3501 §6.4.4), in slices. What the rows of the store decide is decided there; only messages that are
+//! still open then have their octets read, outside the reader.
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use imapd::{Numbering, SearchKey, date_of, days_of, response};
+use mail_lib::header::{self, Headers};
+use mail_lib::mime::{self, Kind, Part};
+use mail_lib::text::{Decoder, Matcher};
+use store_lib::{Body, Columns, Flags, Keyword, StoreError, SystemFlag, Uid};
+
+use crate::End;
+use crate::fetch::Remaining;
+use crate::reply::{Reply, Stop};
+use crate::section::Content;
+use crate::selected::Selected;
+use crate::session::{Session, budget};
+use crate::store::flags_of;
+
+/// Rows looked at in one read.
+const ROWS_PER_SLICE: usize = 2000;
+/// Octets taken out of the store at once, beside those that are in files.
+const OCTETS_PER_SLICE: u64 = 256 << 10;
+
+/// A condition made ready: sets resolved, dates in days, texts as matchers.
+enum Condition {
+    All,
+    And(Vec<Condition>),
+    Or(Box<Condition>, Box<Condition>),
+    Not(Box<Condition>),
+    System(SystemFlag),
+    /// `None`: no message can have it.
+    Keyword(Option<Keyword>),
+    Recent,
+    /// Places in the client's view.
+    Places(crate::selected::Places),
+    /// Size in octets.
+    Larger(u64),
+    Smaller(u64),
+    Received(Days),
+    Sent(Days),
+    Field(String, Matcher),
+    Body(Matcher),
+    Text(Matcher),
+}
+
+/// Days since 1970.
+#[derive(Clone, Copy)]
+enum Days {
+    Before(i64),
+    On(i64),
+    Since(i64),
+}
+
+impl Days {
+    fn matches(self, day: i64) -> bool {
+        match self {
+            Self::Before(limit) => day < limit,
+            Self::On(wanted) => day == wanted,
+            Self::Since(limit) => day >= limit,
+        }
+    }
+}
+
+/// A message that the rows alone did not decide.
+struct Candidate {
+    row: Row,
+    body: Option<Body>,
+}
+
+struct Row {
+    place: usize,
+    uid: Uid,
+    recent: bool,
+    flags: Flags,
+    size: u64,
+    received_day: i64,
+}
+
+impl Session {
+    pub(crate) fn search(&mut self, numbering: Numbering, key: &SearchKey) -> Result<Reply, Stop> {
+        let deadline = Instant::now() + self.limits.search;
+        let selected = self.selected()?;
+        let mut condition = Condition::new(key, selected)?;
+        let mut remaining = Remaining::new(selected.all_places());
+        let mut found = Vec::new();
+        while !remaining.is_done() {
+            if Instant::now() >= deadline {
+                return Err(StoreError::OutOfBudget.into());
+            }
+            if self.connection.is_abandoned()? {
+                return Err(End::Disconnected.into());
+            }
+            self.search_slice(&mut condition, &mut remaining, &mut found, deadline)?;
+        }
+        let Self { connection, selected: Some(selected), .. } = self else {
+            return Ok(Reply::ok("SEARCH completed"));
+        };
+        connection.out.extend_from_slice(b"* SEARCH");
+        for place in found {
+            connection.out.push(b' ');
+            let number = match numbering {
+                Numbering::Sequence => place as u64 + 1,
+                Numbering::Uid => selected.told().get(place).map_or(0, |uid| u64::from(uid.value())),
+            };
+            response::number(&mut connection.out, number);
+            connection.flush_if_full()?;
+        }
+        connection.out.extend_from_slice(b"\r\n");
+        Ok(Reply::ok("SEARCH completed"))
+    }
+
+    fn search_slice(
+        &mut self,
+        condition: &mut Condition,
+        remaining: &mut Remaining,
+        found: &mut Vec<usize>,
+        deadline: Instant,
+    ) -> Result<(), Stop> {
+        let Self { store, connection, selected: Some(selected), .. } = self else { return Ok(()) };
+        let mut candidates = Vec::new();
+        let (mut rows, mut octets) = (0, 0);
+        store.read(&budget(), |reader| {
+            remaining.visit(selected, reader, Columns::Flags, |place, message| {
+                rows += 1;
+                let row = Row {
+                    place,
+                    uid: message.uid,
+                    recent: selected.is_recent(message.uid),
+                    flags: message.flags,
+                    size: message.size,
+                    received_day: days_of(date_of(message.received.0)),
+                };
+                match condition.by_row(&row) {
+                    Some(true) => found.push(place),
+                    Some(false) => (),
+                    None => {
+                        octets += row.size;
+                        candidates.push(Candidate { row, body: None });
+                    }
+                }
+                let full = rows >= ROWS_PER_SLICE || octets >= OCTETS_PER_SLICE;
+                if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })?;
+            for candidate in &mut candidates {
+                candidate.body = reader.body(selected.mailbox, candidate.row.uid)?;
+            }
+            Ok(())
+        })?;
+        for candidate in candidates {
+            let Some(body) = candidate.body else { continue };
+            let stop = || {
+                if Instant::now() >= deadline {
+                    return Err(Stop::from(StoreError::OutOfBudget));
+                }
+                if connection.is_abandoned()? { Err(End::Disconnected.into()) } else { Ok(()) }
+            };
+            let mut message =
+                Opened { row: candidate.row, content: Content::new(&body), header: None, stop: &stop };
+            if condition.by_content(&mut message)? {
+                found.push(message.row.place);
+            }
+        }
+        // Decided by row and by content they came in two orders.
+        found.sort_unstable();
+        Ok(())
+    }
+}
+
+/// A candidate with its octets.
+struct Opened<'a> {
+    row: Row,
+    content: Content<'a>,
+    header: Option<Vec<u8>>,
+    /// Asked before each piece of a large message.
+    stop: &'a dyn Fn() -> Result<(), Stop>,
+}
+
+impl Condition {
+    fn new(key: &SearchKey, selected: &Selected) -> Result<Self, Reply> {
+        let field =
+            |name: &str, text: &imapd::SearchText| Self::Field(name.to_owned(), Matcher::new(text.as_str()));
+        let day = |date: &imapd::Date| days_of(*date);
+        Ok(match key {
+            SearchKey::All => Self::All,
+            SearchKey::And(keys) => {
+                let conditions: Result<Vec<_>, _> = keys.iter().map(|key| Self::new(key, selected)).collect();
+                Self::And(conditions?)
+            }
+            SearchKey::Or(left, right) => {
+                Self::Or(Box::new(Self::new(left, selected)?), Box::new(Self::new(right, selected)?))
+            }
+            SearchKey::Not(key) => Self::Not(Box::new(Self::new(key, selected)?)),
+            SearchKey::Flag(flag) => Self::flag(flag)?,
+            SearchKey::Recent => Self::Recent,
+            SearchKey::Sequence(set) => {
+                let largest = u32::try_from(selected.told().len()).unwrap_or(u32::MAX);
+                Self::Places(selected.sequence_places(&set.resolve(largest)))
+            }
+            SearchKey::Uid(set) => {
+                let largest = selected.told().last().map_or(0, |uid| uid.value());
+                Self::Places(selected.uid_places(&set.resolve(largest)))
+            }
+            SearchKey::Larger(size) => Self::Larger(u64::from(*size)),
+            SearchKey::Smaller(size) => Self::Smaller(u64::from(*size)),
+            SearchKey::Before(date) => Self::Received(Days::Before(day(date))),
+            SearchKey::On(date) => Self::Received(Days::On(day(date))),
+            SearchKey::Since(date) => Self::Received(Days::Since(day(date))),
+            SearchKey::SentBefore(date) => Self::Sent(Days::Before(day(date))),
+            SearchKey::SentOn(date) => Self::Sent(Days::On(day(date))),
+            SearchKey::SentSince(date) => Self::Sent(Days::Since(day(date))),
+            SearchKey::Bcc(text) => field("Bcc", text),
+            SearchKey::Cc(text) => field("Cc", text),
+            SearchKey::From(text) => field("From", text),
+            SearchKey::Subject(text) => field("Subject", text),
+            SearchKey::To(text) => field("To", text),
+            SearchKey::Header(name, text) => field(&String::from_utf8_lossy(name), text),
+            SearchKey::Body(text) => Self::Body(Matcher::new(text.as_str())),
+            SearchKey::Text(text) => Self::Text(Matcher::new(text.as_str())),
+        })
+    }
+
+    fn flag(flag: &imapd::Flag) -> Result<Self, Reply> {
+        Ok(match flag {
+            imapd::Flag::Answered => Self::System(SystemFlag::Answered),
+            imapd::Flag::Flagged => Self::System(SystemFlag::Flagged),
+            imapd::Flag::Deleted => Self::System(SystemFlag::Deleted),
+            imapd::Flag::Seen => Self::System(SystemFlag::Seen),
+            imapd::Flag::Draft => Self::System(SystemFlag::Draft),
+            // One that is too long to be set is on no message.
+            imapd::Flag::Keyword(_) => Self::Keyword(
+                flags_of(std::slice::from_ref(flag)).ok().and_then(|flags| flags.keywords().first().cloned()),
+            ),
+        })
+    }
+
+    /// Decides by the row of the store alone; `None`: it takes the octets.
+    fn by_row(&self, row: &Row) -> Option<bool> {
+        match self {
+            Self::All => Some(true),
+            // One that is false decides, whatever the others need.
+            Self::And(conditions) => conditions
+                .iter()
+                .try_fold(Some(true), |all, condition| match condition.by_row(row) {
+                    Some(false) => Err(()),
+                    Some(true) => Ok(all),
+                    None => Ok(None),
+                })
+                .unwrap_or(Some(false)),
+            Self::Or(left, right) => match (left.by_row(row), right.by_row(row)) {
+                (Some(true), _) | (_, Some(true)) => Some(true),
+                (Some(false), Some(false)) => Some(false),
+                (None, _) | (_, None) => None,
+            },
+            Self::Not(condition) => condition.by_row(row).map(|holds| !holds),
+            Self::System(flag) => Some(row.flags.has(*flag)),
+            Self::Keyword(keyword) => {
+                Some(keyword.as_ref().is_some_and(|keyword| row.flags.has_keyword(keyword)))
+            }
+            Self::Recent => Some(row.recent),
+            Self::Places(places) => {
+                let after = places.partition_point(|range| range.end <= row.place);
+                Some(places.get(after).is_some_and(|range| range.contains(&row.place)))
+            }
+            Self::Larger(size) => Some(row.size > *size),
+            Self::Smaller(size) => Some(row.size < *size),
+            Self::Received(days) => Some(days.matches(row.received_day)),
+            Self::Sent(_) | Self::Field(..) | Self::Body(_) | Self::Text(_) => None,
+        }
+    }
+
+    fn by_content(&mut self, message: &mut Opened<'_>) -> Result<bool, Stop> {
+        if let Some(decided) = self.by_row(&message.row) {
+            return Ok(decided);
+        }
+        match self {
+            Self::And(conditions) => {
+                for condition in conditions {
+                    if !condition.by_content(message)? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+            Self::Or(left, right) => Ok(left.by_content(message)? || right.by_content(message)?),
+            Self::Not(condition) => Ok(!condition.by_content(message)?),
+            Self::Sent(days) => {
+                let days = *days;
+                let date = message.header()?.first("Date").and_then(header::parse_date);
+                // The day as its sender saw it, whatever the zone (RFC 3501 §6.4.4).
+                let day =
+                    date.map(|date| (date.unix_seconds + i64::from(date.offset_seconds)).div_euclid(86_400));
+                Ok(day.is_some_and(|day| days.matches(day)))
+            }
+            Self::Field(name, matcher) => {
+                matcher.restart();
+                Ok(message.header()?.fields().filter(|field| field.is(name)).any(|field| {
+                    matcher.restart();
+                    matcher.push(&header::decode(field.value))
+                }))
+            }
+            Self::Body(matcher) => message.body_has(matcher),
+            Self::Text(matcher) => Ok(header_has(message.header()?, matcher) || message.body_has(matcher)?),
+            Self::All
+            | Self::System(_)
+            | Self::Keyword(_)
+            | Self::Recent
+            | Self::Places(_)
+            | Self::Larger(_)
+            | Self::Smaller(_)
+            | Self::Received(_) => Ok(false),
+        }
+    }
+}
+
+impl Opened<'_> {
+    fn header(&mut self) -> Result<Headers<'_>, Stop> {
+        if self.header.is_none() {
+            let range = self.content.locate(&[], mime::Section::Header).unwrap_or(0..0);
+            self.header = Some(self.content.header(range)?);
+        }
+        Ok(Headers::new(self.header.as_deref().unwrap_or_default()))
+    }
+
+    /// Looks into every text part, decoded, and into the headers of messages within the message.
+    fn body_has(&mut self, matcher: &mut Matcher) -> Result<bool, Stop> {
+        let Some(index) = self.content.index() else {
+            return self.part_has(0..u64::MAX, mime::Encoding::EightBit, None, matcher);
+        };
+        let parts: Vec<Part> = index.parts().to_vec();
+        let mut after_message = false;
+        for part in &parts {
+            (self.stop)()?;
+            // In pre-order the message within a message/rfc822 part stands right behind it.
+            let inner_message = std::mem::replace(&mut after_message, part.kind == Kind::Message);
+            if part.kind != Kind::Text && !inner_message {
+                continue;
+            }
+            let block = self.content.header(part.header.clone())?;
+            if inner_message && header_has(Headers::new(&block), matcher) {
+                return Ok(true);
+            }
+            if part.kind == Kind::Text {
+                let charset = mime::charset(Headers::new(&block));
+                if self.part_has(part.body.clone(), part.encoding, charset.as_deref(), matcher)? {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn part_has(
+        &self,
+        range: std::ops::Range<u64>,
+        encoding: mime::Encoding,
+        charset: Option<&str>,
+        matcher: &mut Matcher,
+    ) -> Result<bool, Stop> {
+        matcher.restart();
+        let mut decoder = Decoder::new(encoding, charset);
+        let range = range.start..range.end.min(self.content.size());
+        self.content.pieces(range, |piece| {
+            (self.stop)()?;
+            decoder.push(piece, &mut |text| {
+                matcher.push(text);
+            });
+            Ok::<_, Stop>(!matcher.found())
+        })?;
+        if !matcher.found() {
+            decoder.finish(&mut |text| {
+                matcher.push(text);
+            });
+        }
+        Ok(matcher.found())
+    }
+}
+
+/// Each field by itself, as `name: value`.
+fn header_has(headers: Headers<'_>, matcher: &mut Matcher) -> bool {
+    headers.fields().any(|field| {
+        matcher.restart();
+        matcher.push(&String::from_utf8_lossy(field.name));
+        matcher.push(": ");
+        matcher.push(&header::decode(field.value))
+    })
+}

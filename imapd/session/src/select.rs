@@ -1,0 +1,106 @@
+//! SELECT, EXAMINE, CLOSE, UNSELECT (RFC 3501 §6.3.1, §6.3.2, §6.4.2; RFC 3691).
+
+use std::io::Write;
+use std::ops::ControlFlow;
+
+use imapd::response::{self, Status};
+use store_lib::{Columns, MailboxId, StoreError, SystemFlag, Uid};
+
+use crate::mailboxes::name;
+use crate::reply::{Reply, Stop};
+use crate::selected::Selected;
+use crate::session::Session;
+
+/// Rows looked at in one read, in search of the first unseen message.
+const ROWS_PER_SLICE: usize = 2000;
+
+impl Session {
+    pub(crate) fn select(&mut self, mailbox: &str, examine: bool) -> Result<Reply, Stop> {
+        // Even an attempt that fails leaves no mailbox selected (RFC 3501 §6.3.1).
+        self.selected = None;
+        let name = name(mailbox)?;
+        let read_only = examine || self.facts.read_only;
+        let Some(mailbox) = self.read(|reader| reader.find(&name))? else {
+            return Err(StoreError::NoSuchMailbox.into());
+        };
+        // Watch first, read after: so no change falls between.
+        let changes = self.store.watch(mailbox.id)?;
+        // Claiming is a write, so only where there is something to claim and RFC 3501 §6.3.2 lets us.
+        let recent_from = if read_only || mailbox.recent_from >= mailbox.uidnext {
+            mailbox.recent_from
+        } else {
+            self.store.recent(mailbox.id, true)?
+        };
+        let read = self.read(|reader| match reader.mailbox(mailbox.id)? {
+            Some(mailbox) => Ok(Some((reader.uids(mailbox.id)?, mailbox))),
+            None => Ok(None),
+        })?;
+        let Some((uids, mailbox)) = read else { return Err(StoreError::NoSuchMailbox.into()) };
+        let first_unseen =
+            if mailbox.counts.unseen > 0 { self.first_unseen(mailbox.id, &uids)? } else { None };
+        let (id, modseq, keywords) = (mailbox.id, mailbox.modseq, mailbox.keywords);
+        let selected = Selected::new(id, read_only, changes, uids, modseq, recent_from, keywords);
+
+        let out = &mut self.connection.out;
+        selected.write_flags_response(out);
+        out.extend_from_slice(b"* OK [PERMANENTFLAGS ");
+        let any_keyword = (!read_only).then_some("\\*");
+        response::list(out, selected.flag_names().filter(|_| !read_only).chain(any_keyword));
+        out.extend_from_slice(b"] flags that last\r\n");
+        // Nothing but an i/o error can come back, and a Vec has none.
+        let _ = write!(out, "* {} EXISTS\r\n* {} RECENT\r\n", selected.told().len(), selected.recent_count());
+        if let Some(number) = first_unseen {
+            response::untagged(out, Status::Ok, &format!("[UNSEEN {number}] first unseen message"));
+        }
+        let validity = mailbox.uidvalidity.value();
+        response::untagged(out, Status::Ok, &format!("[UIDVALIDITY {validity}] UIDs are valid"));
+        response::untagged(out, Status::Ok, &format!("[UIDNEXT {}] predicted next UID", mailbox.uidnext));
+        self.selected = Some(selected);
+        Ok(Reply::ok(match (examine, read_only) {
+            (true, _) => "[READ-ONLY] EXAMINE completed",
+            (false, true) => "[READ-ONLY] SELECT completed",
+            (false, false) => "[READ-WRITE] SELECT completed",
+        }))
+    }
+
+    fn first_unseen(&self, mailbox: MailboxId, uids: &[Uid]) -> Result<Option<usize>, StoreError> {
+        for slice in uids.chunks(ROWS_PER_SLICE) {
+            let (Some(first), Some(last)) = (slice.first(), slice.last()) else { continue };
+            let mut found = None;
+            self.read(|reader| {
+                reader.fetch(mailbox, *first..=*last, Columns::Flags, |message| {
+                    if message.flags.has(SystemFlag::Seen) {
+                        return ControlFlow::Continue(());
+                    }
+                    found = Some(message.uid);
+                    ControlFlow::Break(())
+                })
+            })?;
+            if let Some(uid) = found {
+                return Ok(uids.binary_search(&uid).ok().map(|place| place + 1));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Expunges without telling, unless the mailbox is read-only.
+    pub(crate) fn close(&mut self) -> Result<Reply, Stop> {
+        let selected = self.selected()?;
+        let (mailbox, read_only) = (selected.mailbox, selected.read_only);
+        if !read_only {
+            match self.store.expunge(mailbox, None, self.origin) {
+                // Deleted by another session: closed all the same.
+                Ok(_) | Err(StoreError::NoSuchMailbox) => (),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.selected = None;
+        Ok(Reply::ok("CLOSE completed"))
+    }
+
+    pub(crate) fn unselect(&mut self) -> Result<Reply, Stop> {
+        self.selected()?;
+        self.selected = None;
+        Ok(Reply::ok("UNSELECT completed"))
+    }
+}

@@ -1,0 +1,269 @@
+//! The selected mailbox as this client sees it: which message has which number, and what it has not been told yet.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use imapd::{NumberSet, Numbering, SequenceSet, response};
+use store_lib::{Change, Changes, Event, Flags, Keyword, MailboxId, ModSeq, Origin, SystemFlag, Uid};
+
+use crate::reply::Reply;
+
+/// A mailbox between SELECT and CLOSE. Sequence number N is `uids[N - 1]`.
+#[derive(Debug)]
+pub(crate) struct Selected {
+    pub(crate) mailbox: MailboxId,
+    pub(crate) read_only: bool,
+    pub(crate) changes: Changes,
+    /// Rising. The first `told` of them are known to the client.
+    uids: Vec<Uid>,
+    told: usize,
+    /// Expunged, and the client still counts them.
+    gone: BTreeSet<Uid>,
+    /// Flags that others changed.
+    flags: BTreeMap<Uid, Flags>,
+    /// Everything up to this change is in the above.
+    pub(crate) modseq: ModSeq,
+    /// From this UID on messages are `\Recent` here.
+    recent_from: u32,
+    keywords: Vec<Keyword>,
+    /// How many of these were in the latest FLAGS response.
+    introduced: usize,
+}
+
+/// A set resolved to places in the client's view, in order, without overlap.
+pub(crate) type Places = Vec<Range<usize>>;
+
+impl Selected {
+    pub(crate) fn new(
+        mailbox: MailboxId,
+        read_only: bool,
+        changes: Changes,
+        uids: Vec<Uid>,
+        modseq: ModSeq,
+        recent_from: u32,
+        keywords: Vec<Keyword>,
+    ) -> Self {
+        let (told, introduced) = (uids.len(), keywords.len());
+        Self {
+            mailbox,
+            read_only,
+            changes,
+            uids,
+            told,
+            gone: BTreeSet::new(),
+            flags: BTreeMap::new(),
+            modseq,
+            recent_from,
+            keywords,
+            introduced,
+        }
+    }
+
+    /// The UIDs that the client can name.
+    pub(crate) fn told(&self) -> &[Uid] {
+        self.uids.get(..self.told).unwrap_or_default()
+    }
+
+    /// The place of a message the client knows.
+    pub(crate) fn place(&self, uid: Uid) -> Option<usize> {
+        self.told().binary_search(&uid).ok()
+    }
+
+    pub(crate) fn is_gone(&self, uid: Uid) -> bool {
+        self.gone.contains(&uid)
+    }
+
+    pub(crate) fn is_recent(&self, uid: Uid) -> bool {
+        uid.value() >= self.recent_from
+    }
+
+    pub(crate) fn recent_count(&self) -> u64 {
+        let old = self.told().partition_point(|uid| !self.is_recent(*uid));
+        (self.told - old) as u64
+    }
+
+    /// Where the messages of `set` stand. Unknown UIDs are passed over (RFC 3501 §6.4.8); an unknown sequence number
+    /// is BAD, and so is any in an empty mailbox (RFC 3501 §9, `seq-number`).
+    pub(crate) fn resolve(&self, set: &SequenceSet, numbering: Numbering) -> Result<Places, Reply> {
+        match numbering {
+            Numbering::Sequence => {
+                let numbers = set.resolve(u32::try_from(self.told).unwrap_or(u32::MAX));
+                if self.told == 0 || numbers.largest() as usize > self.told {
+                    return Err(Reply::bad("no message has that number"));
+                }
+                Ok(self.sequence_places(&numbers))
+            }
+            Numbering::Uid => {
+                Ok(self.uid_places(&set.resolve(self.told().last().map_or(0, |uid| uid.value()))))
+            }
+        }
+    }
+
+    pub(crate) fn all_places(&self) -> Places {
+        std::iter::once(0..self.told).collect()
+    }
+
+    /// Numbers that no message has are passed over.
+    pub(crate) fn sequence_places(&self, numbers: &NumberSet) -> Places {
+        let place = |number: u32| usize::try_from(number).unwrap_or(usize::MAX).saturating_sub(1);
+        let ranges = numbers.ranges().iter().filter(|range| *range.end() > 0);
+        let places =
+            ranges.map(|range| place(*range.start())..place(*range.end()).saturating_add(1).min(self.told));
+        places.filter(|range| range.start < range.end).collect()
+    }
+
+    pub(crate) fn uid_places(&self, uids: &NumberSet) -> Places {
+        let told = self.told();
+        let from = |uid: u32| told.partition_point(|known| known.value() < uid);
+        let places = uids.ranges().iter().map(|range| {
+            let end = range.end().checked_add(1).map_or(told.len(), from);
+            from(*range.start())..end
+        });
+        places.filter(|range| range.start < range.end).collect()
+    }
+
+    /// The UIDs at `places`.
+    pub(crate) fn uids_at(&self, places: &Places) -> Vec<Uid> {
+        places.iter().flat_map(|range| self.told().get(range.clone()).unwrap_or_default()).copied().collect()
+    }
+
+    /// Notes what others and this session itself changed. `false`: the mailbox is no more.
+    pub(crate) fn absorb(&mut self, changes: Vec<Change>, own: Origin) -> bool {
+        for Change { origin, event } in changes {
+            match event {
+                Event::Appended { uid, modseq, flags } => {
+                    self.modseq = self.modseq.max(modseq);
+                    self.learn(&flags);
+                    self.arrived(uid);
+                }
+                Event::Flags { uid, modseq, flags } => {
+                    // What this session did itself it has told already, or was asked not to tell.
+                    if origin != own && modseq > self.modseq {
+                        self.flags_changed(uid, flags);
+                    }
+                    self.modseq = self.modseq.max(modseq);
+                }
+                Event::Expunged { uid, modseq } => {
+                    self.modseq = self.modseq.max(modseq);
+                    self.expunged(uid);
+                }
+                Event::Deleted => return false,
+                Event::MailboxesChanged => (),
+            }
+        }
+        true
+    }
+
+    pub(crate) fn arrived(&mut self, uid: Uid) {
+        if self.uids.last().is_none_or(|last| *last < uid) {
+            self.uids.push(uid);
+        }
+    }
+
+    pub(crate) fn flags_changed(&mut self, uid: Uid, flags: Flags) {
+        self.learn(&flags);
+        if self.place(uid).is_some() {
+            self.flags.insert(uid, flags);
+        }
+    }
+
+    /// The client is being told this message's flags, so no older ones are owed any more.
+    pub(crate) fn flags_told(&mut self, uid: Uid) {
+        self.flags.remove(&uid);
+    }
+
+    pub(crate) fn expunged(&mut self, uid: Uid) {
+        match self.uids.binary_search(&uid) {
+            Ok(place) if place < self.told => {
+                self.gone.insert(uid);
+                self.flags.remove(&uid);
+            }
+            // It came and went between two answers; the client never hears of it.
+            Ok(place) => {
+                self.uids.remove(place);
+            }
+            Err(_) => (),
+        }
+    }
+
+    /// After events were lost: `uids` are those there are now.
+    pub(crate) fn compare(&mut self, uids: &[Uid]) {
+        let missing = self.uids.iter().filter(|uid| uids.binary_search(uid).is_err());
+        for uid in missing.copied().collect::<Vec<_>>() {
+            self.expunged(uid);
+        }
+        uids.iter().for_each(|uid| self.arrived(*uid));
+    }
+
+    /// Takes expunged messages out of the numbering; `tell` gets the numbers of the EXPUNGE responses, each counted
+    /// after the ones before (RFC 3501 §7.4.1).
+    pub(crate) fn tell_expunged<E>(&mut self, mut tell: impl FnMut(u64) -> Result<(), E>) -> Result<(), E> {
+        if self.gone.is_empty() {
+            return Ok(());
+        }
+        let gone = std::mem::take(&mut self.gone);
+        let mut number = 0;
+        let mut outcome = Ok(());
+        self.uids.retain(|uid| {
+            number += 1;
+            if !gone.contains(uid) {
+                return true;
+            }
+            number -= 1;
+            if outcome.is_ok() {
+                outcome = tell(number + 1);
+            }
+            false
+        });
+        self.told -= gone.len();
+        outcome
+    }
+
+    /// Lets the client count new messages; how many it knows then, if there are any new ones.
+    pub(crate) fn tell_arrived(&mut self) -> Option<u64> {
+        let arrived = self.uids.len() > self.told;
+        self.told = self.uids.len();
+        arrived.then_some(self.told as u64)
+    }
+
+    /// Flags owed to the client.
+    pub(crate) fn take_flags(&mut self) -> BTreeMap<Uid, Flags> {
+        std::mem::take(&mut self.flags)
+    }
+
+    /// Notes keywords that are new in this mailbox.
+    pub(crate) fn learn(&mut self, flags: &Flags) {
+        for keyword in flags.keywords() {
+            if !self.keywords.contains(keyword) {
+                self.keywords.push(keyword.clone());
+            }
+        }
+    }
+
+    /// Writes a FLAGS response if there are keywords that the client has not heard of (RFC 3501 §7.2.6).
+    pub(crate) fn introduce(&mut self, out: &mut Vec<u8>) {
+        if self.keywords.len() > self.introduced {
+            self.introduced = self.keywords.len();
+            self.write_flags_response(out);
+        }
+    }
+
+    pub(crate) fn write_flags_response(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"* FLAGS ");
+        response::list(out, self.flag_names());
+        out.extend_from_slice(b"\r\n");
+    }
+
+    pub(crate) fn flag_names(&self) -> impl Iterator<Item = &str> {
+        let system = SystemFlag::ALL.into_iter().map(|flag| -> &str { flag.name() });
+        system.chain(self.keywords.iter().map(Keyword::as_str))
+    }
+}
+
+/// `(\Seen $Forwarded \Recent)`
+pub(crate) fn write_flags(out: &mut Vec<u8>, flags: &Flags, recent: bool) {
+    let system =
+        SystemFlag::ALL.into_iter().filter(|flag| flags.has(*flag)).map(|flag| -> &str { flag.name() });
+    let keywords = flags.keywords().iter().map(Keyword::as_str);
+    response::list(out, system.chain(keywords).chain(recent.then_some("\\Recent")));
+}

@@ -1,0 +1,427 @@
+//! The session's loop: waits, has bytes parsed, carries out commands, tells what changed.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use imapd::response::{self, Status};
+use imapd::{Command, Event, Limits, Numbering, Parser, Tag, Tagged};
+use store_lib::{Budget, Columns, Drained, Origin, Reader, Store, StoreError, Uid};
+
+use crate::append::Appending;
+use crate::connection::{Connection, Ready};
+use crate::reply::{Reply, Stop};
+use crate::selected::{Selected, write_flags};
+use crate::{End, Facts, SessionLimits};
+
+/// A short read that takes longer than this is a fault of the disk.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Rows read in one go when a mailbox has to be looked at anew.
+const ROWS_PER_SLICE: usize = 2000;
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) store: Store,
+    pub(crate) connection: Connection,
+    pub(crate) facts: Facts,
+    pub(crate) limits: SessionLimits,
+    pub(crate) origin: Origin,
+    pub(crate) selected: Option<Selected>,
+    receiving: Receiving,
+    /// In a row.
+    bad_commands: u32,
+}
+
+/// What the client's next octets are.
+#[derive(Debug)]
+enum Receiving {
+    Commands,
+    /// The message of an APPEND.
+    Message(Box<Appending>),
+    /// DONE, for this IDLE.
+    Idle(Tag),
+}
+
+/// What the parser must know before it goes on.
+enum Next {
+    Anything,
+    Line,
+    NoMessage,
+}
+
+/// Whether EXPUNGE may be sent with an answer: not with those of FETCH, STORE and SEARCH, whose numbers the client
+/// may just be using (RFC 3501 §7.4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expunges {
+    Tell,
+    Keep,
+}
+
+impl Session {
+    pub(crate) fn new(
+        store: Store,
+        stream: std::os::unix::net::UnixStream,
+        facts: Facts,
+        limits: SessionLimits,
+    ) -> Result<Self, End> {
+        let connection = Connection::new(stream, limits.write)?;
+        let origin = store.origin();
+        let receiving = Receiving::Commands;
+        Ok(Self { store, connection, facts, limits, origin, selected: None, receiving, bad_commands: 0 })
+    }
+
+    pub(crate) fn run(mut self) -> End {
+        let end = match self.serve() {
+            Ok(never) => match never {},
+            Err(End::Disconnected) if self.facts.stopping.load(Ordering::Acquire) => End::Stopping,
+            Err(end) => end,
+        };
+        let last_words = match &end {
+            End::Idle => "* BYE [INUSE] idle for too long\r\n",
+            End::Stalled => "* BYE command not finished in time\r\n",
+            End::BadCommands => "* BYE too many errors\r\n",
+            End::MailboxDeleted => "* BYE the selected mailbox was deleted\r\n",
+            End::Stopping => "* BYE the server is stopping, come back soon\r\n",
+            End::Store(_) => "* BYE [UNAVAILABLE] local error, try later\r\n",
+            // Told already, or nobody is there to be told.
+            End::Logout | End::Protocol(_) | End::Disconnected | End::NotReading | End::Stream(_) => "",
+        };
+        // A half-written answer may stand before it when the store failed; the client sees the stream end either way.
+        self.connection.out.extend_from_slice(last_words.as_bytes());
+        let _ = self.connection.flush();
+        end
+    }
+
+    fn serve(&mut self) -> Result<std::convert::Infallible, End> {
+        let mut parser = Parser::new(Limits { message: self.limits.message, ..Limits::SESSION });
+        let mut buffer = vec![0; 16 << 10];
+        let mut began: Option<Instant> = None;
+        loop {
+            self.connection.flush()?;
+            let timeout = match (&self.receiving, began) {
+                (Receiving::Message(_), _) => self.limits.command,
+                (Receiving::Commands | Receiving::Idle(_), None) => self.limits.idle,
+                (Receiving::Commands | Receiving::Idle(_), Some(began)) => {
+                    self.limits.command.saturating_sub(began.elapsed())
+                }
+            };
+            match self.wait(timeout)? {
+                Ready::Timeout if parser.is_between_commands() => return Err(End::Idle),
+                Ready::Timeout => return Err(End::Stalled),
+                Ready::Other => {
+                    self.tell_changes(Expunges::Tell)?;
+                    continue;
+                }
+                Ready::Input => (),
+            }
+            let Some(read) = self.connection.read(&mut buffer)? else { continue };
+            let mut input = buffer.get(..read).unwrap_or_default();
+            while let Some(event) = parser.next(&mut input) {
+                match self.handle(event)? {
+                    Next::Anything => (),
+                    Next::Line => parser.expect_line(),
+                    Next::NoMessage => parser.refuse_message(),
+                }
+                // Answers to pipelined commands leave together, but not without bound.
+                self.connection.flush_if_full()?;
+            }
+            began = if parser.is_between_commands() { None } else { began.or_else(|| Some(Instant::now())) };
+        }
+    }
+
+    fn wait(&mut self, timeout: Duration) -> Result<Ready, End> {
+        let other = match (&self.receiving, &self.selected) {
+            (Receiving::Idle(_), Some(selected)) => Some(std::os::fd::AsFd::as_fd(&selected.changes)),
+            (Receiving::Idle(_) | Receiving::Commands | Receiving::Message(_), _) => None,
+        };
+        self.connection.wait(other, timeout)
+    }
+
+    fn handle(&mut self, event: Event<'_>) -> Result<Next, End> {
+        match event {
+            Event::Continue => response::continuation(&mut self.connection.out),
+            Event::Command(Tagged { tag, command }) => {
+                self.bad_commands = 0;
+                return self.command(tag, command);
+            }
+            Event::Append(append) => {
+                let synchronising = append.synchronising;
+                let appending = Appending::begin(self, append)?;
+                if synchronising && appending.is_refused() {
+                    self.finish_append(appending)?;
+                    return Ok(Next::NoMessage);
+                }
+                if synchronising {
+                    response::continuation(&mut self.connection.out);
+                }
+                self.receiving = Receiving::Message(Box::new(appending));
+            }
+            Event::MessageData(data) => {
+                if let Receiving::Message(appending) = &mut self.receiving {
+                    appending.push(data);
+                }
+            }
+            Event::AppendEnd => {
+                if let Receiving::Message(appending) =
+                    std::mem::replace(&mut self.receiving, Receiving::Commands)
+                {
+                    self.finish_append(*appending)?;
+                }
+            }
+            Event::Line(line) => {
+                if let Receiving::Idle(tag) = std::mem::replace(&mut self.receiving, Receiving::Commands) {
+                    if line.eq_ignore_ascii_case(b"DONE") {
+                        self.finish(&tag, Reply::ok("IDLE completed"), Expunges::Tell)?;
+                    } else {
+                        self.finish(&tag, Reply::bad("expected DONE"), Expunges::Tell)?;
+                    }
+                }
+            }
+            Event::Bad(bad) => {
+                self.receiving = Receiving::Commands;
+                self.bad_commands += 1;
+                response::bad(&mut self.connection.out, &bad);
+                if self.bad_commands >= self.limits.bad_commands {
+                    return Err(End::BadCommands);
+                }
+            }
+            Event::Fatal(fatal) => {
+                response::fatal(&mut self.connection.out, fatal);
+                return Err(End::Protocol(fatal));
+            }
+        }
+        Ok(Next::Anything)
+    }
+
+    fn finish_append(&mut self, appending: Appending) -> Result<(), End> {
+        let tag = appending.tag().clone();
+        let reply = appending.finish(self);
+        self.finish(&tag, reply, Expunges::Tell)
+    }
+
+    fn command(&mut self, tag: Tag, command: Command) -> Result<Next, End> {
+        let expunges = match &command {
+            Command::Fetch { numbering, .. }
+            | Command::Store { numbering, .. }
+            | Command::Search { numbering, .. } => match numbering {
+                Numbering::Sequence => Expunges::Keep,
+                Numbering::Uid => Expunges::Tell,
+            },
+            Command::Idle => {
+                self.connection.out.extend_from_slice(b"+ idling\r\n");
+                self.tell_changes(Expunges::Tell)?;
+                self.connection.flush()?;
+                self.connection.shrink();
+                self.receiving = Receiving::Idle(tag);
+                return Ok(Next::Line);
+            }
+            Command::Logout => {
+                self.connection.out.extend_from_slice(b"* BYE goodbye\r\n");
+                response::tagged(&mut self.connection.out, &tag, Status::Ok, "LOGOUT completed");
+                self.connection.flush()?;
+                return Err(End::Logout);
+            }
+            Command::Capability
+            | Command::Noop
+            | Command::StartTls
+            | Command::Authenticate { .. }
+            | Command::Login { .. }
+            | Command::Select(_)
+            | Command::Examine(_)
+            | Command::Create(_)
+            | Command::Delete(_)
+            | Command::Rename { .. }
+            | Command::Subscribe(_)
+            | Command::Unsubscribe(_)
+            | Command::List { .. }
+            | Command::Lsub { .. }
+            | Command::Status { .. }
+            | Command::Check
+            | Command::Close
+            | Command::Expunge(_)
+            | Command::Copy { .. }
+            | Command::Move { .. }
+            | Command::Id(_)
+            | Command::Namespace
+            | Command::Unselect => Expunges::Tell,
+        };
+        let reply = match self.execute(command) {
+            Ok(reply) | Err(Stop::Reply(reply)) => reply,
+            Err(Stop::End(end)) => return Err(end),
+        };
+        self.finish(&tag, reply, expunges)?;
+        Ok(Next::Anything)
+    }
+
+    /// The end of a command: what changed meanwhile, then the tagged answer.
+    fn finish(&mut self, tag: &Tag, reply: Reply, expunges: Expunges) -> Result<(), End> {
+        self.tell_changes(expunges)?;
+        response::tagged(&mut self.connection.out, tag, reply.status, &reply.text);
+        Ok(())
+    }
+
+    fn execute(&mut self, command: Command) -> Result<Reply, Stop> {
+        match command {
+            Command::Capability => {
+                self.connection.out.extend_from_slice(b"* CAPABILITY ");
+                self.connection.out.extend_from_slice(imapd::SESSION.as_bytes());
+                self.connection.out.extend_from_slice(b"\r\n");
+                Ok(Reply::ok("CAPABILITY completed"))
+            }
+            Command::Noop => Ok(Reply::ok("NOOP completed")),
+            Command::StartTls | Command::Authenticate { .. } | Command::Login { .. } => {
+                Err(Reply::bad("already logged in").into())
+            }
+            Command::Select(mailbox) => self.select(&mailbox, false),
+            Command::Examine(mailbox) => self.select(&mailbox, true),
+            Command::Create(mailbox) => self.create(&mailbox),
+            Command::Delete(mailbox) => self.delete(&mailbox),
+            Command::Rename { from, to } => self.rename(&from, &to),
+            Command::Subscribe(mailbox) => self.subscribe(&mailbox, true),
+            Command::Unsubscribe(mailbox) => self.subscribe(&mailbox, false),
+            Command::List { reference, pattern } => self.list(&reference, &pattern),
+            Command::Lsub { reference, pattern } => self.lsub(&reference, &pattern),
+            Command::Status { mailbox, items } => self.status(&mailbox, &items),
+            // Every change is durable when it is answered, so there is nothing to check out.
+            Command::Check => Ok(self.selected().map(|_| Reply::ok("CHECK completed"))?),
+            Command::Close => self.close(),
+            Command::Unselect => self.unselect(),
+            Command::Expunge(set) => self.expunge(set.as_ref()),
+            Command::Search { numbering, key } => self.search(numbering, &key),
+            Command::Fetch { numbering, set, items } => self.fetch(numbering, &set, items),
+            Command::Store { numbering, set, action, silent, flags } => {
+                self.store_flags(numbering, &set, action, silent, &flags)
+            }
+            Command::Copy { numbering, set, mailbox } => self.copy(numbering, &set, &mailbox),
+            Command::Move { numbering, set, mailbox } => self.move_messages(numbering, &set, &mailbox),
+            Command::Id(fields) => Ok(self.id(&fields)),
+            Command::Namespace => {
+                self.connection.out.extend_from_slice(b"* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
+                Ok(Reply::ok("NAMESPACE completed"))
+            }
+            // Both are answered before it comes to this.
+            Command::Idle | Command::Logout => Ok(Reply::ok("completed")),
+        }
+    }
+
+    /// RFC 2971. What clients say is logged, escaped and cut, because it explains many a bug report.
+    fn id(&mut self, fields: &[(Vec<u8>, Option<Vec<u8>>)]) -> Reply {
+        let value = |wanted: &[u8]| {
+            let field = fields.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+            let value = field.and_then(|(_, value)| value.as_deref()).unwrap_or_default();
+            value.get(..value.len().min(64)).unwrap_or_default().escape_ascii().to_string()
+        };
+        tracing::debug!(name = %value(b"name"), version = %value(b"version"), "client");
+        let version = env!("CARGO_PKG_VERSION");
+        let answer = format!("* ID (\"name\" \"moxd\" \"version\" \"{version}\")\r\n");
+        self.connection.out.extend_from_slice(answer.as_bytes());
+        Reply::ok("ID completed")
+    }
+
+    /// The selected mailbox, or the answer to a command that needs one.
+    pub(crate) fn selected(&mut self) -> Result<&mut Selected, Reply> {
+        self.selected.as_mut().ok_or(Reply::bad("no mailbox is selected"))
+    }
+
+    /// The same for commands that change messages.
+    pub(crate) fn writable(&mut self) -> Result<&mut Selected, Reply> {
+        let selected = self.selected()?;
+        if selected.read_only { Err(Reply::no("[READ-ONLY] the mailbox is read-only")) } else { Ok(selected) }
+    }
+
+    /// For commands that change anything else.
+    pub(crate) fn check_writable_account(&self) -> Result<(), Reply> {
+        if self.facts.read_only { Err(Reply::no("[NOPERM] this session is read-only")) } else { Ok(()) }
+    }
+
+    /// One short read of the store.
+    pub(crate) fn read<T>(
+        &self,
+        read: impl FnOnce(&Reader<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.store.read(&budget(), read)
+    }
+
+    /// Notes and tells what changed in the selected mailbox.
+    fn tell_changes(&mut self, expunges: Expunges) -> Result<(), End> {
+        self.absorb_changes()?;
+        let Self { selected: Some(selected), connection, .. } = self else { return Ok(()) };
+        if expunges == Expunges::Tell {
+            selected.tell_expunged(|number| {
+                connection.out.extend_from_slice(b"* ");
+                response::number(&mut connection.out, number);
+                connection.out.extend_from_slice(b" EXPUNGE\r\n");
+                connection.flush_if_full()
+            })?;
+        }
+        if let Some(count) = selected.tell_arrived() {
+            let out = &mut connection.out;
+            out.extend_from_slice(b"* ");
+            response::number(out, count);
+            out.extend_from_slice(b" EXISTS\r\n* ");
+            response::number(out, selected.recent_count());
+            out.extend_from_slice(b" RECENT\r\n");
+        }
+        selected.introduce(&mut connection.out);
+        for (uid, flags) in selected.take_flags() {
+            let Some(place) = selected.place(uid) else { continue };
+            let out = &mut connection.out;
+            out.extend_from_slice(b"* ");
+            response::number(out, place as u64 + 1);
+            out.extend_from_slice(b" FETCH (UID ");
+            response::number(out, u64::from(uid.value()));
+            out.extend_from_slice(b" FLAGS ");
+            write_flags(out, &flags, selected.is_recent(uid));
+            out.extend_from_slice(b")\r\n");
+            connection.flush_if_full()?;
+        }
+        Ok(())
+    }
+
+    /// Notes what changed in the selected mailbox, and tells nothing yet.
+    pub(crate) fn absorb_changes(&mut self) -> Result<(), End> {
+        let Some(selected) = &mut self.selected else { return Ok(()) };
+        match selected.changes.drain() {
+            Drained::Changes(changes) => {
+                if !selected.absorb(changes, self.origin) {
+                    return Err(End::MailboxDeleted);
+                }
+                Ok(())
+            }
+            Drained::Resync => self.look_anew(),
+        }
+    }
+
+    /// More changed than the store kept for us: compares the whole mailbox, in slices.
+    fn look_anew(&mut self) -> Result<(), End> {
+        let Some(selected) = &self.selected else { return Ok(()) };
+        let (mailbox, since) = (selected.mailbox, selected.modseq);
+        let found = self.read(|reader| match reader.mailbox(mailbox)? {
+            Some(found) => Ok(Some((found.modseq, reader.uids(mailbox)?))),
+            None => Ok(None),
+        })?;
+        let Some((modseq, uids)) = found else { return Err(End::MailboxDeleted) };
+        let mut changed = Vec::new();
+        for slice in uids.chunks(ROWS_PER_SLICE) {
+            let (Some(first), Some(last)) = (slice.first(), slice.last()) else { continue };
+            self.read(|reader| {
+                reader.fetch(mailbox, *first..=*last, Columns::Flags, |message| {
+                    if message.modseq > since {
+                        changed.push((message.uid, message.flags));
+                    }
+                    std::ops::ControlFlow::Continue(())
+                })
+            })?;
+        }
+        if let Some(selected) = &mut self.selected {
+            selected.compare(&uids);
+            changed.into_iter().for_each(|(uid, flags): (Uid, _)| selected.flags_changed(uid, flags));
+            selected.modseq = modseq;
+        }
+        Ok(())
+    }
+}
+
+/// For one short read.
+pub(crate) fn budget() -> Budget {
+    Budget { deadline: Some(Instant::now() + READ_TIMEOUT), cancel: None }
+}

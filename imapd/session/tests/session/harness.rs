@@ -1,0 +1,136 @@
+//! Sessions over socket pairs, on a real store in a temporary directory.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use imapd_session::{End, Facts, SessionLimits, run};
+use store_lib::{Flags, MailboxName, Origin, Parse, Store, UnixSeconds};
+
+/// Longer than anything here takes; reached only when a test fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An account with its directory.
+pub(crate) struct Account {
+    pub(crate) store: Store,
+    _dir: tempfile::TempDir,
+}
+
+impl Account {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { store: Store::open(dir.path()).unwrap(), _dir: dir }
+    }
+
+    /// Files a message as a delivery would: by no session.
+    pub(crate) fn file(&self, mailbox: &str, message: &[u8]) {
+        self.file_as(mailbox, message, Parse::Yes);
+    }
+
+    pub(crate) fn file_as(&self, mailbox: &str, mut message: &[u8], parse: Parse) {
+        let name = MailboxName::parse(mailbox).unwrap();
+        let found = self.store.read(&Default::default(), |reader| reader.find(&name)).unwrap().unwrap();
+        let staged = self.store.stage(&[], &mut message, parse, 1 << 30).unwrap();
+        // 17-Jul-1996 09:44:25 UTC, as in RFC 3501 §7.4.2.
+        let received = UnixSeconds(837_596_665);
+        self.store.append(found.id, staged, Flags::NONE, received, Origin::NONE).unwrap();
+    }
+
+    pub(crate) fn log_in(&self) -> Client {
+        self.log_in_with(SessionLimits::default(), false)
+    }
+
+    pub(crate) fn log_in_with(&self, limits: SessionLimits, read_only: bool) -> Client {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_read_timeout(Some(PATIENCE)).unwrap();
+        ours.set_write_timeout(Some(PATIENCE)).unwrap();
+        let stopping = Arc::new(AtomicBool::new(false));
+        let facts = Facts { connection: "test".to_owned(), read_only, stopping: Arc::clone(&stopping) };
+        let store = self.store.clone();
+        let session = std::thread::spawn(move || run(store, theirs, facts, limits));
+        Client { stream: ours, received: Vec::new(), session, stopping }
+    }
+}
+
+impl Drop for Account {
+    /// Counts are compared with a recount at the end of every test.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(self.store.verify().unwrap().problems, []);
+        }
+    }
+}
+
+/// The client's end of a session.
+pub(crate) struct Client {
+    pub(crate) stream: UnixStream,
+    received: Vec<u8>,
+    session: JoinHandle<End>,
+    pub(crate) stopping: Arc<AtomicBool>,
+}
+
+impl Client {
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// The next line, without its end.
+    pub(crate) fn line(&mut self) -> String {
+        loop {
+            if let Some(end) = self.received.windows(2).position(|pair| pair == b"\r\n") {
+                let line: Vec<u8> = self.received.drain(..end + 2).take(end).collect();
+                return String::from_utf8_lossy(&line).into_owned();
+            }
+            let mut piece = [0; 65536];
+            let read = self.stream.read(&mut piece).expect("the session answers in time");
+            assert!(read > 0, "the session closed, after {}", self.received.escape_ascii());
+            self.received.extend_from_slice(&piece[..read]);
+        }
+    }
+
+    /// Sends a command tagged `t` and reads up to its tagged answer, which is the last line.
+    pub(crate) fn command(&mut self, command: &str) -> Vec<String> {
+        self.send(format!("t {command}\r\n"));
+        self.until("t ")
+    }
+
+    /// Lines up to the one that begins so.
+    pub(crate) fn until(&mut self, prefix: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            lines.push(self.line());
+            if lines.last().unwrap().starts_with(prefix) {
+                return lines;
+            }
+        }
+    }
+
+    /// APPENDs with a non-synchronising literal; the tagged answer.
+    pub(crate) fn append(&mut self, mailbox: &str, message: &[u8]) -> String {
+        self.send(format!("t APPEND {mailbox} {{{}+}}\r\n", message.len()));
+        self.send(message);
+        self.send("\r\n");
+        self.until("t ").pop().unwrap()
+    }
+
+    /// Everything up to the close, and why the session ended.
+    pub(crate) fn rest(mut self) -> (String, End) {
+        self.stream.read_to_end(&mut self.received).unwrap();
+        (String::from_utf8_lossy(&self.received).into_owned(), self.session.join().unwrap())
+    }
+
+    /// Why the session ended, without reading on.
+    pub(crate) fn end(self) -> End {
+        self.session.join().unwrap()
+    }
+}
+
+/// A message of `tests/messages`, its line ends made CR LF.
+pub(crate) fn message(name: &str) -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/messages").join(name);
+    std::fs::read_to_string(path).unwrap().replace('\n', "\r\n").into_bytes()
+}

@@ -1,0 +1,116 @@
+//! A session against a simple model: whatever two clients do, in whatever order, both see the same mailbox.
+
+use proptest::prelude::*;
+
+use crate::harness::{Account, Client};
+
+/// A client's own count of its mailbox, kept only from the untagged responses it gets (RFC 3501 §5.5).
+#[derive(Default)]
+struct View {
+    exists: usize,
+}
+
+impl View {
+    fn hear(&mut self, lines: &[String]) -> Result<(), TestCaseError> {
+        for line in lines {
+            let mut words = line.split(' ').skip(1);
+            let number = words.next().and_then(|word| word.parse::<usize>().ok());
+            match (number, words.next()) {
+                (Some(number), Some("EXISTS")) => {
+                    prop_assert!(number >= self.exists, "EXISTS never shrinks the mailbox: {line}");
+                    self.exists = number;
+                }
+                (Some(number), Some("EXPUNGE")) => {
+                    prop_assert!((1..=self.exists).contains(&number), "{line} of {}", self.exists);
+                    self.exists -= 1;
+                }
+                (Some(number), Some("FETCH")) => {
+                    prop_assert!((1..=self.exists).contains(&number), "{line} of {}", self.exists);
+                }
+                (Some(_) | None, _) => (),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Act {
+    Append,
+    Delete(usize),
+    Undelete(usize),
+    Expunge,
+    Copy(usize),
+    Move(usize),
+    Fetch,
+    Search,
+    Noop,
+}
+
+fn any_act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        3 => Just(Act::Append),
+        2 => (1usize..8).prop_map(Act::Delete),
+        1 => (1usize..8).prop_map(Act::Undelete),
+        1 => Just(Act::Expunge),
+        1 => (1usize..8).prop_map(Act::Copy),
+        1 => (1usize..8).prop_map(Act::Move),
+        1 => Just(Act::Fetch),
+        1 => Just(Act::Search),
+        1 => Just(Act::Noop),
+    ]
+}
+
+fn perform(client: &mut Client, view: &mut View, act: &Act) -> Result<(), TestCaseError> {
+    let command = match act {
+        Act::Append => {
+            client.send("t APPEND INBOX {3+}\r\nabc\r\n");
+            let lines = client.until("t ");
+            return view.hear(&lines);
+        }
+        Act::Delete(number) => format!("STORE {number} +FLAGS (\\Deleted)"),
+        Act::Undelete(number) => format!("STORE {number} -FLAGS (\\Deleted)"),
+        Act::Expunge => "EXPUNGE".to_owned(),
+        Act::Copy(number) => format!("COPY {number} INBOX"),
+        Act::Move(number) => format!("MOVE {number} INBOX"),
+        Act::Fetch => "FETCH 1:* (UID FLAGS)".to_owned(),
+        Act::Search => "SEARCH ALL".to_owned(),
+        Act::Noop => "NOOP".to_owned(),
+    };
+    let before = view.exists;
+    let lines = client.command(&command);
+    if matches!(act, Act::Fetch | Act::Search | Act::Delete(_) | Act::Undelete(_)) {
+        let expunged = lines.iter().any(|line| line.ends_with(" EXPUNGE"));
+        prop_assert!(!expunged, "EXPUNGE during {command}: {lines:?}");
+    }
+    if let Act::Search = act {
+        let numbers = lines[0].split(' ').skip(2).map(|number| number.parse::<usize>().unwrap());
+        prop_assert!(numbers.into_iter().all(|number| number <= before), "{lines:?} of {before}");
+    }
+    view.hear(&lines)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn two_clients_never_lose_count(acts in proptest::collection::vec((0usize..2, any_act()), 1..40)) {
+        let account = Account::new();
+        let mut clients = [account.log_in(), account.log_in()];
+        let mut views = [View::default(), View::default()];
+        for client in &mut clients {
+            client.command("SELECT INBOX");
+        }
+        for (who, act) in &acts {
+            perform(&mut clients[*who], &mut views[*who], act)?;
+        }
+        let mut seen = Vec::new();
+        for (client, view) in clients.iter_mut().zip(&mut views) {
+            view.hear(&client.command("NOOP"))?;
+            let found = client.command("UID SEARCH ALL").remove(0);
+            prop_assert_eq!(found.split(' ').count() - 2, view.exists);
+            seen.push(found);
+        }
+        prop_assert_eq!(&seen[0], &seen[1]);
+    }
+}

@@ -1,0 +1,93 @@
+//! Replays `tests/transcripts/*.txt`.
+//!
+//! ```text
+//! # path: RFC section            the first line
+//! D: INBOX simple.eml            a delivery, filed before the next line
+//! C: a1 NOOP                     the client sends a line
+//! S: a1 OK NOOP completed        the server answers with a line; … stands for anything
+//! C2: … S2: …                    a second client of the same account
+//! ```
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::harness::{Account, Client, message};
+
+fn transcripts() -> Vec<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
+    let mut paths: Vec<PathBuf> =
+        std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+/// Replays one transcript, the client's octets sent in pieces of `piece`.
+fn replay(path: &Path, piece: usize) {
+    let text = std::fs::read_to_string(path).unwrap();
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let first = text.lines().next().unwrap();
+    assert!(
+        first.starts_with(&format!("# {name}: RFC ")),
+        "{name}: the first line names the file and the RFC"
+    );
+    let account = Account::new();
+    let mut clients: BTreeMap<String, Client> = BTreeMap::new();
+    for (number, line) in
+        text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+    {
+        let (who, rest) = line.split_once(':').expect("a line begins with who speaks");
+        let rest = rest.strip_prefix(' ').unwrap_or(rest);
+        let speaker = who.replace('S', "C");
+        if speaker.starts_with('C') {
+            clients.entry(speaker.clone()).or_insert_with(|| account.log_in());
+        }
+        match who {
+            "D" => {
+                let (mailbox, file) = rest.split_once(' ').unwrap();
+                account.file(mailbox, &message(file));
+            }
+            "C" | "C2" => {
+                let bytes = format!("{rest}\r\n").into_bytes();
+                let client = clients.get_mut(&speaker).unwrap();
+                bytes.chunks(piece).for_each(|piece| client.send(piece));
+            }
+            "S" | "S2" => {
+                let answer = clients.get_mut(&speaker).unwrap().line();
+                assert!(matches(rest, &answer), "{name}:{}: expected\n  {rest}\ngot\n  {answer}", number + 1);
+            }
+            _ => panic!("{name}:{}: {line}", number + 1),
+        }
+    }
+    for (_, mut client) in clients {
+        client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut rest = String::new();
+        client.stream.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "", "{name}: more than was expected");
+        drop(client.end());
+    }
+}
+
+/// Whether `line` is `pattern`, in which `…` stands for anything.
+fn matches(pattern: &str, line: &str) -> bool {
+    let mut pieces = pattern.split('…');
+    let Some(mut rest) = line.strip_prefix(pieces.next().unwrap_or_default()) else { return false };
+    let pieces: Vec<&str> = pieces.collect();
+    let Some((last, middle)) = pieces.split_last() else { return rest.is_empty() };
+    for piece in middle {
+        let Some(at) = rest.find(piece) else { return false };
+        rest = &rest[at + piece.len()..];
+    }
+    rest.ends_with(last)
+}
+
+#[test]
+fn every_transcript_is_replayed_as_written() {
+    assert!(transcripts().len() >= 20);
+    transcripts().iter().for_each(|path| replay(path, usize::MAX));
+}
+
+#[test]
+fn every_transcript_is_the_same_octet_by_octet() {
+    transcripts().iter().for_each(|path| replay(path, 1));
+}
