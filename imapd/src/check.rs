@@ -49,10 +49,11 @@ fn events<'i>(limits: Limits, pieces: impl Iterator<Item = &'i [u8]>) -> Vec<See
 fn react(parser: &mut Parser, event: &Event<'_>) {
     use crate::command::Command;
     match event {
-        Event::Command(tagged) => match &tagged.command {
-            Command::Idle | Command::Authenticate { initial: None, .. } => parser.expect_line(),
-            _ => (),
-        },
+        Event::Command(tagged) => {
+            if matches!(tagged.command, Command::Idle | Command::Authenticate { initial: None, .. }) {
+                parser.expect_line();
+            }
+        }
         Event::Append(append) if append.synchronising && append.size % 2 == 1 => parser.refuse_message(),
         Event::Append(_)
         | Event::Continue

@@ -21,8 +21,10 @@ pub(crate) struct Selected {
     gone: BTreeSet<Uid>,
     /// Flags that others changed.
     flags: BTreeMap<Uid, Flags>,
-    /// Everything up to this change is in the above.
-    pub(crate) modseq: ModSeq,
+    /// When the store was last read as a whole: changes up to this one are in `uids` already.
+    read_at: ModSeq,
+    /// The latest change that is in the above.
+    modseq: ModSeq,
     /// From this UID on messages are `\Recent` here.
     recent_from: u32,
     keywords: Vec<Keyword>,
@@ -52,6 +54,7 @@ impl Selected {
             told,
             gone: BTreeSet::new(),
             flags: BTreeMap::new(),
+            read_at: modseq,
             modseq,
             recent_from,
             keywords,
@@ -132,26 +135,38 @@ impl Selected {
         for Change { origin, event } in changes {
             match event {
                 Event::Appended { uid, modseq, flags } => {
-                    self.modseq = self.modseq.max(modseq);
-                    self.learn(&flags);
-                    self.arrived(uid);
+                    if self.is_news(modseq) {
+                        self.learn(&flags);
+                        self.arrived(uid);
+                    }
                 }
                 Event::Flags { uid, modseq, flags } => {
-                    // What this session did itself it has told already, or was asked not to tell.
-                    if origin != own && modseq > self.modseq {
+                    // What this session did itself it has told already, or was asked not to tell. But older flags
+                    // that are still owed must not be told after it.
+                    if self.is_news(modseq) && (origin != own || self.flags.contains_key(&uid)) {
                         self.flags_changed(uid, flags);
                     }
-                    self.modseq = self.modseq.max(modseq);
                 }
                 Event::Expunged { uid, modseq } => {
-                    self.modseq = self.modseq.max(modseq);
-                    self.expunged(uid);
+                    if self.is_news(modseq) {
+                        self.expunged(uid);
+                    }
                 }
                 Event::Deleted => return false,
                 Event::MailboxesChanged => (),
             }
         }
         true
+    }
+
+    fn is_news(&mut self, modseq: ModSeq) -> bool {
+        self.modseq = self.modseq.max(modseq);
+        modseq > self.read_at
+    }
+
+    /// The latest change that the client knows of or is owed.
+    pub(crate) fn modseq(&self) -> ModSeq {
+        self.modseq
     }
 
     pub(crate) fn arrived(&mut self, uid: Uid) {
@@ -186,8 +201,9 @@ impl Selected {
         }
     }
 
-    /// After events were lost: `uids` are those there are now.
-    pub(crate) fn compare(&mut self, uids: &[Uid]) {
+    /// After events were lost: `uids` are those there are at `modseq`.
+    pub(crate) fn compare(&mut self, uids: &[Uid], modseq: ModSeq) {
+        (self.read_at, self.modseq) = (modseq, modseq);
         let missing = self.uids.iter().filter(|uid| uids.binary_search(uid).is_err());
         for uid in missing.copied().collect::<Vec<_>>() {
             self.expunged(uid);
@@ -266,4 +282,106 @@ pub(crate) fn write_flags(out: &mut Vec<u8>, flags: &Flags, recent: bool) {
         SystemFlag::ALL.into_iter().filter(|flag| flags.has(*flag)).map(|flag| -> &str { flag.name() });
     let keywords = flags.keywords().iter().map(Keyword::as_str);
     response::list(out, system.chain(keywords).chain(recent.then_some("\\Recent")));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use imapd::{Command, Limits, Parser};
+
+    fn uids(values: impl IntoIterator<Item = u32>) -> Vec<Uid> {
+        values.into_iter().filter_map(Uid::new).collect()
+    }
+
+    /// A mailbox as selected; the directory has to live as long.
+    fn selected(values: impl IntoIterator<Item = u32>) -> (Selected, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store_lib::Store::open(dir.path()).unwrap();
+        let inbox = store_lib::MailboxName::inbox();
+        let mailbox = store.read(&Default::default(), |reader| reader.find(&inbox)).unwrap().unwrap();
+        let changes = store.watch(mailbox.id).unwrap();
+        let selected =
+            Selected::new(mailbox.id, false, changes, uids(values), ModSeq::ZERO, 1, mailbox.keywords);
+        (selected, dir)
+    }
+
+    fn set(text: &str) -> SequenceSet {
+        let line = format!("a COPY {text} x\r\n");
+        let event = Parser::new(Limits::SESSION).next(&mut line.as_bytes());
+        let Some(imapd::Event::Command(tagged)) = event else { panic!("{text}") };
+        let Command::Copy { set, .. } = tagged.command else { panic!("{text}") };
+        set
+    }
+
+    #[test]
+    fn sets_name_the_messages_that_are_there() {
+        let (selected, _dir) = selected([3, 5, 9, 10]);
+        for (text, numbering, found) in [
+            ("1:2,4", Numbering::Sequence, vec![3, 5, 10]),
+            ("*", Numbering::Sequence, vec![10]),
+            ("4:2", Numbering::Sequence, vec![5, 9, 10]),
+            ("1:4", Numbering::Uid, vec![3]),
+            ("4:9", Numbering::Uid, vec![5, 9]),
+            ("100:*", Numbering::Uid, vec![10]),
+            ("4,6:8", Numbering::Uid, vec![]),
+            ("1:4294967295", Numbering::Uid, vec![3, 5, 9, 10]),
+        ] {
+            let places = selected.resolve(&set(text), numbering).unwrap();
+            assert_eq!(selected.uids_at(&places), uids(found), "{text}");
+        }
+        assert!(selected.resolve(&set("5"), Numbering::Sequence).is_err());
+        assert!(selected.resolve(&set("1:5"), Numbering::Sequence).is_err());
+    }
+
+    #[test]
+    fn expunge_numbers_count_after_those_before_them() {
+        let (mut selected, _dir) = selected([1, 2, 3, 4, 5]);
+        uids([1, 2, 5, 7]).into_iter().for_each(|uid| selected.expunged(uid));
+        let mut told = Vec::new();
+        selected
+            .tell_expunged(|number| {
+                told.push(number);
+                Ok::<_, std::convert::Infallible>(())
+            })
+            .unwrap();
+        assert_eq!(told, [1, 1, 3]);
+        assert_eq!(selected.told(), uids([3, 4]));
+    }
+
+    #[test]
+    fn new_messages_have_no_number_until_they_are_told() {
+        let (mut selected, _dir) = selected([1]);
+        uids([2, 3]).into_iter().for_each(|uid| selected.arrived(uid));
+        assert!(selected.resolve(&set("2"), Numbering::Sequence).is_err());
+        uids([2]).into_iter().for_each(|uid| selected.expunged(uid));
+        assert_eq!(selected.tell_arrived(), Some(2));
+        assert_eq!(selected.tell_arrived(), None);
+        assert_eq!(selected.told(), uids([1, 3]));
+    }
+
+    /// Another session's change, then one of our own, both read after the second: the client ends with the newer.
+    #[test]
+    fn older_flags_are_never_told_after_newer_ones() {
+        let (mut selected, _dir) = selected([1]);
+        let (own, other) = (Origin::NONE, {
+            let dir = tempfile::tempdir().unwrap();
+            store_lib::Store::open(dir.path()).unwrap().origin()
+        });
+        let uid = Uid::MIN;
+        let both = Flags::NONE.with(SystemFlag::Seen).with(SystemFlag::Flagged);
+        let change =
+            |origin, flags| Change { origin, event: Event::Flags { uid, modseq: selected_modseq(), flags } };
+        let changes = vec![change(other, Flags::NONE.with(SystemFlag::Seen)), change(own, both.clone())];
+        assert!(selected.absorb(changes, own));
+        assert_eq!(selected.take_flags().get(&uid), Some(&both));
+    }
+
+    /// Any modseq above zero: the store makes them, so one is asked for.
+    fn selected_modseq() -> ModSeq {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store_lib::Store::open(dir.path()).unwrap();
+        let inbox = store_lib::MailboxName::inbox();
+        let mailbox = store.read(&Default::default(), |reader| reader.find(&inbox)).unwrap().unwrap();
+        mailbox.createseq.max(mailbox.modseq)
+    }
 }

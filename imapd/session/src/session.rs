@@ -76,7 +76,7 @@ impl Session {
             Err(end) => end,
         };
         let last_words = match &end {
-            End::Idle => "* BYE [INUSE] idle for too long\r\n",
+            End::Idle => "* BYE idle for too long\r\n",
             End::Stalled => "* BYE command not finished in time\r\n",
             End::BadCommands => "* BYE too many errors\r\n",
             End::MailboxDeleted => "* BYE the selected mailbox was deleted\r\n",
@@ -94,12 +94,15 @@ impl Session {
     fn serve(&mut self) -> Result<std::convert::Infallible, End> {
         let mut parser = Parser::new(Limits { message: self.limits.message, ..Limits::SESSION });
         let mut buffer = vec![0; 16 << 10];
-        let mut began: Option<Instant> = None;
+        // When the unfinished command began, and when the client last said anything.
+        let (mut began, mut heard): (Option<Instant>, _) = (None, Instant::now());
         loop {
             self.connection.flush()?;
             let timeout = match (&self.receiving, began) {
                 (Receiving::Message(_), _) => self.limits.command,
-                (Receiving::Commands | Receiving::Idle(_), None) => self.limits.idle,
+                (Receiving::Commands | Receiving::Idle(_), None) => {
+                    self.limits.idle.saturating_sub(heard.elapsed())
+                }
                 (Receiving::Commands | Receiving::Idle(_), Some(began)) => {
                     self.limits.command.saturating_sub(began.elapsed())
                 }
@@ -114,6 +117,7 @@ impl Session {
                 Ready::Input => (),
             }
             let Some(read) = self.connection.read(&mut buffer)? else { continue };
+            heard = Instant::now();
             let mut input = buffer.get(..read).unwrap_or_default();
             while let Some(event) = parser.next(&mut input) {
                 match self.handle(event)? {
@@ -394,7 +398,7 @@ impl Session {
     /// More changed than the store kept for us: compares the whole mailbox, in slices.
     fn look_anew(&mut self) -> Result<(), End> {
         let Some(selected) = &self.selected else { return Ok(()) };
-        let (mailbox, since) = (selected.mailbox, selected.modseq);
+        let (mailbox, since) = (selected.mailbox, selected.modseq());
         let found = self.read(|reader| match reader.mailbox(mailbox)? {
             Some(found) => Ok(Some((found.modseq, reader.uids(mailbox)?))),
             None => Ok(None),
@@ -413,9 +417,8 @@ impl Session {
             })?;
         }
         if let Some(selected) = &mut self.selected {
-            selected.compare(&uids);
+            selected.compare(&uids, modseq);
             changed.into_iter().for_each(|(uid, flags): (Uid, _)| selected.flags_changed(uid, flags));
-            selected.modseq = modseq;
         }
         Ok(())
     }

@@ -38,7 +38,7 @@ fn an_idle_session_is_told_bye() {
     let account = Account::new();
     let quick = limits(|limits| limits.idle = Duration::from_millis(50));
     let (text, end) = account.log_in_with(quick, false).rest();
-    assert_eq!(text, "* BYE [INUSE] idle for too long\r\n");
+    assert_eq!(text, "* BYE idle for too long\r\n");
     assert!(matches!(end, End::Idle));
     let mut idling = account.log_in_with(quick, false);
     idling.send("a IDLE\r\n");
