@@ -84,6 +84,8 @@ struct Shared<C: ClientChannel> {
     link: Link<C>,
     /// Counts the channels so far: a new authd knows nobody who was admitted before.
     channels: AtomicU64,
+    /// Which of them lives; 0 for none.
+    alive: AtomicU64,
 }
 
 impl<C: ClientChannel> Clone for Door<C> {
@@ -94,7 +96,13 @@ impl<C: ClientChannel> Clone for Door<C> {
 
 impl<C: ClientChannel> Default for Door<C> {
     fn default() -> Self {
-        Self { shared: Arc::new(Shared { link: Link::default(), channels: AtomicU64::new(0) }) }
+        Self {
+            shared: Arc::new(Shared {
+                link: Link::default(),
+                channels: AtomicU64::new(0),
+                alive: AtomicU64::new(0),
+            }),
+        }
     }
 }
 
@@ -111,12 +119,18 @@ impl<C: ClientChannel> Door<C> {
         stream: UnixStream,
         violated: impl Fn(Violation) + Send + 'static,
     ) -> std::io::Result<()> {
+        let shared = Arc::downgrade(&self.shared);
+        let number = self.shared.channels.load(Ordering::Relaxed) + 1;
         self.shared.link.set(stream, move |violation| {
+            if let Some(shared) = shared.upgrade() {
+                let _ = shared.alive.compare_exchange(number, 0, Ordering::Relaxed, Ordering::Relaxed);
+            }
             if let Some(violation) = violation {
                 violated(violation);
             }
         })?;
-        self.shared.channels.fetch_add(1, Ordering::Relaxed);
+        self.shared.channels.store(number, Ordering::Relaxed);
+        self.shared.alive.store(number, Ordering::Relaxed);
         Ok(())
     }
 
@@ -126,10 +140,10 @@ impl<C: ClientChannel> Door<C> {
         &self.shared.link
     }
 
-    /// Has a channel been given?
+    /// Is there a channel, and authd at its other end?
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.shared.channels.load(Ordering::Relaxed) > 0
+        self.shared.alive.load(Ordering::Relaxed) > 0
     }
 
     /// May this client stay?

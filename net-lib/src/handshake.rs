@@ -163,6 +163,12 @@ impl<C: KeydChannel> Handshaker<C> {
         }
     }
 
+    /// For who only wants to know.
+    #[must_use]
+    pub fn certificates(&self) -> Certificates {
+        Certificates(self.config.clone())
+    }
+
     /// Returns when there are certificates.
     pub async fn ready(&self) -> Result<(), HandshakeError> {
         let mut config = self.config.clone();
@@ -185,6 +191,24 @@ impl<C: KeydChannel> Handshaker<C> {
         let Finished { mut tls, stream } = answered.await.map_err(|_| HandshakeError::Ended)??;
         tls.get_mut().0.put(stream)?;
         Ok(*tls)
+    }
+}
+
+/// Whether keyd has given certificates.
+#[derive(Clone)]
+pub struct Certificates(watch::Receiver<Option<Arc<ServerConfig>>>);
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Certificates({})", self.are_there())
+    }
+}
+
+impl Certificates {
+    /// It has.
+    #[must_use]
+    pub fn are_there(&self) -> bool {
+        self.0.borrow().is_some()
     }
 }
 

@@ -27,5 +27,5 @@ mod socket;
 
 pub use connections::{Connections, Limits, Place};
 pub use door::{Admitted, ClientChannel, Door, TurnedBack};
-pub use handshake::{HandshakeError, Handshaker, KeydChannel, TlsSettings};
+pub use handshake::{Certificates, HandshakeError, Handshaker, KeydChannel, TlsSettings};
 pub use socket::{Socket, TlsStream};
