@@ -17,6 +17,7 @@
 
 #[cfg(any(test, fuzzing))]
 pub mod check;
+mod close;
 mod command;
 mod data;
 mod header_scan;
@@ -28,11 +29,12 @@ mod trace;
 mod transcripts;
 mod verdict;
 
+pub use close::Close;
 pub use command::{Command, CommandError, HeloName, Mail, Rcpt};
 pub use data::{Data, Fault};
 pub use header_scan::{MAX_FIELDS, MAX_HEADER, MAX_RECEIVED};
 pub use line::{Line, MAX_LINE, split_line};
 pub use reply::Reply;
-pub use session::{Close, Envelope, Greeting, Limits, Session, Step, TlsFacts, TlsOffer};
+pub use session::{Envelope, Greeting, Limits, Session, Step, TlsFacts, TlsOffer};
 pub use trace::{Trace, received};
 pub use verdict::{MessageVerdict, RecipientVerdict, Refusal};

@@ -1,14 +1,16 @@
 //! One client, from accept to close: does what its session asks for.
 
 use std::{
+    fmt::Display,
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use ipc_proto::{
     ConnectionId, DeliveryId,
-    authd::{Offence, SmtpdAuthd},
+    authd::{self, Offence, SmtpdAuthd, SmtpdToAuthd},
     delivery::Deliver,
     types::Timestamp,
 };
@@ -49,19 +51,40 @@ enum End {
 pub(super) async fn serve(front: Arc<Front>, accepted: Accepted) {
     let Accepted { stream, peer, place } = accepted;
     let connection = place.id();
-    match front.authd.admit(connection, peer).await {
-        Ok(mut admitted) => {
-            let client = Client { front: &front, place: &place, peer };
-            match catch_panic(client.converse(stream, &mut admitted)).await {
-                Ended::Done => {}
-                Ended::Panicked => {
-                    tracing::error!(%connection, client = %peer.ip(), "handling a connection panicked");
-                    charge(&mut admitted, Offence::Crash).await;
-                }
+    let client = Client { front: &front, place: &place, peer };
+    match client.unless_told_to_leave(front.authd.admit(connection, peer)).await {
+        Ok(Ok(mut admitted)) => match catch_panic(client.converse(stream, &mut admitted)).await {
+            Ended::Done => {}
+            Ended::Panicked => {
+                tracing::error!(%connection, client = %client.ip(), "handling a connection panicked");
+                charge(&mut admitted, Offence::Crash).await;
             }
+        },
+        Ok(Err(TurnedBack::Judged(why))) => {
+            let reply = Reply::new(421, "4.7.0", format!("{why}, try later"));
+            client.turn_away(stream, why, &reply).await;
         }
-        Err(why) => turn_away(&front, stream, connection, peer, why).await,
+        Ok(Err(TurnedBack::NotAsked(error))) => {
+            let reply = Reply::new(421, "4.3.0", "local error, try later");
+            client.turn_away(stream, error, &reply).await;
+            forget(&front, connection);
+        }
+        Err(close) => {
+            client.turn_away(stream, close, &close.reply()).await;
+            forget(&front, connection);
+        }
     }
+}
+
+/// authd may still make something of a question whose answer nobody waited for: that client has gone.
+fn forget(front: &Arc<Front>, connection: ConnectionId) {
+    let front = Arc::clone(front);
+    tokio::spawn(async move {
+        let gone = SmtpdToAuthd::Client(authd::Client::Closed(connection));
+        if let Err(error) = front.authd.link().call(&gone, Vec::new()).await {
+            tracing::debug!(%connection, %error, "authd was not told of a client");
+        }
+    });
 }
 
 async fn charge(admitted: &mut Admitted<SmtpdAuthd>, offence: Offence) {
@@ -69,24 +92,6 @@ async fn charge(admitted: &mut Admitted<SmtpdAuthd>, offence: Offence) {
     if admitted.renew().await.is_ok() {
         admitted.charge(offence);
     }
-}
-
-async fn turn_away(
-    front: &Front,
-    stream: TcpStream,
-    connection: ConnectionId,
-    peer: SocketAddr,
-    why: TurnedBack,
-) {
-    let reply = match &why {
-        TurnedBack::Judged(why) => Reply::new(421, "4.7.0", format!("{why}, try later")),
-        TurnedBack::NotAsked(_) => Reply::new(421, "4.3.0", "local error, try later"),
-    };
-    tracing::info!(%connection, client = %peer.ip(), %why, "turned away");
-    let mut octets = Vec::new();
-    reply.write_to(&mut octets);
-    let mut wire = Wire::new(Stream::Plain(stream));
-    let _ = wire.write(&octets, front.settings.command_timeout).await;
 }
 
 /// Who is at the other end.
@@ -124,10 +129,29 @@ impl Client<'_> {
             why = %Shown(&end),
             "connection ended",
         );
-        if let (Some(wire), End::Closed(close)) = (&mut conversation.wire, end)
-            && (close != Close::Quit || wire.is_tls())
-        {
-            wire.close().await;
+        if let (Some(wire), End::Closed(close)) = (&mut conversation.wire, end) {
+            wire.close(close.may_leave_octets()).await;
+        }
+    }
+
+    async fn turn_away(&self, stream: TcpStream, why: impl Display + Send, reply: &Reply) {
+        tracing::info!(connection = %self.place.id(), client = %self.ip(), %why, "turned away");
+        let mut octets = Vec::new();
+        reply.write_to(&mut octets);
+        // A new connection takes so little at once, or is gone.
+        let _ = Wire::new(Stream::Plain(stream)).write(&octets, Duration::from_secs(1)).await;
+    }
+
+    /// Until the client has named a recipient it makes room for others, whatever it is doing. At the end of the process
+    /// the same holds.
+    async fn unless_told_to_leave<T>(&self, future: impl Future<Output = T>) -> Result<T, Close> {
+        tokio::select! {
+            // What is there already is taken before anybody is sent away.
+            biased;
+            done = future => Ok(done),
+            () = self.place.told_to_leave() => {
+                Err(if self.front.is_stopping() { Close::Stopping } else { Close::Crowded })
+            }
         }
     }
 
@@ -219,14 +243,9 @@ impl Conversation<'_> {
         let deadline = *self.line_deadline.get_or_insert(now + limit);
         let is_fresh = self.wire()?.input().is_empty();
         let client = self.client;
-        tokio::select! {
-            // What has come is answered before anybody is sent away.
-            biased;
-            read = self.read_until(deadline) => read?,
-            () = client.place.told_to_leave() => {
-                let why = if client.front.is_stopping() { Close::Stopping } else { Close::Crowded };
-                self.session.close(why);
-            }
+        match client.unless_told_to_leave(self.read_until(deadline)).await {
+            Ok(read) => read?,
+            Err(close) => self.session.close(close),
         }
         if is_fresh {
             // The line as a whole has the time-out, not each of its octets.
@@ -250,11 +269,16 @@ impl Conversation<'_> {
     async fn flush(&mut self) -> Result<(), End> {
         let slow = self.session.is_slow() && self.client.may_be_slowed_down();
         let limit = self.front().settings.command_timeout;
+        let (client, fresh) = (self.client, !self.session.has_recipient());
         let mut replies = std::mem::take(self.session.replies());
         let wire = self.wire()?;
         wire.slow = slow;
         if !replies.is_empty() {
-            wire.write(&replies, limit).await?;
+            if fresh {
+                client.unless_told_to_leave(wire.write(&replies, limit)).await.map_err(End::Closed)??;
+            } else {
+                wire.write(&replies, limit).await?;
+            }
             replies.clear();
         }
         *self.session.replies() = replies;
@@ -270,7 +294,8 @@ impl Conversation<'_> {
 
     async fn start_tls(&mut self) -> Result<(), End> {
         let stream = self.wire.take().and_then(Wire::into_plain).ok_or(End::Gone)?;
-        let tls = self.front().tls.accept(stream).await?;
+        let handshake = self.client.unless_told_to_leave(self.front().tls.accept(stream));
+        let tls = handshake.await.map_err(End::Closed)??;
         let facts = facts(&tls);
         tracing::debug!(connection = %self.client.place.id(), version = facts.version, cipher = facts.cipher, "TLS");
         self.session.tls_started(facts);

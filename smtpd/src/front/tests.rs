@@ -27,6 +27,7 @@ struct Client<S> {
 impl Client<TcpStream> {
     async fn connect(fixture: &Fixture) -> Self {
         let stream = TcpStream::connect(fixture.address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
         Self { stream, input: Vec::new() }
     }
 
@@ -299,6 +300,17 @@ async fn the_oldest_idle_connection_makes_room() {
     assert_eq!(newest.say("NOOP\r\n").await, "250 2.0.0 ok\n");
 }
 
+/// Attack class 14 and 15: a handshake that does not go on makes room like any idle connection.
+#[tokio::test]
+async fn a_stuck_handshake_makes_room() {
+    let one = Settings { connections: NonZeroUsize::MIN, ..settings() };
+    let fixture = Fixture::start(one).await;
+    let mut stuck = Client::greeted(&fixture).await;
+    assert!(stuck.say("STARTTLS\r\n").await.starts_with("220 "));
+    Client::greeted(&fixture).await;
+    assert_eq!(stuck.reply().await, "");
+}
+
 #[tokio::test]
 async fn stopping_finishes_what_is_being_acknowledged() {
     let hold = Queued { hold: true, ..Queued::default() };
@@ -373,6 +385,38 @@ async fn a_connection_at_rest_is_small() {
     let place = Arc::new(fixture.front.connections.enter().unwrap());
     let future = connection::serve(Arc::clone(&fixture.front), listener::Accepted { stream, peer, place });
     assert!(size_of_val(&future) < 6 * 1024, "{} octets", size_of_val(&future));
+}
+
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+/// Attack class 15: what an idle connection costs, its client's end in this process included.
+#[tokio::test]
+async fn idle_connections_are_cheap() {
+    const COUNT: usize = 200;
+    let many = Settings { connections: NonZeroUsize::new(2 * COUNT).unwrap(), ..settings() };
+    let fixture = Fixture::start(many).await;
+    Client::greeted(&fixture).await;
+    let before = resident();
+    let mut plain = Vec::new();
+    for _ in 0..COUNT {
+        plain.push(Client::greeted(&fixture).await);
+    }
+    let each = resident().saturating_sub(before) / COUNT;
+    println!("plain: {each} octets each");
+    assert!(each < 16 * 1024, "{each} octets");
+    let before = resident();
+    let mut encrypted = Vec::new();
+    for mut client in plain {
+        client.say("STARTTLS\r\n").await;
+        let mut client =
+            Client { stream: fixture.handshake(client.stream).await.unwrap(), input: Vec::new() };
+        client.say("EHLO client.example\r\n").await;
+        encrypted.push(client);
+    }
+    println!("TLS: {} octets more each, both ends", resident().saturating_sub(before) / COUNT);
 }
 
 /// A write-only spool file and queued's own way to read it.

@@ -117,13 +117,6 @@ impl Wire {
         written.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
     }
 
-    pub(crate) fn is_tls(&self) -> bool {
-        match self.stream {
-            Stream::Plain(_) => false,
-            Stream::Tls(_) => true,
-        }
-    }
-
     /// The connection in the clear, for a handshake. `None`: there is TLS already.
     pub(crate) fn into_plain(self) -> Option<TcpStream> {
         match self.stream {
@@ -132,15 +125,16 @@ impl Wire {
         }
     }
 
-    /// Says that no more comes, and gives the client time to read what came.
-    pub(crate) async fn close(&mut self) {
+    /// Says that no more comes. Where octets of the client may be on their way, it gets time to read what we said.
+    pub(crate) async fn close(&mut self, may_leave_octets: bool) {
         let _ = timeout(LINGER, async {
             match &mut self.stream {
-                Stream::Plain(stream) => drain(stream).await,
+                Stream::Plain(stream) if may_leave_octets => drain(stream).await,
+                Stream::Plain(_) => Ok(()),
                 Stream::Tls(stream) => {
-                    // close_notify; a client that reads on learns that nothing was cut off.
+                    // close_notify: the client learns that nothing was cut off.
                     stream.shutdown().await?;
-                    drain(stream.get_mut().0).await
+                    if may_leave_octets { drain(stream.get_mut().0).await } else { Ok(()) }
                 }
             }
         })
