@@ -67,7 +67,7 @@ pub struct Account {
     pub(crate) store: Store,
     activity: Activity,
     supervisor: Arc<dyn Supervisor>,
-    sessions: Sessions,
+    pub(crate) sessions: Sessions,
     pub(crate) deliveries: Arc<Deliveries>,
 }
 

@@ -81,7 +81,19 @@ impl Sessions {
     }
 
     /// Starts a session.
-    pub(crate) fn start(&self, facts: SessionFacts, mut stream: UnixStream) {
+    pub(crate) fn start(&self, facts: SessionFacts, stream: UnixStream) {
+        match facts.protocol {
+            Protocol::Imap => self.start_with(facts, stream, imapd_session::run),
+        }
+    }
+
+    /// The same with what serves it.
+    pub(crate) fn start_with<T>(
+        &self,
+        facts: SessionFacts,
+        mut stream: UnixStream,
+        serve: impl FnOnce(Store, UnixStream, Facts, SessionLimits) -> T + Send + 'static,
+    ) {
         let place = Place { sessions: self.clone(), session: facts.session, _busy: self.0.activity.begin() };
         if self.running().len() >= self.0.most {
             tracing::warn!(connection = %facts.connection, "too many sessions of this account");
@@ -101,7 +113,7 @@ impl Sessions {
             }
         }
         let thread = thread::Builder::new().name("session".to_owned()).stack_size(STACK);
-        if let Err(error) = thread.spawn(move || place.run(facts, stream, stopping)) {
+        if let Err(error) = thread.spawn(move || place.run(facts, stream, stopping, serve)) {
             // The stream went with the closure, and with it the session.
             tracing::error!(connection = %facts.connection, "cannot start a thread: {error}");
         }
@@ -111,22 +123,27 @@ impl Sessions {
     pub(crate) fn stop(&self) {
         for running in self.running().values() {
             running.stopping.store(true, Ordering::Relaxed);
-            let _ = running.stream.shutdown(Shutdown::Read);
+            if running.stream.shutdown(Shutdown::Read).is_err() {
+                // Then without BYE: the front sees the end and closes its side.
+                let _ = running.stream.shutdown(Shutdown::Write);
+            }
         }
     }
 }
 
 impl Place {
     /// On the session's own thread. A panic ends this session and is logged.
-    fn run(self, facts: SessionFacts, stream: UnixStream, stopping: Arc<AtomicBool>) {
+    fn run<T>(
+        self,
+        facts: SessionFacts,
+        stream: UnixStream,
+        stopping: Arc<AtomicBool>,
+        serve: impl FnOnce(Store, UnixStream, Facts, SessionLimits) -> T,
+    ) {
         let Inner { store, limits, .. } = &*self.sessions.0;
-        let ended = match facts.protocol {
-            Protocol::Imap => catch_unwind(AssertUnwindSafe(|| {
-                let facts = Facts { connection: facts.connection.to_string(), read_only: false, stopping };
-                imapd_session::run(store.clone(), stream, facts, *limits)
-            })),
-        };
-        if ended.is_err() {
+        let known = Facts { connection: facts.connection.to_string(), read_only: false, stopping };
+        let served = catch_unwind(AssertUnwindSafe(|| serve(store.clone(), stream, known, *limits)));
+        if served.is_err() {
             tracing::error!(connection = %facts.connection, session = %facts.session,
                 "a session panicked and was ended; please report this");
         }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use ipc_proto::{
-    AccountId, CallError, ChannelId, Violation,
+    AccountId, CallError, ChannelId, DeliveryId, Violation,
     control::ViolationKind,
     delivery::{AccountDelivery, AccountRefusal, AccountdToQueued, QueuedAccountd, QueuedToAccountd},
     stream::Asker,
@@ -145,12 +145,7 @@ impl Accounts {
     }
 
     /// Delivers one message to one account, exactly once.
-    pub(crate) async fn deliver(
-        &self,
-        account: AccountId,
-        delivery: &AccountDelivery,
-        body: &Body,
-    ) -> Answer {
+    pub(crate) async fn deliver(&self, account: AccountId, delivery: AccountDelivery, body: &Body) -> Answer {
         match tokio::time::timeout(PATIENCE, self.attempts(account, delivery, body)).await {
             Ok(answer) => answer,
             Err(_) => Answer::Unreachable,
@@ -158,13 +153,14 @@ impl Accounts {
     }
 
     /// When an answer is lost, the account is asked whether it has the delivery before it is sent again.
-    async fn attempts(&self, account: AccountId, delivery: &AccountDelivery, body: &Body) -> Answer {
-        let request = QueuedToAccountd::Deliver(delivery.clone());
+    async fn attempts(&self, account: AccountId, delivery: AccountDelivery, body: &Body) -> Answer {
+        let id = delivery.id;
+        let request = QueuedToAccountd::Deliver(delivery);
         let mut lost = false;
         for _ in 0..ATTEMPTS {
             let Some(channel) = self.channel(account).await else { return Answer::Unreachable };
             if lost {
-                match channel.asker.call(&QueuedToAccountd::Have(delivery.id), Vec::new()).await {
+                match channel.asker.call(&QueuedToAccountd::Have(id), Vec::new()).await {
                     Ok((AccountdToQueued::Known(true), _)) => return Answer::Filed,
                     Ok((AccountdToQueued::Known(false), _)) => {}
                     Ok((AccountdToQueued::Filed | AccountdToQueued::Refused(_), _)) => {
@@ -172,7 +168,7 @@ impl Accounts {
                         continue;
                     }
                     Err(error) => {
-                        self.lost(account, delivery, &channel, error);
+                        self.lost(account, id, &channel, error);
                         continue;
                     }
                 }
@@ -180,7 +176,7 @@ impl Accounts {
             let fd = match body.fd() {
                 Ok(fd) => fd,
                 Err(error) => {
-                    tracing::error!(message = %delivery.id, "cannot hand on a message: {error}");
+                    tracing::error!(message = %id, "cannot hand on a message: {error}");
                     return Answer::Refused(AccountRefusal::Fault);
                 }
             };
@@ -190,10 +186,10 @@ impl Accounts {
                 Ok((AccountdToQueued::Known(_), _)) => self.nonsense(account, &channel),
                 Err(CallError::Busy) => return Answer::Unreachable,
                 Err(CallError::TooLarge) => {
-                    tracing::error!(message = %delivery.id, "header fields too large for an account's channel");
+                    tracing::error!(message = %id, "header fields too large for an account's channel");
                     return Answer::Refused(AccountRefusal::Fault);
                 }
-                Err(error) => self.lost(account, delivery, &channel, error),
+                Err(error) => self.lost(account, id, &channel, error),
             }
             lost = true;
         }
@@ -201,8 +197,8 @@ impl Accounts {
     }
 
     /// An answer did not come. `Dropped` leaves the channel as it is; after all else a new one is asked for.
-    fn lost(&self, account: AccountId, delivery: &AccountDelivery, channel: &Channel, error: CallError) {
-        tracing::warn!(message = %delivery.id, %account, "an account's answer was lost: {error}");
+    fn lost(&self, account: AccountId, id: DeliveryId, channel: &Channel, error: CallError) {
+        tracing::warn!(message = %id, %account, "an account's answer was lost: {error}");
         match error {
             CallError::Dropped | CallError::Busy | CallError::TooLarge => {}
             CallError::PeerRestarted | CallError::Deadline | CallError::Violation(_) => {

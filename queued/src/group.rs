@@ -1,5 +1,7 @@
 //! Whose the recipients are, and what each account gets.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use ipc_proto::{
     AccountId,
     authd::{AuthdToQueued, Owner, QueuedAuthd, QueuedToAuthd},
@@ -14,7 +16,6 @@ use crate::{
     body::Body,
     queue::Envelope,
 };
-use std::{collections::BTreeMap, sync::Arc};
 
 /// Accounts that one message is delivered to at the same time.
 const AT_ONCE: usize = 20;
@@ -95,7 +96,7 @@ pub(crate) async fn deliver(
     // Nearly all mail has one recipient: no task of its own.
     if let [group] = groups.as_slice() {
         let delivery = for_account(envelope, recipients, group, body.size());
-        let answer = accounts.deliver(group.account, &delivery, body).await;
+        let answer = accounts.deliver(group.account, delivery, body).await;
         return groups.into_iter().map(|group| (group, answer)).collect();
     }
     let mut running = JoinSet::new();
@@ -106,7 +107,7 @@ pub(crate) async fn deliver(
         let delivery = for_account(envelope, recipients, &group, body.size());
         let (accounts, body) = (Arc::clone(accounts), body.clone());
         running.spawn(async move {
-            let answer = accounts.deliver(group.account, &delivery, &body).await;
+            let answer = accounts.deliver(group.account, delivery, &body).await;
             (group, answer)
         });
     }

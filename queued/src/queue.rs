@@ -200,7 +200,9 @@ impl Queue {
             None => self.write_file(envelope.id, body)?,
         };
         let stored = self.insert(envelope, body.size(), &hash, recipients, now, next);
-        if stored.is_err() && known.is_none() {
+        // On a full disk the commit was not written, so the file can make room at once. After any other error the row
+        // may turn up again with the next start, which removes the file if it does not.
+        if matches!(stored, Err(QueueError::NoSpace)) && known.is_none() {
             let _ = fs::remove_file(self.path_of(envelope.id));
         }
         stored

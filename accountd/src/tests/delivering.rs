@@ -197,3 +197,26 @@ fn while_stopping_nothing_new_is_taken() {
     assert!(matches!(answer, Err(CallError::Dropped)));
     world.check();
 }
+
+/// Attack class 9: the deepest structure that is looked into fits on the delivery thread's stack, and a message that
+/// is deeper still is filed as it is.
+#[test]
+fn a_message_of_many_levels_is_filed() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path());
+    let queued = world.queued();
+    for (id, depth) in [(1, 99), (2, 100), (3, 101), (4, 2_000)] {
+        let mut octets = Vec::new();
+        for level in 0..depth {
+            octets.extend(
+                format!("Content-Type: multipart/mixed; boundary=b{level}\r\n\r\n--b{level}\r\n").bytes(),
+            );
+        }
+        octets.extend(b"\r\ntext\r\n");
+        assert_eq!(deliver(&queued, id, &octets), AccountdToQueued::Filed, "{depth}");
+        let rfc822 = b"Content-Type: message/rfc822\r\n\r\n".repeat(depth);
+        assert_eq!(deliver(&queued, 100 + id, &rfc822), AccountdToQueued::Filed, "{depth}");
+    }
+    assert_eq!(world.inbox().len(), 8);
+    world.check();
+}

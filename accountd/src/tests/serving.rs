@@ -187,3 +187,41 @@ fn a_damaged_store_is_one_line() {
     assert!(error.contains("backup") && !error.contains('\n'), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), vec![b'x'; 8192]);
 }
+
+/// Attack class 8: the deepest command that the parser takes fits on a session's stack.
+#[test]
+fn the_deepest_search_fits_on_the_stack() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path());
+    assert_eq!(deliver(&world.queued(), 1, TEXT), AccountdToQueued::Filed);
+    let mut client = world.session(1);
+    client.command("a SELECT INBOX");
+    for depth in 1..200 {
+        let (open, close) = ("(".repeat(depth), ")".repeat(depth));
+        let answer = client.command(&format!("s{depth} SEARCH {open}ALL{close}"));
+        if !answer.contains(" OK ") {
+            assert!(depth > 4, "{answer}");
+            break;
+        }
+    }
+    client.command("z LOGOUT");
+    assert_eq!(world.ended.recv_timeout(PATIENCE).unwrap(), SessionId(1));
+    world.check();
+}
+
+/// Attack class 8: whatever makes a session panic costs that session, not its neighbours and not the delivery.
+#[test]
+fn a_panic_ends_its_session_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path());
+    let mut neighbour = world.session(1);
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    world.account.sessions.start_with(facts(2), theirs, |_, _stream, _, _| panic!("as a bug would"));
+    assert_eq!(Client(BufReader::new(ours)).rest(), "");
+    assert_eq!(world.ended.recv_timeout(PATIENCE).unwrap(), SessionId(2));
+    neighbour.command("a NOOP");
+    assert_eq!(deliver(&world.queued(), 1, TEXT), AccountdToQueued::Filed);
+    drop(neighbour);
+    assert_eq!(world.ended.recv_timeout(PATIENCE).unwrap(), SessionId(1));
+    world.check();
+}
