@@ -103,6 +103,7 @@ fn replay(name: &str, transcript: &str, size: usize) {
     panic!("{name}: a transcript ends in CLOSED");
 }
 
+/// Attack classes 1 to 4, 6 and 37: each transcript names what it shows.
 #[test]
 fn conversations_go_as_their_transcripts_say() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");

@@ -31,6 +31,9 @@ use super::{
     wire::{Stream, Wire},
 };
 
+/// Replies at rest, octets: most fit.
+const REPLIES: usize = 512;
+
 /// Why a connection is over.
 #[derive(Debug, thiserror::Error)]
 enum End {
@@ -199,7 +202,12 @@ impl Conversation<'_> {
             match step {
                 Step::Read => self.read().await?,
                 Step::Check(queries) => {
-                    let verdicts = self.front().recipients(queries).await;
+                    let check = self.front().recipients(queries);
+                    let verdicts = if self.session.has_recipient() {
+                        check.await
+                    } else {
+                        self.client.unless_told_to_leave(check).await.map_err(End::Closed)?
+                    };
                     self.note_refused(&verdicts);
                     self.session.checked(verdicts);
                     if self.session.has_recipient() {
@@ -209,12 +217,12 @@ impl Conversation<'_> {
                 Step::Deliver(envelope) => {
                     let verdict = Box::pin(self.deliver(envelope)).await;
                     self.session.finish(&verdict);
-                    self.message_over();
+                    self.message_began = None;
                 }
                 Step::Discard(envelope, fault) => {
                     self.body = Body::default();
                     self.log_fault(&envelope, fault);
-                    self.message_over();
+                    self.message_began = None;
                 }
                 Step::StartTls => {
                     self.flush().await?;
@@ -241,7 +249,11 @@ impl Conversation<'_> {
             return self.read_until(deadline).await;
         }
         let deadline = *self.line_deadline.get_or_insert(now + limit);
-        let is_fresh = self.wire()?.input().is_empty();
+        let wire = self.wire()?;
+        let is_fresh = wire.input().is_empty();
+        if is_fresh {
+            wire.rest();
+        }
         let client = self.client;
         match client.unless_told_to_leave(self.read_until(deadline)).await {
             Ok(read) => read?,
@@ -262,6 +274,8 @@ impl Conversation<'_> {
                 self.session.close(Close::TimedOut);
                 Ok(())
             }
+            // Under TLS: gone without close_notify.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(End::Gone),
             Err(error) => Err(error.into()),
         }
     }
@@ -280,16 +294,10 @@ impl Conversation<'_> {
                 wire.write(&replies, limit).await?;
             }
             replies.clear();
+            replies.shrink_to(REPLIES);
         }
         *self.session.replies() = replies;
         Ok(())
-    }
-
-    fn message_over(&mut self) {
-        self.message_began = None;
-        if let Some(wire) = &mut self.wire {
-            wire.rest();
-        }
     }
 
     async fn start_tls(&mut self) -> Result<(), End> {

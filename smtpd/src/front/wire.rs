@@ -63,7 +63,7 @@ impl Wire {
         }
     }
 
-    /// Gives memory back that a message needed.
+    /// Nothing is coming in: gives back what a message or many commands needed.
     pub(crate) fn rest(&mut self) {
         self.room = SMALL;
         if self.input.is_empty() && self.input.capacity() > SMALL {
