@@ -3,10 +3,8 @@
 use std::{fs, path::Path};
 
 fn main() {
-    let mut files: Vec<_> = ["src", "../mail-lib/src/address.rs"]
-        .iter()
-        .flat_map(|path| sources(Path::new(path)))
-        .collect();
+    let mut files: Vec<_> =
+        ["src", "../mail-lib/src/address.rs"].iter().flat_map(|path| sources(Path::new(path))).collect();
     files.sort();
     let mut digest = Fnv(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d);
     digest.take(env!("CARGO_PKG_VERSION").as_bytes());

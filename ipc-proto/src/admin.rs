@@ -19,6 +19,16 @@ pub enum AdminToSupervisor {
     OpenDirectory,
     /// A channel to one account's process, marked as the admin's. Answered by `Opened`.
     OpenAccount(AccountId),
+    /// Only done by the build that plays captured processes in tests, refused by every other: run this script inside
+    /// a worker that is locked in. Answered by `Attacked`.
+    Attack {
+        /// In which process.
+        role: Role,
+        /// Whose, for an account's.
+        account: Option<AccountId>,
+        /// What to try.
+        script: String,
+    },
 }
 
 /// What the supervisor answers.
@@ -30,6 +40,8 @@ pub enum SupervisorToAdmin {
     Done,
     /// The channel's fd is attached.
     Opened,
+    /// How each step of the script ended: its number, and 0 or the errno.
+    Attacked(Vec<(u32, i32)>),
     /// One line that says what is wrong and what to do.
     Refused(String),
 }
@@ -130,7 +142,7 @@ impl Message for SupervisorToAdmin {
     fn fd_count(&self) -> usize {
         match self {
             Self::Opened => 1,
-            Self::Status(_) | Self::Done | Self::Refused(_) => 0,
+            Self::Status(_) | Self::Done | Self::Attacked(_) | Self::Refused(_) => 0,
         }
     }
 }

@@ -397,6 +397,8 @@ pub enum Event {
     },
     /// authd: cut this session.
     Disconnect(SessionId),
+    /// authd: cut all sessions of this account, those from before a restart of authd too.
+    DisconnectAccount(AccountId),
     /// authd: make this account's directory.
     CreateAccount(AccountId),
     /// queued: a channel to this account's process.
@@ -405,7 +407,8 @@ pub enum Event {
     Quiet,
     /// accountd: a session ended.
     SessionEnded(SessionId),
-    /// Only from the build that plays a captured process: a step of an attack ended so (0, or an errno).
+    /// Only from the build that plays a captured process: a step of an attack ended so (0, or an errno). Step
+    /// `u32::MAX` ends the script.
     Attacked {
         /// Which step.
         step: u32,

@@ -127,15 +127,7 @@ impl FrameReader {
     /// For one end of a channel whose bodies are at most `max_body` octets.
     #[must_use]
     pub fn new(channel: ChannelId, max_body: usize) -> Self {
-        Self {
-            channel,
-            max_body,
-            greeted: false,
-            buffer: Vec::new(),
-            start: 0,
-            end: 0,
-            fds: VecDeque::new(),
-        }
+        Self { channel, max_body, greeted: false, buffer: Vec::new(), start: 0, end: 0, fds: VecDeque::new() }
     }
 
     /// Where the next octets go; never empty. Holds at most one frame and one read.
@@ -163,11 +155,8 @@ impl FrameReader {
             match self.take()? {
                 None => return Ok(None),
                 Some((Kind::Hello, _, range, 0)) => {
-                    let (channel, build) = self
-                        .buffer
-                        .get(range)
-                        .and_then(<[u8]>::split_last)
-                        .ok_or(Violation::Malformed)?;
+                    let (channel, build) =
+                        self.buffer.get(range).and_then(<[u8]>::split_last).ok_or(Violation::Malformed)?;
                     if build != BUILD_ID.as_bytes() {
                         return Err(Violation::Build);
                     }

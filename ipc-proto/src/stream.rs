@@ -182,7 +182,10 @@ impl<C: Channel> Drop for Forget<'_, C> {
 
 impl<C: Channel> Asker<C> {
     /// Over this end of a channel; runs on the current runtime. `ended` is told the violation, if that is the end.
-    pub fn start(stream: UnixStream, ended: impl FnOnce(Option<Violation>) + Send + 'static) -> io::Result<Self> {
+    pub fn start(
+        stream: UnixStream,
+        ended: impl FnOnce(Option<Violation>) + Send + 'static,
+    ) -> io::Result<Self> {
         let socket = Socket::new(stream, frame::hello(C::ID))?;
         let waiting = Arc::new(Mutex::new(Waiting {
             next_id: 1,
@@ -400,7 +403,7 @@ pub fn serve<C: Channel>(
             _ = socket.write_all() => End::Closed,
         };
         lock(&socket.out).closed = true;
-        let _ = socket.fd.get_ref().shutdown(std::net::Shutdown::Both);
+        let _ = socket.fd.get_ref().shutdown(std::net::Shutdown::Write);
         end
     })
 }

@@ -1,0 +1,11 @@
+//! webd: HTTP clients. It opens no file.
+
+use super::{Profile, groups};
+
+/// The web front.
+pub const WEBD: Profile = Profile {
+    name: "mox-webd",
+    groups: &[groups::RUNTIME, groups::CHANNELS, groups::EVENT_LOOP, groups::CLIENTS, groups::SIGNING],
+    own: &[],
+    keeps_directory: false,
+};

@@ -1,0 +1,43 @@
+//! The switchboard's table: which process may ask which. A channel that is not here cannot exist.
+//!
+//! | process | user | asks | answers | files | sockets |
+//! |---|---|---|---|---|---|
+//! | smtpd | base+1 | keyd, authd, queued | – | none | port 25, accepted |
+//! | imapd | base+3 | keyd, authd | – | none | ports 143 and 993, accepted; sessions |
+//! | webd | base+4 | keyd, authd | – | none | ports 80 and 443, accepted |
+//! | queued | base+6 | authd, accounts | smtpd | queue/ | none |
+//! | authd | base+9 | – | smtpd, imapd, webd, queued, admin | directory/ | none |
+//! | keyd | base+10 | – | smtpd, imapd, webd | keys/, read before the lock | none |
+//! | account N | base+16+N | – | queued, admin | accounts/N/ | sessions |
+//!
+//! Each role's syscalls, with their reasons: `sandbox_lib::profiles`.
+
+use ipc_proto::{ChannelId, control::Role};
+
+/// One edge between two fixed roles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Edge {
+    /// The channel.
+    pub channel: ChannelId,
+    /// Who asks.
+    pub asks: Role,
+    /// Who answers.
+    pub answers: Role,
+}
+
+const fn edge(channel: ChannelId, asks: Role, answers: Role) -> Edge {
+    Edge { channel, asks, answers }
+}
+
+/// All edges between fixed roles. Those of accounts (`QueuedAccountd`, `AdminAccountd`) and of the admin (`AdminAuthd`)
+/// are made on request, see [`crate::switchboard`].
+pub const EDGES: [Edge; 8] = [
+    edge(ChannelId::SmtpdKeyd, Role::Smtpd, Role::Keyd),
+    edge(ChannelId::ImapdKeyd, Role::Imapd, Role::Keyd),
+    edge(ChannelId::WebdKeyd, Role::Webd, Role::Keyd),
+    edge(ChannelId::SmtpdAuthd, Role::Smtpd, Role::Authd),
+    edge(ChannelId::ImapdAuthd, Role::Imapd, Role::Authd),
+    edge(ChannelId::WebdAuthd, Role::Webd, Role::Authd),
+    edge(ChannelId::SmtpdQueued, Role::Smtpd, Role::Queued),
+    edge(ChannelId::QueuedAuthd, Role::Queued, Role::Authd),
+];

@@ -1,0 +1,37 @@
+//! The one fd that a worker is born with besides its log.
+#![allow(unsafe_code)]
+
+use std::os::{
+    fd::{FromRawFd, OwnedFd},
+    unix::net::UnixStream,
+};
+
+use ipc_proto::control::CONTROL_FD;
+use tokio::io::unix::AsyncFd;
+
+/// The control channel; `None`: this process was not started by the supervisor. Call once.
+pub(crate) fn control_stream() -> Option<UnixStream> {
+    let mut kind: libc::c_int = 0;
+    let mut length: libc::socklen_t = 4;
+    // SAFETY: the kernel writes at most `length` octets, which is what `kind` has.
+    let result = unsafe {
+        libc::getsockopt(
+            CONTROL_FD,
+            libc::SOL_SOCKET,
+            libc::SO_DOMAIN,
+            (&raw mut kind).cast(),
+            &raw mut length,
+        )
+    };
+    if result != 0 || kind != libc::AF_UNIX {
+        return None;
+    }
+    // SAFETY: it is open (just asked), the supervisor put it there for us, and this is called once, first of all.
+    Some(UnixStream::from(unsafe { OwnedFd::from_raw_fd(CONTROL_FD) }))
+}
+
+/// The control channel for tokio's event loop.
+pub(crate) fn register(stream: UnixStream) -> std::io::Result<AsyncFd<UnixStream>> {
+    // SAFETY: a `UnixStream` owns its fd and keeps the same one until it is dropped.
+    unsafe { AsyncFd::register(stream) }.map_err(std::io::Error::from)
+}
