@@ -2,6 +2,7 @@
 
 mod delivering;
 mod from_below;
+mod once;
 mod queueing;
 
 use std::{
