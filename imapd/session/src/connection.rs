@@ -69,9 +69,9 @@ impl Connection {
         Ok(())
     }
 
-    /// Gives back the memory of a large answer, before a long wait.
+    /// Gives back the memory of a large answer: the next wait may last half an hour.
     pub(crate) fn shrink(&mut self) {
-        self.out.shrink_to(1024);
+        self.out.shrink_to(4096);
     }
 
     /// Waits for the client and, in IDLE, for `other`.

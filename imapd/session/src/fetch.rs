@@ -224,6 +224,7 @@ impl Session {
         })?;
         if plan.sets_seen {
             self.set_seen(&mut rows);
+            self.absorb_changes()?;
         }
         let Self { connection, selected: Some(selected), .. } = self else { return Ok(()) };
         for row in &rows {

@@ -98,6 +98,7 @@ impl Session {
         let (mut began, mut heard): (Option<Instant>, _) = (None, Instant::now());
         loop {
             self.connection.flush()?;
+            self.connection.shrink();
             let timeout = match (&self.receiving, began) {
                 (Receiving::Message(_), _) => self.limits.command,
                 (Receiving::Commands | Receiving::Idle(_), None) => {
@@ -213,8 +214,6 @@ impl Session {
             Command::Idle => {
                 self.connection.out.extend_from_slice(b"+ idling\r\n");
                 self.tell_changes(Expunges::Tell)?;
-                self.connection.flush()?;
-                self.connection.shrink();
                 self.receiving = Receiving::Idle(tag);
                 return Ok(Next::Line);
             }

@@ -57,6 +57,8 @@ impl Session {
             };
             let stored = self.store.change_flags(mailbox, slice, change, self.origin)?;
             missing |= stored.len() < slice.len();
+            // Our own changes come back as events; taken in time, they do not crowd out those of others.
+            self.absorb_changes()?;
             let Self { selected: Some(selected), connection, .. } = &mut *self else { break };
             for message in stored {
                 selected.learn(&message.flags);

@@ -98,6 +98,31 @@ fn a_session_that_missed_its_changes_catches_up() {
     assert_eq!(flags, 290);
 }
 
+/// More messages than the store keeps changes for, changed and copied in one command.
+#[test]
+fn commands_about_many_messages_answer_as_for_few() {
+    let account = Account::new();
+    for _ in 0..100 {
+        account.file("INBOX", b"Subject: x\r\n\r\n");
+    }
+    let mut client = account.log_in();
+    client.command("SELECT INBOX");
+    for count in [200, 400, 800, 1600, 3200] {
+        let answer = client.command("COPY 1:* INBOX");
+        assert_eq!(answer[0], format!("* {count} EXISTS"));
+        assert!(answer.last().unwrap().starts_with("t OK [COPYUID"), "{answer:?}");
+    }
+    assert_eq!(client.command("STORE 1:* +FLAGS.SILENT (\\Flagged)"), ["t OK STORE completed"]);
+    let stored = client.command("STORE 1:* +FLAGS (\\Deleted)");
+    assert_eq!(stored.len(), 3201);
+    assert_eq!(stored[3199], "* 3200 FETCH (FLAGS (\\Flagged \\Deleted \\Recent))");
+    let fetched = client.command("FETCH 1:* (UID FLAGS)");
+    assert_eq!(fetched.len(), 3201);
+    client.command("STORE 1,3200 -FLAGS.SILENT (\\Deleted)");
+    assert_eq!(client.command("EXPUNGE").len(), 3199);
+    assert_eq!(client.command("UID SEARCH ALL")[0], "* SEARCH 1 3200");
+}
+
 #[test]
 fn a_message_that_came_and_went_is_never_mentioned() {
     let account = Account::new();
