@@ -36,7 +36,7 @@ pub enum SyntaxError {
     /// A mailbox name that cannot be decoded.
     #[error("mailbox name: {0}")]
     MailboxName(#[from] NameError),
-    /// A search in a charset other than US-ASCII and UTF-8; answered with NO [BADCHARSET] (RFC 3501 §6.4.4).
+    /// A search in a charset other than US-ASCII and UTF-8; answered with `NO [BADCHARSET]` (RFC 3501 §6.4.4).
     #[error("charset not supported")]
     Charset,
     /// Text that its charset cannot contain.

@@ -14,7 +14,7 @@ const FIELD_LIMIT: usize = 500;
 pub enum FetchItem {
     /// BODY: the structure without extension data.
     Body,
-    /// BODY[section]<partial>
+    /// `BODY[section]<partial>`
     BodySection {
         /// Which part of the message.
         section: Section,
@@ -31,13 +31,13 @@ pub enum FetchItem {
     Flags,
     /// INTERNALDATE
     InternalDate,
-    /// RFC822: like BODY[], under its old name.
+    /// RFC822: like `BODY[]`, under its old name.
     Rfc822,
-    /// RFC822.HEADER: like BODY.PEEK[HEADER].
+    /// RFC822.HEADER: like `BODY.PEEK[HEADER]`.
     Rfc822Header,
     /// RFC822.SIZE
     Rfc822Size,
-    /// RFC822.TEXT: like BODY[TEXT].
+    /// RFC822.TEXT: like `BODY[TEXT]`.
     Rfc822Text,
     /// UID
     Uid,
