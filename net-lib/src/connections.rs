@@ -165,3 +165,82 @@ impl Drop for Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{future::Future, pin::pin, task::Context};
+
+    use super::*;
+
+    fn connections(total: usize, fresh: usize) -> Connections {
+        let count = |count| NonZeroUsize::new(count).unwrap();
+        Connections::new(Limits { total: count(total), fresh: count(fresh) })
+    }
+
+    fn is_told(place: &Place) -> bool {
+        let told = pin!(place.told_to_leave());
+        told.poll(&mut Context::from_waker(std::task::Waker::noop())).is_ready()
+    }
+
+    /// Attack class 15: a flood of strangers pushes out strangers, the oldest first.
+    #[test]
+    fn the_oldest_stranger_makes_room() {
+        let connections = connections(10, 2);
+        let first = connections.enter().unwrap();
+        let second = connections.enter().unwrap();
+        let third = connections.enter().unwrap();
+        assert!(is_told(&first) && !is_told(&second) && !is_told(&third));
+        drop(second);
+        let fourth = connections.enter().unwrap();
+        assert!(!is_told(&third) && !is_told(&fourth), "there was room again");
+    }
+
+    #[test]
+    fn who_is_logged_in_is_never_pushed_out() {
+        let connections = connections(3, 2);
+        let member = connections.enter().unwrap();
+        member.establish();
+        let strangers: Vec<_> = (0..100).map(|_| connections.enter().unwrap()).collect();
+        assert!(!is_told(&member));
+        assert_eq!(strangers.iter().filter(|place| !is_told(place)).count(), 2);
+        for place in strangers {
+            place.establish();
+        }
+        assert!(connections.enter().is_some(), "those told to leave no longer count");
+    }
+
+    #[test]
+    fn where_all_are_logged_in_nobody_else_gets_in() {
+        let connections = connections(2, 2);
+        let members = [connections.enter().unwrap(), connections.enter().unwrap()];
+        members.iter().for_each(Place::establish);
+        assert!(connections.enter().is_none());
+        drop(members);
+        assert!(connections.enter().is_some());
+    }
+
+    #[test]
+    fn after_closing_nobody_gets_in_and_all_are_told() {
+        let connections = connections(5, 5);
+        let (member, stranger) = (connections.enter().unwrap(), connections.enter().unwrap());
+        member.establish();
+        connections.close_fresh();
+        assert!(is_told(&stranger) && !is_told(&member));
+        assert!(connections.enter().is_none());
+        connections.close_all();
+        assert!(is_told(&member));
+    }
+
+    #[tokio::test]
+    async fn the_last_one_to_go_is_noticed() {
+        let connections = connections(5, 5);
+        let places = [connections.enter().unwrap(), connections.enter().unwrap()];
+        assert_eq!(connections.count(), 2);
+        assert_ne!(places[0].id(), places[1].id());
+        tokio::join!(connections.all_gone(), async {
+            tokio::task::yield_now().await;
+            drop(places);
+        });
+        assert_eq!(connections.count(), 0);
+    }
+}

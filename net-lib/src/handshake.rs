@@ -40,8 +40,8 @@ use crate::{
 /// How many threads sign. keyd answers a channel's requests one by one; the second thread computes meanwhile.
 const THREADS: usize = 2;
 
-/// Plaintext that waits inside TLS for a client that does not read, octets.
-const SEND_BUFFER: usize = 16 * 1024;
+/// What waits inside TLS for a client that does not read, octets. Four full records go out with one call.
+const SEND_BUFFER: usize = 64 * 1024;
 
 /// A front's channel to keyd.
 pub trait KeydChannel: Channel<Request = TlsRequest, Reply = TlsReply> {}
