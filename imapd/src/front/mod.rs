@@ -2,6 +2,8 @@
 
 mod connection;
 mod dialogue;
+#[cfg(test)]
+mod memory;
 mod relay;
 mod sessions;
 #[cfg(test)]

@@ -31,7 +31,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{Front, listen};
 
-fn settings() -> ImapdSettings {
+pub(super) fn settings() -> ImapdSettings {
     ImapdSettings {
         connections: 100,
         pre_login_connections: 50,
@@ -43,18 +43,18 @@ fn settings() -> ImapdSettings {
 
 /// A front with its peers. authd knows `mox` with the password `right`; `absent` has an account whose process cannot be
 /// had; `busy` is put off.
-struct Scene {
+pub(super) struct Scene {
     front: Arc<Front>,
-    imap: SocketAddr,
-    imaps: SocketAddr,
-    trusted: CertificateDer<'static>,
+    pub(super) imap: SocketAddr,
+    pub(super) imaps: SocketAddr,
+    pub(super) trusted: CertificateDer<'static>,
     told: Arc<Mutex<Vec<Client>>>,
-    sessions: mpsc::UnboundedReceiver<(SessionFacts, UnixStream)>,
+    pub(super) sessions: mpsc::UnboundedReceiver<(SessionFacts, UnixStream)>,
     _keys: tempfile::TempDir,
 }
 
 impl Scene {
-    async fn new(settings: ImapdSettings) -> Self {
+    pub(super) async fn new(settings: ImapdSettings) -> Self {
         let keys = tempfile::tempdir().unwrap();
         let own = KeydSettings { names: vec!["imap.example".to_owned()], signatures_per_second: 1000 };
         let mut desk = Desk::open(Group::Mail, keys.path(), &own).unwrap();
@@ -92,7 +92,7 @@ impl Scene {
         Ok(BufReader::new(TlsConnector::from(Arc::new(config)).connect(name, stream).await?))
     }
 
-    async fn tls(&self) -> BufReader<TlsStream<TcpStream>> {
+    pub(super) async fn tls(&self) -> BufReader<TlsStream<TcpStream>> {
         self.shake(TcpStream::connect(self.imaps).await.unwrap()).await.unwrap()
     }
 
