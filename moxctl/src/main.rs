@@ -1,2 +1,81 @@
-//! placeholder
-fn main() {}
+//! `moxctl` is the admin's command: it asks the running moxd over its control socket, and `moxctl localserve` starts one.
+//!
+//! ```text
+//!   moxctl status, stop ─────────────▶ control socket ──▶ moxd
+//!   moxctl domain, account, address ─▶ control socket ──▶ moxd hands over a channel ──▶ authd
+//!   moxctl account verify ───────────▶ control socket ──▶ moxd hands over a channel ──▶ that account's process
+//!   moxctl localserve ── starts ─────▶ moxd, in a directory of its own, until Ctrl-C
+//! ```
+//!
+//! Holds: nothing but what it is told; a password only on its way from the terminal to authd, never in an argument.
+//! Always true: (1) every failure is one line on stderr that says what to do; (2) nothing that comes from another process
+//! reaches the terminal with control characters in it; (3) the exit code says who refused:
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | moxd refused, or `account verify` found something wrong |
+//! | 2 | the command line, or what was typed, is wrong |
+//! | 69 | moxd does not run, cannot be reached, or went away |
+//! | 78 | a configuration is wrong, or localserve cannot start |
+//!
+//! Start at [`cli`] for the commands, [`control`] for the socket.
+
+mod account;
+mod address;
+mod check;
+mod cli;
+mod control;
+mod domain;
+mod failure;
+mod localserve;
+mod output;
+mod password;
+mod signals;
+mod status;
+mod stop;
+mod sys;
+mod table;
+
+use std::process::ExitCode;
+
+use cli::{Cli, Command};
+use control::Instance;
+use failure::Failure;
+use output::Output;
+
+fn main() -> ExitCode {
+    let cli = match cli::parse() {
+        Ok(cli) => cli,
+        Err(code) => return ExitCode::from(code),
+    };
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let Some(line) = failure.line() {
+                output::complain(&line);
+            }
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let output = Output::new(cli.json);
+    let socket = cli.control_socket();
+    let connect = || Instance::connect(&socket);
+    match cli.command {
+        Command::Localserve(options) => localserve::run(&options, cli.dir.as_deref(), &output),
+        Command::Status => status::run(&connect()?, &output),
+        Command::Stop => stop::run(connect()?, &output),
+        Command::Config(cli::Config::Check { file }) => check::run(&file, &output),
+        Command::Domain(command) => domain::run(command, &connect()?.directory()?, &output),
+        Command::Account(command) => account::run(command, &connect()?, &output),
+        Command::Address(command) => address::run(command, &connect()?.directory()?, &output),
+        Command::Password(cli::Password::Set { account }) => {
+            // Connected first: nobody types a password twice to learn then that moxd does not run.
+            let directory = connect()?.directory()?;
+            password::set(account, &directory, &output)
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! `moxctl account`.
+
+use ipc_proto::{
+    admin::{AccountdToAdmin, AdminToAccountd, Verified},
+    authd::{AccountInfo, AdminToAuthd, AuthdToAdmin},
+    types::Timestamp,
+};
+use serde::Serialize;
+
+use crate::{
+    cli::Account,
+    control::{Directory, Instance},
+    failure::Failure,
+    output::{Output, printable},
+    table::Table,
+};
+
+/// An account as it is printed.
+#[derive(Debug, Serialize)]
+struct Row {
+    number: u32,
+    name: String,
+    disabled: bool,
+    password: bool,
+    addresses: u32,
+    /// UTC.
+    last_login: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Added {
+    number: u32,
+    name: String,
+}
+
+#[derive(Serialize)]
+struct Found {
+    name: String,
+    mailboxes: u32,
+    messages: u64,
+    octets: u64,
+    problems: Vec<String>,
+}
+
+pub(crate) fn run(command: Account, instance: &Instance, output: &Output) -> Result<(), Failure> {
+    let directory = instance.directory()?;
+    let (request, done) = match command {
+        Account::List => {
+            let rows: Vec<_> = directory.accounts()?.into_iter().map(Row::from).collect();
+            output.list(&rows, table);
+            return Ok(());
+        }
+        Account::Add { name, address } => return add(name, address, &directory, output),
+        Account::Verify { name } => return verify(&name, &directory, instance, output),
+        Account::Rm { name } => {
+            let done = format!("account {name} removed; its mail is still in the data directory");
+            (AdminToAuthd::AccountRemove(name), done)
+        }
+        Account::Enable { name } => {
+            let done = format!("account {name} takes mail and logins");
+            (AdminToAuthd::AccountDisable(name, false), done)
+        }
+        Account::Disable { name } => {
+            let done =
+                format!("account {name} takes neither mail nor logins until `moxctl account enable {name}`");
+            (AdminToAuthd::AccountDisable(name, true), done)
+        }
+    };
+    directory.change(&request)?;
+    output.done(&done);
+    Ok(())
+}
+
+fn add(
+    name: String,
+    address: Option<ipc_proto::authd::Pattern>,
+    directory: &Directory,
+    output: &Output,
+) -> Result<(), Failure> {
+    let request = AdminToAuthd::AccountAdd { name: name.clone(), address };
+    match directory.ask(&request)? {
+        AuthdToAdmin::Added(account) => {
+            output.show(&Added { number: account.number(), name }, |added| {
+                let Added { number, name } = added;
+                let name = printable(name);
+                format!("account {name} added as number {number}; now `moxctl password set {name}`\n")
+            });
+            Ok(())
+        }
+        AuthdToAdmin::Done
+        | AuthdToAdmin::Accounts(_)
+        | AuthdToAdmin::Addresses(_)
+        | AuthdToAdmin::Domains(_)
+        | AuthdToAdmin::Refused(_) => {
+            Err(Failure::Unavailable("moxd did not say which number the account got".to_owned()))
+        }
+    }
+}
+
+fn verify(name: &str, directory: &Directory, instance: &Instance, output: &Output) -> Result<(), Failure> {
+    let account = directory.account(name)?;
+    let (reply, _) =
+        instance.account(account.id)?.call(&AdminToAccountd::Verify, Vec::new()).map_err(|error| {
+            Failure::Unavailable(format!("the process of account {name}: {error}; its log says more"))
+        })?;
+    let Verified { mailboxes, messages, octets, problems } = match reply {
+        AccountdToAdmin::Verified(verified) => verified,
+        AccountdToAdmin::Refused(line) => return Err(Failure::Refused(line)),
+    };
+    let found = Found { name: account.name, mailboxes, messages, octets, problems };
+    output.show(&found, report);
+    match found.problems.len() {
+        0 => Ok(()),
+        wrong => Err(Failure::Refused(format!(
+            "{wrong} thing(s) wrong in account {name}; restore what is named from a backup"
+        ))),
+    }
+}
+
+fn report(found: &Found) -> String {
+    let Found { name, mailboxes, messages, octets, problems } = found;
+    let state = if problems.is_empty() { "all is well" } else { "not all is well" };
+    let mut text = format!(
+        "{}: {mailboxes} mailboxes, {messages} messages, {octets} octets: {state}\n",
+        printable(name)
+    );
+    for problem in problems {
+        text.push_str("  ");
+        text.push_str(&printable(problem));
+        text.push('\n');
+    }
+    text
+}
+
+fn table(rows: &[Row]) -> Table {
+    let headings = ["ACCOUNT", "NUMBER", "STATE", "ADDRESSES", "LAST LOGIN"];
+    let mut table = Table::new(&headings, "no accounts; add one with `moxctl account add`");
+    for row in rows {
+        let state = match row {
+            Row { disabled: true, .. } => "disabled",
+            Row { password: false, .. } => "no password",
+            Row { .. } => "active",
+        };
+        table.row([
+            row.name.clone(),
+            row.number.to_string(),
+            state.to_owned(),
+            row.addresses.to_string(),
+            row.last_login.clone().unwrap_or_else(|| "never".to_owned()),
+        ]);
+    }
+    table
+}
+
+impl From<AccountInfo> for Row {
+    fn from(account: AccountInfo) -> Self {
+        let AccountInfo { id, name, disabled, password, addresses, last_login } = account;
+        Self {
+            number: id.number(),
+            name,
+            disabled,
+            password,
+            addresses,
+            last_login: last_login.and_then(utc),
+        }
+    }
+}
+
+/// RFC 3339 in whole seconds; `None` for a time that no calendar has.
+fn utc(time: Timestamp) -> Option<String> {
+    jiff::Timestamp::from_second(time.seconds).ok().map(|time| time.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(disabled: bool, password: bool) -> Row {
+        Row { number: 3, name: "mox".into(), disabled, password, addresses: 2, last_login: None }
+    }
+
+    #[test]
+    fn the_state_says_what_keeps_an_account_from_working() {
+        for (disabled, password, state) in [
+            (true, true, "disabled"),
+            (true, false, "disabled"),
+            (false, false, "no password"),
+            (false, true, "active"),
+        ] {
+            let shown = table(&[row(disabled, password)]).to_string();
+            assert!(shown.contains(state), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_last_login_is_shown_in_utc() {
+        let at = |seconds| utc(Timestamp { seconds, nanoseconds: 999 });
+        assert_eq!(at(1_700_000_000).as_deref(), Some("2023-11-14T22:13:20Z"));
+        assert_eq!(at(i64::MAX), None);
+    }
+
+    #[test]
+    fn a_report_names_every_problem_on_a_line_of_its_own() {
+        let found = Found {
+            name: "mox".into(),
+            mailboxes: 6,
+            messages: 2,
+            octets: 100,
+            problems: vec!["INBOX: uid 1: bytes changed\u{1b}[2J".into(), "Sent: count".into()],
+        };
+        assert_eq!(
+            report(&found),
+            "mox: 6 mailboxes, 2 messages, 100 octets: not all is well\n  \
+             INBOX: uid 1: bytes changed\\u{1b}[2J\n  Sent: count\n"
+        );
+    }
+}

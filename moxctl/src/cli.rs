@@ -1,0 +1,299 @@
+//! The command line.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, Parser, Subcommand, error::ErrorKind};
+use ipc_proto::authd::Pattern;
+
+use crate::{failure, output};
+
+/// Where packages put the control socket.
+const SYSTEM_SOCKET: &str = "/run/moxd/control.sock";
+
+/// Below an instance's directory, where localserve puts it.
+const SOCKET_IN_DIRECTORY: &str = "run/control.sock";
+
+/// The largest `--port-offset` that leaves the last port, 993, a port.
+const MAX_OFFSET: i64 = 65_535 - 993;
+
+/// Manages moxd, the mail system.
+#[derive(Debug, Parser)]
+#[command(name = "moxctl", version, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 done; 1 refused by moxd, or a verification found something; 2 wrong usage; \
+                        69 moxd cannot be reached; 78 wrong configuration, or localserve cannot start."
+)]
+pub(crate) struct Cli {
+    /// The control socket of moxd [default: /run/moxd/control.sock]
+    #[arg(long, global = true, value_name = "PATH", conflicts_with = "dir")]
+    pub(crate) socket: Option<PathBuf>,
+    /// The directory of a localserve instance; its control socket is DIR/run/control.sock
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a complete instance on loopback, until Ctrl-C
+    Localserve(Localserve),
+    /// Show processes, listeners and what locks each process in
+    Status,
+    /// Stop moxd in order and wait until it is down
+    Stop,
+    /// Look at a configuration
+    #[command(subcommand)]
+    Config(Config),
+    /// Domains that take mail here
+    #[command(subcommand)]
+    Domain(Domain),
+    /// Accounts
+    #[command(subcommand)]
+    Account(Account),
+    /// Addresses, each of which belongs to an account
+    #[command(subcommand)]
+    Address(Address),
+    /// Passwords
+    #[command(subcommand)]
+    Password(Password),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Localserve {
+    /// The address to listen on; other than loopback, everybody there knows the password
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub(crate) ip: IpAddr,
+    /// Listen on ports 25, 143, 993, 80 and 443, each plus N
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u16).range(0..=MAX_OFFSET))]
+    pub(crate) port_offset: u16,
+    /// Do not print what to do next
+    #[arg(long)]
+    pub(crate) quiet: bool,
+    /// Print the one line `ready` on stdout when everything runs, all else on stderr
+    #[arg(long)]
+    pub(crate) wait_ready: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Say whether moxd would start with this file
+    Check {
+        /// The configuration
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Domain {
+    /// Take mail for a domain
+    Add {
+        /// Such as example.org
+        domain: String,
+    },
+    /// List all domains
+    List,
+    /// Remove a domain that has no addresses
+    Rm {
+        /// Its name
+        domain: String,
+    },
+    /// Take mail again
+    Enable {
+        /// Its name
+        domain: String,
+    },
+    /// Take no mail for now: senders are told to try later
+    Disable {
+        /// Its name
+        domain: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Account {
+    /// Make an account; `moxctl password set` gives it a password
+    Add {
+        /// 1 to 64 of a-z, 0-9, `.`, `-` and `_`
+        name: String,
+        /// Its first address: a@example.org, @example.org or @*
+        #[arg(value_parser = pattern)]
+        address: Option<Pattern>,
+    },
+    /// List all accounts
+    List,
+    /// Remove an account and its addresses; its mail stays on disk
+    Rm {
+        /// Its name
+        name: String,
+    },
+    /// Take mail and logins again
+    Enable {
+        /// Its name
+        name: String,
+    },
+    /// Take neither mail nor logins for now; open sessions end
+    Disable {
+        /// Its name
+        name: String,
+    },
+    /// Read all of an account's mail and compare it with what was stored
+    Verify {
+        /// Its name
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Address {
+    /// Give an account an address
+    Add {
+        /// a@example.org; @example.org: all of the domain that is nobody else's; @*: all that is nobody else's
+        #[arg(value_parser = pattern)]
+        address: Pattern,
+        /// Whose it is to be
+        account: String,
+    },
+    /// List all addresses
+    List,
+    /// Take an address away
+    Rm {
+        /// As `moxctl address list` shows it
+        #[arg(value_parser = pattern)]
+        address: Pattern,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Password {
+    /// Ask for a password twice on the terminal, or read one line from stdin; the account's sessions end
+    Set {
+        /// The account's name
+        account: String,
+    },
+}
+
+fn pattern(text: &str) -> Result<Pattern, String> {
+    Pattern::parse(text).map_err(|error| format!("{error}; write it like a@example.org, @example.org or @*"))
+}
+
+impl Cli {
+    /// Which instance is meant.
+    pub(crate) fn control_socket(&self) -> PathBuf {
+        match (&self.socket, &self.dir) {
+            (Some(socket), _) => socket.clone(),
+            (None, Some(directory)) => socket_in(directory),
+            (None, None) => PathBuf::from(SYSTEM_SOCKET),
+        }
+    }
+}
+
+/// The control socket of an instance of localserve.
+pub(crate) fn socket_in(directory: &Path) -> PathBuf {
+    directory.join(SOCKET_IN_DIRECTORY)
+}
+
+/// Parses the arguments. `Err`: what was to be said is said, leave with this code.
+pub(crate) fn parse() -> Result<Cli, u8> {
+    let refused = match Cli::try_parse() {
+        Ok(cli) => match &cli {
+            Cli { command: Command::Localserve(_), socket: Some(_), .. } => {
+                "localserve has its socket in its directory; use --dir instead of --socket".to_owned()
+            }
+            _ => return Ok(cli),
+        },
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                let _ = error.print();
+                return Err(0);
+            }
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                let _ = error.print();
+                return Err(failure::USAGE);
+            }
+            _ => one_line(&error.to_string()),
+        },
+    };
+    output::complain(&refused);
+    Err(failure::USAGE)
+}
+
+/// Of clap's paragraphs the first, which says what is wrong, and where to read on.
+fn one_line(error: &str) -> String {
+    let said: Vec<_> = error.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    let said = said.join(" ");
+    format!("{}; see `moxctl --help`", said.strip_prefix("error: ").unwrap_or(&said))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Cli, String> {
+        Cli::try_parse_from(line.split_whitespace()).map_err(|error| one_line(&error.to_string()))
+    }
+
+    #[test]
+    fn the_commands_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_instance_is_named_before_or_behind_the_command() {
+        for (line, socket) in [
+            ("moxctl status", "/run/moxd/control.sock"),
+            ("moxctl --dir /srv/a status", "/srv/a/run/control.sock"),
+            ("moxctl status --dir /srv/a", "/srv/a/run/control.sock"),
+            ("moxctl account list --socket /tmp/c.sock --json", "/tmp/c.sock"),
+        ] {
+            assert_eq!(parsed(line).unwrap().control_socket(), Path::new(socket), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_three_written_forms_of_addresses_are_taken() {
+        for (written, shown) in
+            [("a@Example.org", "a@example.org"), ("@example.org", "@example.org"), ("@*", "@*")]
+        {
+            let Command::Address(Address::Add { address, account }) =
+                parsed(&format!("moxctl address add {written} mox")).unwrap().command
+            else {
+                panic!("{written}: not an address add");
+            };
+            assert_eq!((address.to_string().as_str(), account.as_str()), (shown, "mox"));
+        }
+    }
+
+    #[test]
+    fn localserve_has_the_documented_defaults() {
+        let Command::Localserve(options) = parsed("moxctl localserve").unwrap().command else { panic!() };
+        assert_eq!(options.ip, IpAddr::V4(Ipv4Addr::LOCALHOST));
+        assert_eq!(options.port_offset, 1000);
+        assert!(!options.quiet && !options.wait_ready);
+    }
+
+    #[test]
+    fn wrong_usage_is_one_line_that_names_what_is_wrong() {
+        for (line, says) in [
+            ("moxctl status --socket /a --dir /b", "'--socket <PATH>' cannot be used with '--dir <DIR>'"),
+            ("moxctl account add", "<NAME>"),
+            ("moxctl address add nonsense mox", "an address is LOCALPART@DOMAIN"),
+            ("moxctl localserve --port-offset 64543", "64543"),
+            ("moxctl localserve --ip here", "--ip"),
+            ("moxctl stauts", "stauts"),
+            ("moxctl password set mox secret", "secret"),
+        ] {
+            let said = parsed(line).unwrap_err();
+            assert!(said.contains(says), "{line}: {said}");
+            assert!(!said.contains('\n') && said.ends_with("see `moxctl --help`"), "{line}: {said}");
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! The way to a running moxd: its control socket, and the channels that it hands over.
+
+use std::{
+    io,
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    path::Path,
+    time::Duration,
+};
+
+use ipc_proto::{
+    AccountId, CallError, Channel, Violation,
+    admin::{AdminAccountd, AdminSupervisor, AdminToSupervisor, Status, SupervisorToAdmin},
+    authd::{AccountInfo, AddressInfo, AdminAuthd, AdminToAuthd, AuthdToAdmin, DomainInfo, PAGE},
+    blocking::Asker,
+};
+
+use crate::{
+    cli,
+    failure::{Failure, reason},
+    localserve,
+};
+
+/// The control socket.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    asker: Asker<AdminSupervisor>,
+    stream: UnixStream,
+}
+
+/// A channel to authd, marked as the admin's.
+#[derive(Debug)]
+pub(crate) struct Directory(Asker<AdminAuthd>);
+
+impl Instance {
+    /// Connects to the control socket.
+    pub(crate) fn connect(socket: &Path) -> Result<Self, Failure> {
+        let failed = |error: io::Error| Failure::Unavailable(not_reached(socket, &error));
+        let stream = UnixStream::connect(socket).map_err(failed)?;
+        let asker = Asker::new(stream.try_clone().map_err(failed)?).map_err(failed)?;
+        Ok(Self { asker, stream })
+    }
+
+    fn ask(&self, request: &AdminToSupervisor) -> Result<(SupervisorToAdmin, Vec<OwnedFd>), Failure> {
+        self.asker.call(request, Vec::new()).map_err(|error| Failure::Unavailable(cut_off("moxd", &error)))
+    }
+
+    /// All there is to know.
+    pub(crate) fn status(&self) -> Result<Status, Failure> {
+        match self.ask(&AdminToSupervisor::Status)?.0 {
+            SupervisorToAdmin::Status(status) => Ok(status),
+            SupervisorToAdmin::Refused(line) => Err(Failure::Refused(line)),
+            SupervisorToAdmin::Done | SupervisorToAdmin::Opened | SupervisorToAdmin::Attacked(_) => {
+                Err(odd_answer())
+            }
+        }
+    }
+
+    /// Stops moxd and waits until all is down.
+    pub(crate) fn stop(self) -> Result<(), Failure> {
+        match self.ask(&AdminToSupervisor::Stop)?.0 {
+            SupervisorToAdmin::Done => {}
+            SupervisorToAdmin::Refused(line) => return Err(Failure::Refused(line)),
+            SupervisorToAdmin::Status(_) | SupervisorToAdmin::Opened | SupervisorToAdmin::Attacked(_) => {
+                return Err(odd_answer());
+            }
+        }
+        // moxd closes the socket last of all, and it kills what does not leave: this ends.
+        let _ = self.stream.set_read_timeout(None::<Duration>);
+        let _ = io::copy(&mut &self.stream, &mut io::sink());
+        Ok(())
+    }
+
+    /// A channel to the directory.
+    pub(crate) fn directory(&self) -> Result<Directory, Failure> {
+        self.open(&AdminToSupervisor::OpenDirectory).map(Directory)
+    }
+
+    /// A channel to one account's process.
+    pub(crate) fn account(&self, account: AccountId) -> Result<Asker<AdminAccountd>, Failure> {
+        self.open(&AdminToSupervisor::OpenAccount(account))
+    }
+
+    fn open<C: Channel>(&self, request: &AdminToSupervisor) -> Result<Asker<C>, Failure> {
+        let (reply, fds) = self.ask(request)?;
+        match reply {
+            SupervisorToAdmin::Opened => {
+                let fd = fds.into_iter().next().ok_or_else(odd_answer)?;
+                Asker::new(UnixStream::from(fd)).map_err(|error| Failure::Unavailable(reason(&error)))
+            }
+            SupervisorToAdmin::Refused(line) => Err(Failure::Refused(line)),
+            SupervisorToAdmin::Status(_) | SupervisorToAdmin::Done | SupervisorToAdmin::Attacked(_) => {
+                Err(odd_answer())
+            }
+        }
+    }
+}
+
+impl Directory {
+    /// One operation; a refusal is a failure.
+    pub(crate) fn ask(&self, request: &AdminToAuthd) -> Result<AuthdToAdmin, Failure> {
+        match self.0.call(request, Vec::new()) {
+            Ok((AuthdToAdmin::Refused(line), _)) => Err(Failure::Refused(line)),
+            Ok((reply, _)) => Ok(reply),
+            Err(CallError::TooLarge) => Err(Failure::Usage("that is too long for moxd; write less".into())),
+            Err(error) => Err(Failure::Unavailable(cut_off("moxd's directory process", &error))),
+        }
+    }
+
+    /// One operation that is answered by `Done`.
+    pub(crate) fn change(&self, request: &AdminToAuthd) -> Result<(), Failure> {
+        match self.ask(request)? {
+            AuthdToAdmin::Done => Ok(()),
+            AuthdToAdmin::Added(_)
+            | AuthdToAdmin::Accounts(_)
+            | AuthdToAdmin::Addresses(_)
+            | AuthdToAdmin::Domains(_)
+            | AuthdToAdmin::Refused(_) => Err(odd_answer()),
+        }
+    }
+
+    pub(crate) fn accounts(&self) -> Result<Vec<AccountInfo>, Failure> {
+        pages(
+            |after| match self.ask(&AdminToAuthd::AccountList { after })? {
+                AuthdToAdmin::Accounts(page) => Ok(page),
+                AuthdToAdmin::Done
+                | AuthdToAdmin::Added(_)
+                | AuthdToAdmin::Addresses(_)
+                | AuthdToAdmin::Domains(_)
+                | AuthdToAdmin::Refused(_) => Err(odd_answer()),
+            },
+            |account| account.name.clone(),
+        )
+    }
+
+    pub(crate) fn addresses(&self) -> Result<Vec<AddressInfo>, Failure> {
+        pages(
+            |after| match self.ask(&AdminToAuthd::AddressList { after })? {
+                AuthdToAdmin::Addresses(page) => Ok(page),
+                AuthdToAdmin::Done
+                | AuthdToAdmin::Added(_)
+                | AuthdToAdmin::Accounts(_)
+                | AuthdToAdmin::Domains(_)
+                | AuthdToAdmin::Refused(_) => Err(odd_answer()),
+            },
+            |address| address.pattern.to_string(),
+        )
+    }
+
+    pub(crate) fn domains(&self) -> Result<Vec<DomainInfo>, Failure> {
+        pages(
+            |after| match self.ask(&AdminToAuthd::DomainList { after })? {
+                AuthdToAdmin::Domains(page) => Ok(page),
+                AuthdToAdmin::Done
+                | AuthdToAdmin::Added(_)
+                | AuthdToAdmin::Accounts(_)
+                | AuthdToAdmin::Addresses(_)
+                | AuthdToAdmin::Refused(_) => Err(odd_answer()),
+            },
+            |domain| domain.name.clone(),
+        )
+    }
+
+    /// An account by its name, whose capital letters do not matter.
+    pub(crate) fn account(&self, name: &str) -> Result<AccountInfo, Failure> {
+        let found = self.accounts()?.into_iter().find(|account| account.name.eq_ignore_ascii_case(name));
+        found.ok_or_else(|| Failure::Refused(format!("no account named {name}; see `moxctl account list`")))
+    }
+}
+
+/// Collects a paged list: a page that is not full is the last one.
+fn pages<T>(
+    page_after: impl Fn(Option<String>) -> Result<Vec<T>, Failure>,
+    name: impl Fn(&T) -> String,
+) -> Result<Vec<T>, Failure> {
+    let mut entries = Vec::new();
+    let mut after = None;
+    loop {
+        let page = page_after(after.clone())?;
+        let full = page.len() >= PAGE;
+        entries.extend(page);
+        let last = entries.last().map(&name);
+        if !full || last == after {
+            return Ok(entries);
+        }
+        after = last;
+    }
+}
+
+fn odd_answer() -> Failure {
+    Failure::Unavailable("moxd answered something that was not asked; its log says more".to_owned())
+}
+
+/// Why nobody was reached, and what to do.
+fn not_reached(socket: &Path, error: &io::Error) -> String {
+    let (shown, why) = (socket.display(), reason(error));
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            format!("{shown}: {why}; only root and the user that runs moxd may ask it: try with sudo")
+        }
+        io::ErrorKind::InvalidInput => {
+            format!("{shown}: a socket's path has at most 107 octets; move the directory to a shorter path")
+        }
+        _ => format!("moxd is not running on {shown}: {why}; {}", how_to_reach(socket)),
+    }
+}
+
+fn how_to_reach(tried: &Path) -> String {
+    match localserve::default_directory().map(|directory| (cli::socket_in(&directory), directory)) {
+        Some((socket, directory)) if socket != tried && socket.exists() => {
+            format!("for the instance of localserve add `--dir {}`", directory.display())
+        }
+        Some(_) | None => {
+            "start it with `moxctl localserve`, or say with --dir or --socket where it runs".to_owned()
+        }
+    }
+}
+
+/// Why the other side of a channel gave no answer.
+fn cut_off(who: &str, error: &CallError) -> String {
+    match error {
+        CallError::Violation(Violation::Build) => {
+            format!("{who} was built from other sources than this moxctl; use the moxctl that lies beside it")
+        }
+        CallError::PeerRestarted => {
+            format!("{who} went away; its log says more, `moxctl status` shows how it is")
+        }
+        CallError::Dropped | CallError::Deadline | CallError::Busy | CallError::TooLarge => {
+            format!("{who}: {error}; try again, and look at its log")
+        }
+        CallError::Violation(_) => format!("{who}: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_collected_page_by_page() {
+        let all: Vec<_> = (0..PAGE * 2 + 7).map(|number| format!("{number:05}")).collect();
+        let page_after = |after: Option<String>| {
+            let start = after.map_or(0, |after| all.iter().position(|name| *name == after).unwrap() + 1);
+            Ok(all[start..].iter().take(PAGE).cloned().collect())
+        };
+        assert_eq!(pages(page_after, Clone::clone).unwrap(), all);
+    }
+
+    #[test]
+    fn a_directory_that_repeats_its_page_does_not_hold_moxctl_for_ever() {
+        let asked = std::cell::Cell::new(0);
+        let page_after = |_| {
+            asked.set(asked.get() + 1);
+            Ok(vec!["same".to_owned(); PAGE])
+        };
+        assert_eq!(pages(page_after, Clone::clone).unwrap().len(), 2 * PAGE);
+        assert_eq!(asked.get(), 2);
+    }
+
+    #[test]
+    fn a_missing_socket_says_how_to_start_moxd() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("control.sock");
+        let failure = Instance::connect(&socket).unwrap_err();
+        let line = failure.line().unwrap();
+        assert_eq!(failure.exit_code(), 69);
+        assert!(line.starts_with("moxd is not running on /"), "{line}");
+        assert!(line.contains("No such file or directory; "), "{line}");
+    }
+
+    #[test]
+    fn a_socket_that_nobody_serves_any_more_says_so() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("control.sock");
+        drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+        let line = Instance::connect(&socket).unwrap_err().line().unwrap();
+        assert!(line.contains("Connection refused; "), "{line}");
+    }
+}

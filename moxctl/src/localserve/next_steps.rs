@@ -1,0 +1,167 @@
+//! What to do with an instance that runs: lines to copy that work as they stand.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::Path,
+};
+
+use serde::Serialize;
+use supervisor::config::Protocol;
+
+use super::{
+    configuration::Wanted,
+    setup::{ACCOUNT, ADDRESS, PASSWORD},
+};
+
+/// For people as text, for programs as JSON.
+#[derive(Debug, Serialize)]
+pub(super) struct NextSteps {
+    directory: String,
+    account: &'static str,
+    address: &'static str,
+    /// The first one; it may have been changed since.
+    password: &'static str,
+    host: String,
+    smtp: u16,
+    imap: u16,
+    imaps: u16,
+    http: String,
+    https: String,
+    moxctl: String,
+}
+
+impl NextSteps {
+    pub(super) fn new(directory: &Path, wanted: &Wanted, program: &Path) -> Self {
+        let reached = Wanted { ip: reachable(wanted.ip), ..*wanted };
+        let at = |protocol| reached.address(protocol);
+        Self {
+            directory: directory.display().to_string(),
+            account: ACCOUNT,
+            address: ADDRESS,
+            password: PASSWORD,
+            host: reached.ip.to_string(),
+            smtp: at(Protocol::Smtp).port(),
+            imap: at(Protocol::Imap).port(),
+            imaps: at(Protocol::Imaps).port(),
+            http: format!("http://{}/", at(Protocol::Http)),
+            https: format!("https://{}/", at(Protocol::Https)),
+            moxctl: format!(
+                "{} --dir {}",
+                shell(&program.to_string_lossy()),
+                shell(&directory.to_string_lossy())
+            ),
+        }
+    }
+
+    pub(super) fn text(&self) -> String {
+        let Self { directory, account, address, password, host, smtp, imap, imaps, http, https, moxctl } =
+            self;
+        let bracketed = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        let certificate = format!("{directory}/localhost.pem");
+        let certificate = certificate.as_str();
+        let (quoted, for_mutt) =
+            (shell(certificate), shell(&format!("set certificate_file=\"{certificate}\"")));
+        format!(
+            r#"
+moxd runs in {directory} until Ctrl-C.
+
+  account   {account}, password {password} (until you change it)
+  address   {address}; mail for every other address goes there too
+  SMTP      {bracketed}:{smtp}, STARTTLS
+  IMAP      {bracketed}:{imap}, STARTTLS; {bracketed}:{imaps}, TLS
+  web       {http} and {https}
+
+Send a message:
+
+  swaks --server {bracketed}:{smtp} --tls --from you@example.org --to {address}
+
+The certificate is self-signed. Save it once, so that clients can check it:
+
+  openssl s_client -connect {bracketed}:{imaps} </dev/null 2>/dev/null | openssl x509 >{quoted}
+
+Read with mutt:
+
+  mutt -n -F /dev/null -e {for_mutt} \
+    -e 'set ssl_verify_host=no imap_user={account} imap_pass={password} folder=imaps://{bracketed}:{imaps}/' -f =INBOX
+
+Fetch with mbsync: save this as moxd.mbsyncrc, then `mkdir -p ~/moxd-mail; mbsync -c moxd.mbsyncrc moxd`:
+
+  IMAPStore there
+  Host {host}
+  Port {imaps}
+  User {account}
+  Pass {password}
+  SSLType IMAPS
+  CertificateFile "{certificate}"
+
+  MaildirStore here
+  Path ~/moxd-mail/
+  Inbox ~/moxd-mail/INBOX
+  SubFolders Verbatim
+
+  Channel moxd
+  Far :there:
+  Near :here:
+  Patterns *
+  Create Near
+  SyncState *
+
+See what runs, and stop it:
+
+  {moxctl} status
+  {moxctl} stop
+
+"#
+        )
+    }
+}
+
+/// Where a client on this host finds it.
+fn reachable(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        IpAddr::V4(_) | IpAddr::V6(_) => ip,
+    }
+}
+
+/// A word of a shell.
+fn shell(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(ip: &str, directory: &str) -> String {
+        let wanted = Wanted { ip: ip.parse().unwrap(), port_offset: 2000 };
+        NextSteps::new(Path::new(directory), &wanted, Path::new("/opt/my moxd/moxctl")).text()
+    }
+
+    #[test]
+    fn ports_and_addresses_are_those_of_the_instance() {
+        for (ip, swaks) in [
+            ("127.0.0.1", "--server 127.0.0.1:2025 "),
+            ("::1", "--server [::1]:2025 "),
+            ("0.0.0.0", "--server 127.0.0.1:2025 "),
+            ("::", "--server [::1]:2025 "),
+        ] {
+            let text = text(ip, "/srv/moxd");
+            assert!(text.contains(swaks), "{ip}: {text}");
+            assert!(text.contains(":2993") && text.contains(":2143") && text.contains(":2443/"), "{text}");
+        }
+    }
+
+    #[test]
+    fn lines_for_a_shell_survive_odd_names() {
+        let text = text("127.0.0.1", "/srv/it's here");
+        assert!(text.contains("'/opt/my moxd/moxctl' --dir '/srv/it'\\''s here' stop\n"), "{text}");
+        assert!(text.contains(">'/srv/it'\\''s here/localhost.pem'\n"), "{text}");
+    }
+}
