@@ -29,7 +29,8 @@ pub(super) fn run(workspace: &Workspace, filter: Option<&str>, root: bool) -> Re
     // One of an earlier run must not be taken for this one's.
     let _ = fs::remove_file(&report);
     let mut nextest = nextest(workspace, "run")?;
-    nextest.args(["--no-tests", "pass", "--filterset", &chosen]);
+    nextest.args(["--no-tests", "pass", "--status-level", "slow", "--final-status-level", "fail"]);
+    nextest.args(["--filterset", &chosen]);
     let result = announce_and_run(&mut nextest, "tests");
     let counts = fs::read_to_string(&report).ok().and_then(|report| counts(&report));
     match (counts, result) {
