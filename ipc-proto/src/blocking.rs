@@ -1,7 +1,7 @@
 //! Channels for processes without an async runtime: keyd, accountd, moxctl, the fronts' signing threads.
 
 use std::{
-    collections::HashSet,
+    collections::{HashSet, VecDeque},
     io::{self, ErrorKind},
     marker::PhantomData,
     os::{
@@ -20,6 +20,9 @@ use crate::{
 
 /// How long an answer may wait for its asker to read.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Requests given up whose answers may still come. An answerer that owes so many is asked no more.
+const MAX_ABANDONED: usize = 4096;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -96,29 +99,32 @@ impl AskerState {
         request: &C::Request,
         fds: &[OwnedFd],
     ) -> Result<(C::Reply, Vec<OwnedFd>), CallError> {
+        if self.abandoned.len() >= MAX_ABANDONED {
+            return Err(CallError::Busy);
+        }
         let deadline = Instant::now() + C::DEADLINE;
         let id = self.next_id;
-        self.next_id += 1;
         let mut octets = Vec::new();
         frame::encode(Kind::Request, id, request, C::MAX_BODY, &mut octets)
             .map_err(|frame::TooLarge| CallError::TooLarge)?;
+        self.next_id += 1;
         // A request that was sent in part cannot be taken back: the channel is over, even if it was only slow.
         send_all(&self.stream, &octets, fds).map_err(|_| CallError::PeerRestarted)?;
         loop {
             match self.reader.next_frame()? {
-                Some(frame) if frame.id != id => {
+                Some(frame) => {
+                    let answer = match frame.kind {
+                        Kind::Reply => Ok(frame.decode::<C::Reply>()?),
+                        Kind::Dropped => Err(CallError::Dropped),
+                        Kind::Hello | Kind::Request => return Err(Violation::Unexpected.into()),
+                    };
+                    if frame.id == id {
+                        return answer.map(|reply| (reply, frame.fds));
+                    }
                     if !self.abandoned.remove(&frame.id) {
                         return Err(Violation::Unexpected.into());
                     }
                 }
-                Some(frame) => match frame.kind {
-                    Kind::Reply => {
-                        let reply = frame.decode()?;
-                        return Ok((reply, frame.fds));
-                    }
-                    Kind::Dropped => return Err(CallError::Dropped),
-                    Kind::Hello | Kind::Request => return Err(Violation::Unexpected.into()),
-                },
                 None => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
@@ -274,7 +280,7 @@ impl<C: Channel> Answerer<C> {
 impl Replies {
     /// Both sides see the end; answers still due are lost, as with a process that died.
     fn close(&self) {
-        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
     }
 
     fn answer(&self, octets: &[u8], fds: &[OwnedFd]) {
@@ -311,22 +317,11 @@ impl<C: Channel> Drop for Responder<C> {
     }
 }
 
-/// Reads one order of the supervisor from the control channel, waiting for it. `Ok(None)`: the supervisor is gone.
-#[derive(Debug)]
+/// Reads the supervisor's orders from the control channel.
+#[derive(Debug, Default)]
 pub struct Orders {
-    reader: OrderReader,
-}
-
-#[derive(Debug)]
-struct OrderReader {
     buffer: Vec<u8>,
-    fds: std::collections::VecDeque<OwnedFd>,
-}
-
-impl Default for Orders {
-    fn default() -> Self {
-        Self { reader: OrderReader { buffer: Vec::new(), fds: std::collections::VecDeque::new() } }
-    }
+    fds: VecDeque<OwnedFd>,
 }
 
 impl Orders {
@@ -334,14 +329,18 @@ impl Orders {
     pub fn fill(&mut self, stream: &UnixStream) -> io::Result<bool> {
         let mut space = [0; 8192];
         let (octets, fds) = sys::receive(stream, &mut space)?;
-        self.reader.buffer.extend_from_slice(space.get(..octets).unwrap_or_default());
-        self.reader.fds.extend(fds);
+        self.take(space.get(..octets).unwrap_or_default(), fds);
         Ok(octets > 0)
+    }
+
+    pub(crate) fn take(&mut self, octets: &[u8], fds: impl IntoIterator<Item = OwnedFd>) {
+        self.buffer.extend_from_slice(octets);
+        self.fds.extend(fds);
     }
 
     /// The next whole order: `u32 length | u8 fds | order`.
     pub fn next_order(&mut self) -> Result<Option<(crate::control::Order, Vec<OwnedFd>)>, Violation> {
-        let OrderReader { buffer, fds } = &mut self.reader;
+        let Self { buffer, fds } = self;
         let Some((header, rest)) = buffer.split_first_chunk::<5>() else { return Ok(None) };
         let [l0, l1, l2, l3, count] = *header;
         let length = usize::try_from(u32::from_le_bytes([l0, l1, l2, l3]))
@@ -364,7 +363,11 @@ impl Orders {
 pub fn encode_order(order: &crate::control::Order) -> Result<Vec<u8>, frame::TooLarge> {
     let mut octets = vec![0; 5];
     crate::codec::encode_to(order, &mut octets).ok_or(frame::TooLarge)?;
-    let length = u32::try_from(octets.len() - 5).map_err(|_| frame::TooLarge)?;
+    let length = octets.len() - 5;
+    if length > crate::control::MAX_ORDER {
+        return Err(frame::TooLarge);
+    }
+    let length = u32::try_from(length).map_err(|_| frame::TooLarge)?;
     let count = u8::try_from(order.fd_count()).map_err(|_| frame::TooLarge)?;
     if let Some((header, _)) = octets.split_first_chunk_mut::<5>() {
         let [l0, l1, l2, l3] = length.to_le_bytes();

@@ -121,7 +121,7 @@ pub struct FrameReader {
 }
 
 /// Octets asked of the kernel at once.
-const READ: usize = 16 * 1024;
+pub(crate) const READ: usize = 16 * 1024;
 
 impl FrameReader {
     /// For one end of a channel whose bodies are at most `max_body` octets.
@@ -201,8 +201,16 @@ impl FrameReader {
         if count > MAX_FDS || self.fds.len() < count {
             return Err(Violation::FdCount);
         }
+        // `Dropped` is its id and nothing more.
+        if kind == Kind::Dropped && length > 0 {
+            return Err(Violation::Malformed);
+        }
+        if kind == Kind::Dropped && count > 0 {
+            return Err(Violation::FdCount);
+        }
         if rest.len() < length {
-            return Ok(None);
+            // No later frame has begun, so all fds are this one's: a body sent octet by octet piles up none.
+            return if self.fds.len() > count { Err(Violation::FdCount) } else { Ok(None) };
         }
         let body = self.start + HEADER..self.start + HEADER + length;
         self.start = body.end;
@@ -211,6 +219,12 @@ impl FrameReader {
             return Err(Violation::FdCount);
         }
         Ok(Some((kind, u64::from_le_bytes(id), body, count)))
+    }
+
+    /// What it costs in memory.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn held(&self) -> usize {
+        self.buffer.len()
     }
 
     /// How many octets of the frame at the front are still to come, at most.

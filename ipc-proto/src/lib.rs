@@ -19,6 +19,8 @@ pub mod admin;
 pub mod authd;
 pub mod blocking;
 pub mod channel;
+#[cfg(any(test, fuzzing))]
+pub mod check;
 mod codec;
 pub mod control;
 pub mod delivery;

@@ -37,6 +37,8 @@ struct Socket {
     out: Mutex<Outbox>,
     /// Told when the outbox is no longer empty.
     more: Notify,
+    /// Told when it is empty again.
+    emptied: Notify,
 }
 
 #[derive(Default)]
@@ -50,7 +52,7 @@ impl Socket {
     fn new(stream: UnixStream, hello: Vec<u8>) -> io::Result<Arc<Self>> {
         stream.set_nonblocking(true)?;
         let out = Mutex::new(Outbox { frames: VecDeque::from([(hello, Vec::new())]), closed: false });
-        Ok(Arc::new(Self { fd: sys::register(stream)?, out, more: Notify::new() }))
+        Ok(Arc::new(Self { fd: sys::register(stream)?, out, more: Notify::new(), emptied: Notify::new() }))
     }
 
     /// Sends at once what the kernel takes, and leaves the rest to `write_all`. The outbox is bounded by the requests
@@ -103,9 +105,15 @@ impl Socket {
             if waiting {
                 ready.clear_ready();
             } else {
+                self.emptied.notify_one();
                 self.more.notified().await;
             }
         }
+    }
+
+    /// Whether something waits for the peer to read.
+    fn unsent(&self) -> bool {
+        !lock(&self.out).frames.is_empty()
     }
 
     /// Reads into `reader` once. `Ok(false)`: the peer is gone.
@@ -202,7 +210,7 @@ impl<C: Channel> Asker<C> {
                 };
                 let error = violation.map_or(CallError::PeerRestarted, CallError::Violation);
                 lock(&socket.out).closed = true;
-                let _ = socket.fd.get_ref().shutdown(std::net::Shutdown::Write);
+                let _ = socket.fd.get_ref().shutdown(std::net::Shutdown::Both);
                 let answers = {
                     let mut waiting = lock(&waiting);
                     waiting.ended = Some(error);
@@ -403,7 +411,7 @@ pub fn serve<C: Channel>(
             _ = socket.write_all() => End::Closed,
         };
         lock(&socket.out).closed = true;
-        let _ = socket.fd.get_ref().shutdown(std::net::Shutdown::Write);
+        let _ = socket.fd.get_ref().shutdown(std::net::Shutdown::Both);
         end
     })
 }
@@ -428,9 +436,18 @@ async fn read_requests<C: Channel>(
                         channel: PhantomData,
                     };
                     handle(request, frame.fds, responder);
-                    // An asker that does not read its answers is not read either.
-                    while *lock(&in_flight.count) >= MAX_IN_FLIGHT {
-                        in_flight.fewer.notified().await;
+                    // One asker's stream of requests leaves the others their turn.
+                    tokio::task::coop::consume_budget().await;
+                    // An asker that does not read its answers is not read either, so those that wait in memory are at
+                    // most the answers to what is in flight.
+                    loop {
+                        if *lock(&in_flight.count) >= MAX_IN_FLIGHT {
+                            in_flight.fewer.notified().await;
+                        } else if socket.unsent() {
+                            socket.emptied.notified().await;
+                        } else {
+                            break;
+                        }
                     }
                 }
                 Err(violation) => return End::Violation(violation),

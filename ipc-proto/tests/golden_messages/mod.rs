@@ -1,0 +1,421 @@
+//! One message of every kind. The patterns make the compiler ask for a sample of each new variant.
+
+mod control;
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::fd::OwnedFd,
+};
+
+use ipc_proto::{
+    AccountId, Channel, ConnectionId, DeliveryId, Secret, SessionId,
+    admin::*,
+    authd::*,
+    channel::Message,
+    control::{Layers, Role},
+    delivery::*,
+    frame::{self, FrameReader, Kind},
+    tls::*,
+    types::{ClientAddress, Timestamp},
+};
+use mail_lib::address::Address;
+
+/// A message as it crosses.
+pub(crate) struct Sample {
+    pub(crate) name: String,
+    pub(crate) octets: Vec<u8>,
+    /// Reads octets and compares with the message.
+    pub(crate) comes_back: Reads,
+}
+
+type Reads = Box<dyn Fn(&[u8]) -> bool>;
+
+/// `samples_of!(Type, make { Pattern => "what": value, ... })`: each value has its pattern, and the patterns are all.
+macro_rules! samples_of {
+    ($of:ident, $type:ty { $($pattern:pat => $name:literal: $value:expr),* $(,)? }) => {{
+        #[allow(unreachable_patterns)]
+        let _all = |message: &$type| match message { $($pattern => (),)* };
+        vec![$({
+            let value: $type = $value;
+            assert!(matches!(&value, $pattern), "{} is under the wrong pattern", $name);
+            $of($name, value)
+        }),*]
+    }};
+}
+use samples_of;
+
+pub(crate) fn samples() -> Vec<Sample> {
+    let mut all = Vec::new();
+    all.extend(tls::<SmtpdKeyd>());
+    all.extend(tls::<ImapdKeyd>());
+    all.extend(tls::<WebdKeyd>());
+    all.extend(smtpd_authd());
+    all.extend(imapd_authd());
+    all.extend(webd_authd());
+    all.extend(queued_authd());
+    all.extend(smtpd_queued());
+    all.extend(queued_accountd());
+    all.extend(admin_authd());
+    all.extend(admin_accountd());
+    all.extend(admin_supervisor());
+    all.extend(control::orders());
+    all.extend(control::events());
+    all
+}
+
+fn request<C: Channel>(name: &str, message: C::Request) -> Sample
+where
+    C::Request: PartialEq,
+{
+    framed::<C, _>(Kind::Request, format!("{:?} request {name}", C::ID), message)
+}
+
+fn reply<C: Channel>(name: &str, message: C::Reply) -> Sample
+where
+    C::Reply: PartialEq,
+{
+    framed::<C, _>(Kind::Reply, format!("{:?} reply {name}", C::ID), message)
+}
+
+fn framed<C: Channel, M: Message + PartialEq>(kind: Kind, name: String, message: M) -> Sample {
+    let mut octets = Vec::new();
+    frame::encode(kind, 0x0102_0304_0506_0708, &message, C::MAX_BODY, &mut octets).unwrap();
+    let comes_back = Box::new(move |octets: &[u8]| {
+        let mut reader = FrameReader::new(C::ID, C::MAX_BODY);
+        for octets in [&frame::hello(C::ID), octets] {
+            reader.space()[..octets.len()].copy_from_slice(octets);
+            let fds = (octets[5] != 0).then(|| (0..message.fd_count()).map(|_| an_fd()));
+            reader.filled(octets.len(), fds.into_iter().flatten());
+        }
+        let frame = reader.next_frame().unwrap().unwrap();
+        let same = frame.kind == kind && frame.id == 0x0102_0304_0506_0708;
+        same && frame.decode::<M>().unwrap() == message
+    });
+    Sample { name, octets, comes_back }
+}
+
+fn an_fd() -> OwnedFd {
+    std::os::unix::net::UnixStream::pair().unwrap().0.into()
+}
+
+fn account(number: u32) -> AccountId {
+    AccountId::new(number).unwrap()
+}
+
+fn address(text: &str) -> Address {
+    Address::parse(text).unwrap()
+}
+
+fn at() -> Timestamp {
+    Timestamp { seconds: -2, nanoseconds: 999_999_999 }
+}
+
+const DELIVERY: DeliveryId = DeliveryId([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+const CONNECTION: ConnectionId = ConnectionId(0xa1a2_a3a4_a5a6);
+const SESSION: SessionId = SessionId(0xb1b2_b3b4_b5b6_b7b8);
+const SCHEME: Scheme = Scheme::EcdsaP256Sha256;
+
+fn tls<C: Channel<Request = TlsRequest, Reply = TlsReply>>() -> Vec<Sample> {
+    let (ask, answer) = (request::<C>, reply::<C>);
+    let mut all = samples_of!(ask, TlsRequest {
+        TlsRequest::Chains => "Chains": TlsRequest::Chains,
+        TlsRequest::Tls13 { .. } => "Tls13":
+            TlsRequest::Tls13 { key: KeyNumber(1), scheme: SCHEME, transcript_hash: vec![9; 32] },
+        TlsRequest::Tls12 { .. } => "Tls12": TlsRequest::Tls12 {
+            key: KeyNumber(2),
+            scheme: SCHEME,
+            client_random: [0xc1; 32],
+            server_random: [0x51; 32],
+            params: vec![3, 0, 29],
+        },
+    });
+    let refused = TlsReply::Refused;
+    all.extend(samples_of!(answer, TlsReply {
+        TlsReply::Chains(_) => "Chains": TlsReply::Chains(vec![Chain {
+            key: KeyNumber(1),
+            scheme: SCHEME,
+            names: vec!["mx.example".to_owned(), "x".to_owned()],
+            certificates: vec![vec![0x30, 0x82], vec![]],
+        }]),
+        TlsReply::Signed(_) => "Signed": TlsReply::Signed(vec![0x30, 0x45]),
+        TlsReply::Refused(Refusal::UnknownKey) => "Refused unknown": refused(Refusal::UnknownKey),
+        TlsReply::Refused(Refusal::NotAHandshake) => "Refused no handshake": refused(Refusal::NotAHandshake),
+        TlsReply::Refused(Refusal::RateLimited) => "Refused rate": refused(Refusal::RateLimited),
+        TlsReply::Refused(Refusal::Failed) => "Refused failed": refused(Refusal::Failed),
+    }));
+    all
+}
+
+fn smtpd_authd() -> Vec<Sample> {
+    let (ask, answer) = (request::<SmtpdAuthd>, reply::<SmtpdAuthd>);
+    let recipient = SmtpdToAuthd::Recipient;
+    let mut all = samples_of!(ask, SmtpdToAuthd {
+        SmtpdToAuthd::Client(_) => "Client": SmtpdToAuthd::Client(Client::Closed(CONNECTION)),
+        SmtpdToAuthd::Recipient(RecipientQuery::Address(_)) => "Recipient address":
+            recipient(RecipientQuery::Address(address("\"a b\"@xn--d-eha.example"))),
+        SmtpdToAuthd::Recipient(RecipientQuery::Postmaster) => "Recipient postmaster":
+            recipient(RecipientQuery::Postmaster),
+    });
+    let recipient = AuthdToSmtpd::Recipient;
+    all.extend(samples_of!(answer, AuthdToSmtpd {
+        AuthdToSmtpd::Client(_) => "Client": AuthdToSmtpd::Client(ClientReply::Noted),
+        AuthdToSmtpd::Recipient(Recipient::Local(_)) => "Recipient local":
+            recipient(Recipient::Local(address("ü@example.org"))),
+        AuthdToSmtpd::Recipient(Recipient::Unknown) => "Recipient unknown": recipient(Recipient::Unknown),
+        AuthdToSmtpd::Recipient(Recipient::NotLocal) => "Recipient not local": recipient(Recipient::NotLocal),
+        AuthdToSmtpd::Recipient(Recipient::Disabled) => "Recipient disabled": recipient(Recipient::Disabled),
+    }));
+    all
+}
+
+fn imapd_authd() -> Vec<Sample> {
+    let (ask, answer) = (request::<ImapdAuthd>, reply::<ImapdAuthd>);
+    let mut all = samples_of!(ask, ImapdToAuthd {
+        ImapdToAuthd::Client(_) => "Client": ImapdToAuthd::Client(Client::Charge(CONNECTION, Offence::Bounds)),
+        ImapdToAuthd::Login { .. } => "Login": ImapdToAuthd::Login {
+            connection: CONNECTION,
+            user: "a@example.org".to_owned(),
+            password: Secret(b"secret".to_vec()),
+        },
+    });
+    let login = AuthdToImapd::Login;
+    all.extend(samples_of!(answer, AuthdToImapd {
+        AuthdToImapd::Client(_) => "Client": AuthdToImapd::Client(ClientReply::Admitted),
+        AuthdToImapd::Login(Login::Ok(_)) => "Login ok": login(Login::Ok(SESSION)),
+        AuthdToImapd::Login(Login::Denied { .. }) => "Login denied": login(Login::Denied { wait_ms: 1500 }),
+        AuthdToImapd::Login(Login::TryLater) => "Login later": login(Login::TryLater),
+    }));
+    all
+}
+
+fn webd_authd() -> Vec<Sample> {
+    let (ask, answer) = (request::<WebdAuthd>, reply::<WebdAuthd>);
+    let admit = |ip: std::net::IpAddr| Client::Admit(CONNECTION, ClientAddress(ip));
+    let charge = |offence| Client::Charge(CONNECTION, offence);
+    let mut all = samples_of!(ask, Client {
+        Client::Admit(_, ClientAddress(std::net::IpAddr::V4(_))) => "Admit IPv4":
+            admit(Ipv4Addr::new(192, 0, 2, 1).into()),
+        Client::Admit(_, ClientAddress(std::net::IpAddr::V6(_))) => "Admit IPv6":
+            admit(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()),
+        Client::Closed(_) => "Closed": Client::Closed(CONNECTION),
+        Client::Charge(_, Offence::Crash) => "Charge crash": charge(Offence::Crash),
+        Client::Charge(_, Offence::Bounds) => "Charge bounds": charge(Offence::Bounds),
+        Client::Charge(_, Offence::Smuggling) => "Charge smuggling": charge(Offence::Smuggling),
+        Client::Charge(_, Offence::Harvesting) => "Charge harvesting": charge(Offence::Harvesting),
+    });
+    let away = ClientReply::TurnedAway;
+    all.extend(samples_of!(answer, ClientReply {
+        ClientReply::Admitted => "Admitted": ClientReply::Admitted,
+        ClientReply::TurnedAway(TurnedAway::Concurrent) => "TurnedAway concurrent": away(TurnedAway::Concurrent),
+        ClientReply::TurnedAway(TurnedAway::Rate) => "TurnedAway rate": away(TurnedAway::Rate),
+        ClientReply::TurnedAway(TurnedAway::Abuse) => "TurnedAway abuse": away(TurnedAway::Abuse),
+        ClientReply::Noted => "Noted": ClientReply::Noted,
+    }));
+    all
+}
+
+fn queued_authd() -> Vec<Sample> {
+    let (ask, answer) = (request::<QueuedAuthd>, reply::<QueuedAuthd>);
+    let owned = |owner| AuthdToQueued::Owners(vec![Owner::Nobody, owner]);
+    let mut all = samples_of!(ask, QueuedToAuthd {
+        QueuedToAuthd::Owners(_) => "Owners":
+            QueuedToAuthd::Owners(vec![address("a@example.org"), address("b@sub.example.org")]),
+    });
+    let _all_owners = |owner: &Owner| match owner {
+        Owner::Account(_) | Owner::Nobody | Owner::Disabled => (),
+    };
+    all.extend(samples_of!(answer, AuthdToQueued {
+        AuthdToQueued::Owners(_) => "Owners account": owned(Owner::Account(account(7))),
+        AuthdToQueued::Owners(_) => "Owners nobody": owned(Owner::Nobody),
+        AuthdToQueued::Owners(_) => "Owners disabled": owned(Owner::Disabled),
+    }));
+    all
+}
+
+fn smtpd_queued() -> Vec<Sample> {
+    let (ask, answer) = (request::<SmtpdQueued>, reply::<SmtpdQueued>);
+    let full = Deliver {
+        id: DELIVERY,
+        connection: CONNECTION,
+        reverse_path: Some(address("from@example.org")),
+        recipients: vec![address("to@example.org"), address("\"a\\\"b\"@example.org")],
+        trace: b"Received: x\r\n".to_vec(),
+        received: at(),
+        size: u64::MAX,
+        spool: Some(SpoolNumber(3)),
+    };
+    let bare = Deliver { reverse_path: None, recipients: vec![], trace: vec![], spool: None, ..full.clone() };
+    let mut all = samples_of!(ask, SmtpdToQueued {
+        SmtpdToQueued::Spool => "Spool": SmtpdToQueued::Spool,
+        SmtpdToQueued::Deliver(_) => "Deliver": SmtpdToQueued::Deliver(full),
+        SmtpdToQueued::Deliver(_) => "Deliver from nobody": SmtpdToQueued::Deliver(bare),
+    });
+    let outcomes = vec![
+        Outcome::Filed,
+        Outcome::Stored,
+        Outcome::NoSuchRecipient,
+        Outcome::Disabled,
+        Outcome::MailboxFull,
+        Outcome::TryLater { no_space: false },
+        Outcome::TryLater { no_space: true },
+    ];
+    let _all_outcomes = |outcome: &Outcome| match outcome {
+        Outcome::Filed
+        | Outcome::Stored
+        | Outcome::NoSuchRecipient
+        | Outcome::Disabled
+        | Outcome::MailboxFull
+        | Outcome::TryLater { no_space: _ } => (),
+    };
+    all.extend(samples_of!(answer, QueuedToSmtpd {
+        QueuedToSmtpd::Spool(_) => "Spool": QueuedToSmtpd::Spool(SpoolNumber(3)),
+        QueuedToSmtpd::NoSpool => "NoSpool": QueuedToSmtpd::NoSpool,
+        QueuedToSmtpd::Delivered(_) => "Delivered": QueuedToSmtpd::Delivered(outcomes),
+        QueuedToSmtpd::Refused => "Refused": QueuedToSmtpd::Refused,
+    }));
+    all
+}
+
+fn queued_accountd() -> Vec<Sample> {
+    let (ask, answer) = (request::<QueuedAccountd>, reply::<QueuedAccountd>);
+    let mut all = samples_of!(ask, QueuedToAccountd {
+        QueuedToAccountd::Deliver(_) => "Deliver": QueuedToAccountd::Deliver(AccountDelivery {
+            id: DELIVERY,
+            connection: CONNECTION,
+            prefix: b"Return-Path: <>\r\n".to_vec(),
+            received: at(),
+            size: 12,
+        }),
+        QueuedToAccountd::Have(_) => "Have": QueuedToAccountd::Have(DELIVERY),
+    });
+    let refused = AccountdToQueued::Refused;
+    all.extend(samples_of!(answer, AccountdToQueued {
+        AccountdToQueued::Filed => "Filed": AccountdToQueued::Filed,
+        AccountdToQueued::Refused(AccountRefusal::MailboxFull) => "Refused full": refused(AccountRefusal::MailboxFull),
+        AccountdToQueued::Refused(AccountRefusal::NoSpace) => "Refused no space": refused(AccountRefusal::NoSpace),
+        AccountdToQueued::Refused(AccountRefusal::Fault) => "Refused fault": refused(AccountRefusal::Fault),
+        AccountdToQueued::Known(_) => "Known": AccountdToQueued::Known(true),
+    }));
+    all
+}
+
+fn admin_authd() -> Vec<Sample> {
+    let (ask, answer) = (request::<AdminAuthd>, reply::<AdminAuthd>);
+    let name = || "alice".to_owned();
+    let domain = || "example.org".to_owned();
+    let mut all = samples_of!(ask, AdminToAuthd {
+        AdminToAuthd::AccountAdd { .. } => "AccountAdd":
+            AdminToAuthd::AccountAdd { name: name(), address: Some(Pattern::Address(address("alice@example.org"))) },
+        AdminToAuthd::AccountRemove(_) => "AccountRemove": AdminToAuthd::AccountRemove(name()),
+        AdminToAuthd::AccountDisable(..) => "AccountDisable": AdminToAuthd::AccountDisable(name(), true),
+        AdminToAuthd::AccountList { .. } => "AccountList": AdminToAuthd::AccountList { after: Some(name()) },
+        AdminToAuthd::AddressAdd { .. } => "AddressAdd":
+            AdminToAuthd::AddressAdd { account: name(), pattern: Pattern::Domain(domain()) },
+        AdminToAuthd::AddressRemove(_) => "AddressRemove": AdminToAuthd::AddressRemove(Pattern::Everything),
+        AdminToAuthd::AddressList { .. } => "AddressList": AdminToAuthd::AddressList { after: None },
+        AdminToAuthd::DomainAdd(_) => "DomainAdd": AdminToAuthd::DomainAdd(domain()),
+        AdminToAuthd::DomainRemove(_) => "DomainRemove": AdminToAuthd::DomainRemove(domain()),
+        AdminToAuthd::DomainDisable(..) => "DomainDisable": AdminToAuthd::DomainDisable(domain(), false),
+        AdminToAuthd::DomainList { .. } => "DomainList": AdminToAuthd::DomainList { after: Some(domain()) },
+        AdminToAuthd::PasswordSet { .. } => "PasswordSet":
+            AdminToAuthd::PasswordSet { account: name(), password: Secret(b"pass word".to_vec()) },
+    });
+    let info = AccountInfo {
+        id: account(1),
+        name: name(),
+        disabled: true,
+        password: false,
+        addresses: 2,
+        last_login: Some(at()),
+    };
+    let addresses = vec![
+        AddressInfo { pattern: Pattern::Address(address("a@example.org")), account: name() },
+        AddressInfo { pattern: Pattern::Domain(domain()), account: name() },
+        AddressInfo { pattern: Pattern::Everything, account: name() },
+    ];
+    let domains = vec![DomainInfo { name: domain(), disabled: false, addresses: 3 }];
+    all.extend(samples_of!(answer, AuthdToAdmin {
+        AuthdToAdmin::Done => "Done": AuthdToAdmin::Done,
+        AuthdToAdmin::Added(_) => "Added": AuthdToAdmin::Added(account(u32::MAX)),
+        AuthdToAdmin::Accounts(_) => "Accounts": AuthdToAdmin::Accounts(vec![info]),
+        AuthdToAdmin::Addresses(_) => "Addresses": AuthdToAdmin::Addresses(addresses),
+        AuthdToAdmin::Domains(_) => "Domains": AuthdToAdmin::Domains(domains),
+        AuthdToAdmin::Refused(_) => "Refused": AuthdToAdmin::Refused("no account `bob`".to_owned()),
+    }));
+    all
+}
+
+fn admin_accountd() -> Vec<Sample> {
+    let (ask, answer) = (request::<AdminAccountd>, reply::<AdminAccountd>);
+    let mut all = samples_of!(ask, AdminToAccountd {
+        AdminToAccountd::Verify => "Verify": AdminToAccountd::Verify,
+    });
+    all.extend(samples_of!(answer, AccountdToAdmin {
+        AccountdToAdmin::Verified(_) => "Verified": AccountdToAdmin::Verified(Verified {
+            mailboxes: 1,
+            messages: 2,
+            octets: 3,
+            problems: vec!["a row without its body".to_owned()],
+        }),
+        AccountdToAdmin::Refused(_) => "Refused": AccountdToAdmin::Refused("busy".to_owned()),
+    }));
+    all
+}
+
+fn admin_supervisor() -> Vec<Sample> {
+    let (ask, answer) = (request::<AdminSupervisor>, reply::<AdminSupervisor>);
+    let mut all = samples_of!(ask, AdminToSupervisor {
+        AdminToSupervisor::Status => "Status": AdminToSupervisor::Status,
+        AdminToSupervisor::Stop => "Stop": AdminToSupervisor::Stop,
+        AdminToSupervisor::OpenDirectory => "OpenDirectory": AdminToSupervisor::OpenDirectory,
+        AdminToSupervisor::OpenAccount(_) => "OpenAccount": AdminToSupervisor::OpenAccount(account(1)),
+        AdminToSupervisor::Attack { .. } => "Attack": AdminToSupervisor::Attack {
+            role: Role::Accountd,
+            account: Some(account(1)),
+            script: "open /etc/passwd".to_owned(),
+        },
+    });
+    let listener = ListenerStatus {
+        name: "public".to_owned(),
+        address: SocketAddr::from((Ipv6Addr::LOCALHOST, 25)),
+        protocol: "smtp".to_owned(),
+        role: Role::Smtpd,
+    };
+    let up = ProcessStatus {
+        role: Role::Keyd,
+        account: None,
+        pid: Some(10),
+        uid: 60_010,
+        layers: Some(Layers { seccomp: true, landlock_abi: 7, ..Layers::default() }),
+        uptime: 11,
+        restarts: 12,
+        violations: 13,
+    };
+    let down = ProcessStatus {
+        role: Role::Accountd,
+        account: Some(account(1)),
+        pid: None,
+        layers: None,
+        ..up.clone()
+    };
+    let status = Status {
+        version: "0.1.0".to_owned(),
+        pid: 1,
+        uid: 0,
+        uptime: 2,
+        ready: true,
+        directory: "/var/lib/moxd".to_owned(),
+        notes: vec!["no Landlock".to_owned()],
+        listeners: vec![listener],
+        processes: vec![up, down],
+        more_accounts: 3,
+    };
+    all.extend(samples_of!(answer, SupervisorToAdmin {
+        SupervisorToAdmin::Status(_) => "Status": SupervisorToAdmin::Status(status),
+        SupervisorToAdmin::Done => "Done": SupervisorToAdmin::Done,
+        SupervisorToAdmin::Opened => "Opened": SupervisorToAdmin::Opened,
+        SupervisorToAdmin::Attacked(_) => "Attacked": SupervisorToAdmin::Attacked(vec![(1, 0), (2, 13)]),
+        SupervisorToAdmin::Refused(_) => "Refused": SupervisorToAdmin::Refused("not root".to_owned()),
+    }));
+    all
+}
