@@ -31,9 +31,7 @@ pub(super) fn run(workspace: &Workspace, options: &Options) -> Result<Outcome, F
         return Ok(Outcome { run: 0, failed: Vec::new() });
     }
     let fuzz = Fuzz { workspace, sources, work: workspace.root().join("target/fuzz") };
-    for target in &targets {
-        announce_and_run(fuzz.command("build")?.arg(target), "building a fuzz target")?;
-    }
+    announce_and_run(&mut fuzz.command("build")?, "building the fuzz targets")?;
     let mut failed = Vec::new();
     // One for each processor, so that the time that each gets is its own.
     let at_once = thread::available_parallelism().map_or(1, usize::from);
