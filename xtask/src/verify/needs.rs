@@ -55,7 +55,7 @@ pub(super) const NEXTEST: Tool = Tool { name: "cargo-nextest", version: "0.9.143
 pub(super) const FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2" };
 
 /// Of PyPI: distribution, version, module.
-const PYTHON: [(&str, &str, &str); 1] = [("imapclient", "3.0.1", "imapclient")];
+const PYTHON: [(&str, &str, &str); 1] = [("imapclient", "4.1.0", "imapclient")];
 
 /// Where Python packages go.
 pub(super) fn python(workspace: &Workspace) -> PathBuf {
