@@ -1,0 +1,152 @@
+//! A control socket that a test serves, and moxctl run against it.
+
+use std::{
+    io::{Read, Write},
+    os::{
+        fd::OwnedFd,
+        unix::net::{UnixListener, UnixStream},
+    },
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use ipc_proto::{
+    AccountId,
+    admin::{AccountdToAdmin, AdminAccountd, AdminSupervisor, AdminToSupervisor, SupervisorToAdmin},
+    authd::{AdminAuthd, AdminToAuthd, AuthdToAdmin},
+    blocking::Answerer,
+};
+
+/// What a command left.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Done {
+    pub(crate) fn json(&self) -> serde_json::Value {
+        assert_eq!(self.code, 0, "{}", self.stderr);
+        serde_json::from_str(&self.stdout).unwrap()
+    }
+}
+
+/// Runs moxctl against an instance.
+pub(crate) fn moxctl(instance: &Instance, arguments: &str, stdin: &str) -> Done {
+    let socket = instance.socket.to_str().unwrap();
+    let mut words = vec!["--socket", socket];
+    words.extend(arguments.split_whitespace());
+    run(&words, stdin)
+}
+
+/// Runs moxctl.
+pub(crate) fn run(arguments: &[&str], stdin: &str) -> Done {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_moxctl"));
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // A command that does not read its stdin closes it.
+    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    Done {
+        code: output.status.code().unwrap(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// One control socket; its thread ends with the process of the test.
+pub(crate) struct Instance {
+    _directory: tempfile::TempDir,
+    socket: PathBuf,
+    closed: Arc<Mutex<Option<Instant>>>,
+}
+
+type Directory = Arc<dyn Fn(&AdminToAuthd) -> AuthdToAdmin + Send + Sync>;
+type Account = Arc<dyn Fn(AccountId) -> AccountdToAdmin + Send + Sync>;
+
+impl Instance {
+    pub(crate) fn with_directory(
+        directory: impl Fn(&AdminToAuthd) -> AuthdToAdmin + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(directory, |_| AccountdToAdmin::Refused("no account is served".into()))
+    }
+
+    pub(crate) fn new(
+        directory: impl Fn(&AdminToAuthd) -> AuthdToAdmin + Send + Sync + 'static,
+        account: impl Fn(AccountId) -> AccountdToAdmin + Send + Sync + 'static,
+    ) -> Self {
+        let (directory, account): (Directory, Account) = (Arc::new(directory), Arc::new(account));
+        Self::accepting(move |stream, closed| {
+            let (directory, account) = (Arc::clone(&directory), Arc::clone(&account));
+            supervise(stream, &directory, &account, closed);
+        })
+    }
+
+    /// Somebody else than moxd.
+    pub(crate) fn speaking(greeting: &'static [u8]) -> Self {
+        Self::accepting(move |mut stream, _| {
+            stream.write_all(greeting).unwrap();
+            let _ = stream.read_to_end(&mut Vec::new());
+        })
+    }
+
+    fn accepting(serve: impl Fn(UnixStream, &Mutex<Option<Instant>>) + Send + 'static) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("control.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let closed = Arc::new(Mutex::new(None));
+        let shared = Arc::clone(&closed);
+        thread::spawn(move || listener.incoming().for_each(|stream| serve(stream.unwrap(), &shared)));
+        Self { _directory: directory, socket, closed }
+    }
+
+    /// When a stop closed the socket.
+    pub(crate) fn closed(&self) -> Option<Instant> {
+        *self.closed.lock().unwrap()
+    }
+}
+
+fn supervise(stream: UnixStream, directory: &Directory, account: &Account, closed: &Mutex<Option<Instant>>) {
+    let mut answerer = Answerer::<AdminSupervisor>::new(stream, 1).unwrap();
+    while let Ok(Some(question)) = answerer.next_question() {
+        match question.request {
+            AdminToSupervisor::OpenDirectory => {
+                let (ours, theirs) = UnixStream::pair().unwrap();
+                let directory = Arc::clone(directory);
+                thread::spawn(move || {
+                    let mut answerer = Answerer::<AdminAuthd>::new(ours, 1).unwrap();
+                    while let Ok(Some(question)) = answerer.next_question() {
+                        let reply = directory(&question.request);
+                        question.responder.reply(&reply, &[]);
+                    }
+                });
+                question.responder.reply(&SupervisorToAdmin::Opened, &[OwnedFd::from(theirs)]);
+            }
+            AdminToSupervisor::OpenAccount(id) => {
+                let (ours, theirs) = UnixStream::pair().unwrap();
+                let account = Arc::clone(account);
+                thread::spawn(move || {
+                    let mut answerer = Answerer::<AdminAccountd>::new(ours, 1).unwrap();
+                    while let Ok(Some(question)) = answerer.next_question() {
+                        question.responder.reply(&account(id), &[]);
+                    }
+                });
+                question.responder.reply(&SupervisorToAdmin::Opened, &[OwnedFd::from(theirs)]);
+            }
+            AdminToSupervisor::Stop => {
+                question.responder.reply(&SupervisorToAdmin::Done, &[]);
+                // Long enough that a command which does not wait is back before.
+                thread::sleep(Duration::from_millis(200));
+                *closed.lock().unwrap() = Some(Instant::now());
+                return;
+            }
+            AdminToSupervisor::Status | AdminToSupervisor::Attack { .. } => {
+                question.responder.reply(&SupervisorToAdmin::Refused("not here".into()), &[]);
+            }
+        }
+    }
+}
