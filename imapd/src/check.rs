@@ -77,3 +77,18 @@ fn owned(event: Event<'_>) -> Event<'static> {
         Event::Fatal(fatal) => Event::Fatal(fatal),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    #[test]
+    fn the_fuzzers_corpus_holds() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus/imap");
+        let inputs: Vec<_> = fs::read_dir(&corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(inputs.len() > 35, "{} inputs in {}", inputs.len(), corpus.display());
+        for input in inputs {
+            super::check_imap(&fs::read(&input).unwrap());
+        }
+    }
+}

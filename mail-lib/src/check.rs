@@ -94,3 +94,18 @@ fn check_header(input: &[u8]) {
     let selected = header::select(input, header::Selection::FieldsNot, &["subject"]);
     assert!(selected.len() <= input.len() + 4 && selected.ends_with(b"\r\n"));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    #[test]
+    fn the_fuzzers_corpus_holds() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus/mime");
+        let inputs: Vec<_> = fs::read_dir(&corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(inputs.len() > 20, "{} inputs in {}", inputs.len(), corpus.display());
+        for input in inputs {
+            super::check_mime(&fs::read(&input).unwrap());
+        }
+    }
+}
