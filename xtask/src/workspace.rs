@@ -1,7 +1,8 @@
 //! Where things are, and how they are built.
 
 use std::{
-    env,
+    env, fs, io,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -53,12 +54,51 @@ impl Workspace {
         cargo
     }
 
+    /// Where the programs are that play captured processes in tests.
+    pub(crate) fn captured(&self) -> PathBuf {
+        self.target.join("captured")
+    }
+
     /// Builds all of moxd. Not this program: it runs.
     pub(crate) fn build_release(&self) -> Result<(), Failure> {
+        run(&mut self.build(), "the build")
+    }
+
+    /// Builds moxd twice: with `--cfg captured`, to be kept apart, then as it is shipped. Both have the same
+    /// dependencies, which are built once.
+    pub(crate) fn build_captured_and_release(&self) -> Result<(), Failure> {
+        let mut build = self.build();
+        build.env("RUSTC_WORKSPACE_WRAPPER", self.root.join("xtask/captured-rustc"));
+        run(&mut build, "the build with --cfg captured")?;
+        let kept = keep_programs(&self.target.join("release"), &self.captured());
+        // Also after a failure: what lies in `release` is not to be the wrong one.
+        self.build_release()?;
+        kept.map_err(|error| Failure::Failed(format!("{}: {error}", self.captured().display())))
+    }
+
+    fn build(&self) -> Command {
         let mut cargo = self.cargo();
         cargo.args(["build", "--release", "--workspace", "--bins", "--exclude", "xtask"]);
-        run(&mut cargo, "the build")
+        cargo
     }
+}
+
+/// Copies moxd's programs.
+fn keep_programs(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let program = name.to_str().is_some_and(|name| name.starts_with("mox") && !name.contains('.'));
+        let data = entry.metadata()?;
+        if program && data.is_file() && data.permissions().mode() & 0o111 != 0 {
+            // Under another name first: one that runs cannot be written to.
+            let new = to.join("new");
+            fs::copy(entry.path(), &new)?;
+            fs::rename(&new, to.join(&name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Runs a command that shows its own output.
@@ -79,4 +119,27 @@ pub(crate) fn announce_and_run(command: &mut Command, what: &str) -> Result<(), 
 fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn programs_are_kept_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = (directory.path().join("release"), directory.path().join("captured"));
+        fs::create_dir_all(from.join("moxdir")).unwrap();
+        for (name, mode) in
+            [("moxd", 0o755), ("mox-smtpd", 0o755), ("moxd.d", 0o644), ("mox-notes", 0o644), ("xtask", 0o755)]
+        {
+            fs::write(from.join(name), name).unwrap();
+            fs::set_permissions(from.join(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        keep_programs(&from, &to).unwrap();
+        keep_programs(&from, &to).unwrap();
+        let mut kept: Vec<_> = fs::read_dir(&to).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        kept.sort();
+        assert_eq!(kept, ["mox-smtpd", "moxd"]);
+    }
 }

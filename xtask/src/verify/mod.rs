@@ -30,7 +30,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<u8, F
     let options = Options::parse(arguments)?;
     let root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
     needs::provide(workspace, &options, root)?;
-    workspace.build_release()?;
+    workspace.build_captured_and_release()?;
     let tests = tests::run(workspace, options.filter.as_deref(), root)?;
     let fuzzed = fuzz::run(workspace, &options)?;
     if options.filter.is_some() && tests.run == 0 && fuzzed.run == 0 && tests.not_run.is_empty() {

@@ -49,6 +49,9 @@ fn nextest(workspace: &Workspace, verb: &str) -> Result<Command, Failure> {
     let mut nextest = Command::new(program);
     nextest.args(["nextest", verb, "--release", "--workspace", "--cargo-quiet"]);
     nextest.current_dir(workspace.root()).env("CARGO_TARGET_DIR", workspace.target());
+    // Where the tests find what they start.
+    nextest.env("MOXD_RELEASE", workspace.target().join("release"));
+    nextest.env("MOXD_CAPTURED", workspace.captured());
     // Where the tests' Python and Node clients find their libraries.
     nextest.env("PYTHONPATH", needs::python(workspace));
     nextest.env("NODE_PATH", needs::node(workspace).join("node_modules"));
