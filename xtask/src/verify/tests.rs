@@ -1,6 +1,9 @@
 //! Every test of the workspace, by cargo-nextest (`.config/nextest.toml`).
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    process::{Command, Output},
+};
 
 use super::needs;
 use crate::{
@@ -9,8 +12,9 @@ use crate::{
     workspace::{Workspace, announce_and_run},
 };
 
-/// Tests in modules or binaries of this name need root.
-const AS_ROOT: &str = "(test(/(^|::)as_root(::|$)/) | binary(/as_root/))";
+/// Tests in modules of this name need root, and those in binaries with it in theirs.
+const MODULE_AS_ROOT: &str = "test(/(^|::)as_root(::|$)/)";
+const BINARY_AS_ROOT: &str = "binary(/as_root/)";
 
 /// How it went.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,10 +26,23 @@ pub(super) struct Outcome {
 }
 
 pub(super) fn run(workspace: &Workspace, filter: Option<&str>, root: bool) -> Result<Outcome, Failure> {
-    let wanted = filter.map_or("all()".to_owned(), |name| format!("(test(~{name}) | binary_id(~{name}))"));
-    let not_run = if root { Vec::new() } else { list(workspace, &format!("{wanted} & {AS_ROOT}"))? };
-    let chosen = if root { wanted } else { format!("{wanted} & not {AS_ROOT}") };
-    let report = workspace.target().join("nextest/default/junit.xml");
+    say("--- building the tests");
+    let either = |test: String, binary: String| -> Result<String, Failure> {
+        Ok(if knows(workspace, &binary)? { format!("({test} | {binary})") } else { test })
+    };
+    let wanted = match filter {
+        None => "all()".to_owned(),
+        Some(name) => either(format!("test(~{name})"), format!("binary_id(~{name})"))?,
+    };
+    let (chosen, not_run) = if root {
+        (wanted, Vec::new())
+    } else {
+        let as_root = either(MODULE_AS_ROOT.to_owned(), BINARY_AS_ROOT.to_owned())?;
+        let not_run = list(workspace, &format!("{wanted} & {as_root}"))?;
+        (format!("{wanted} & not {as_root}"), not_run)
+    };
+    // nextest's own directory, wherever the builds go.
+    let report = workspace.root().join("target/nextest/default/junit.xml");
     // One of an earlier run must not be taken for this one's.
     let _ = fs::remove_file(&report);
     let mut nextest = nextest(workspace, "run")?;
@@ -36,7 +53,9 @@ pub(super) fn run(workspace: &Workspace, filter: Option<&str>, root: bool) -> Re
     match (counts, result) {
         (Some((run, failed)), Ok(())) => Ok(Outcome { run, failed, not_run }),
         (Some((run, failed)), Err(_)) => Ok(Outcome { run, failed: failed.max(1), not_run }),
-        (None, Ok(())) => Ok(Outcome { run: 0, failed: 0, not_run }),
+        // Nothing to run, nothing to report.
+        (None, Ok(())) if filter.is_some() => Ok(Outcome { run: 0, failed: 0, not_run }),
+        (None, Ok(())) => Err(Failure::Failed(format!("{} was not written", report.display()))),
         // They did not even build.
         (None, Err(failure)) => Err(failure),
     }
@@ -60,15 +79,35 @@ fn nextest(workspace: &Workspace, verb: &str) -> Result<Command, Failure> {
 
 /// Names of tests, each with its binary.
 fn list(workspace: &Workspace, filterset: &str) -> Result<Vec<String>, Failure> {
-    say("--- looking for tests that need root");
-    let mut nextest = nextest(workspace, "list")?;
-    nextest.args(["--message-format", "oneline", "--filterset", filterset]);
-    let output = nextest.output().map_err(|error| Failure::Failed(format!("cargo nextest list: {error}")))?;
+    let output = listed(workspace, filterset)?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(Failure::Failed(format!("cargo nextest list failed: {said}")));
     }
     Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
+}
+
+/// Whether there is a binary that an expression names; if not, nextest refuses the expression.
+fn knows(workspace: &Workspace, filterset: &str) -> Result<bool, Failure> {
+    let output = listed(workspace, filterset)?;
+    match output.status.code() {
+        Some(0) => Ok(true),
+        Some(INVALID_FILTERSET) => Ok(false),
+        // They do not build: nextest said where.
+        _ => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            Err(Failure::Failed(format!("the tests cannot be listed: {said}")))
+        }
+    }
+}
+
+/// nextest's exit code for a filter expression that it does not take.
+const INVALID_FILTERSET: i32 = 94;
+
+fn listed(workspace: &Workspace, filterset: &str) -> Result<Output, Failure> {
+    let mut nextest = nextest(workspace, "list")?;
+    nextest.args(["--message-format", "oneline", "--filterset", filterset]);
+    nextest.output().map_err(|error| Failure::Failed(format!("cargo nextest list: {error}")))
 }
 
 /// How many tests a JUnit report says were run, and how many of them did not pass.
