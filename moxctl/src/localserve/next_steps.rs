@@ -21,6 +21,9 @@ pub(super) struct NextSteps {
     address: &'static str,
     /// The first one; it may have been changed since.
     password: &'static str,
+    /// In brackets where a port follows.
+    ip: String,
+    /// What a client compares with the certificate.
     host: String,
     smtp: u16,
     imap: u16,
@@ -39,7 +42,11 @@ impl NextSteps {
             account: ACCOUNT,
             address: ADDRESS,
             password: PASSWORD,
-            host: reached.ip.to_string(),
+            ip: match reached.ip {
+                IpAddr::V4(ip) => ip.to_string(),
+                IpAddr::V6(ip) => format!("[{ip}]"),
+            },
+            host: named(reached.ip),
             smtp: at(Protocol::Smtp).port(),
             imap: at(Protocol::Imap).port(),
             imaps: at(Protocol::Imaps).port(),
@@ -54,9 +61,10 @@ impl NextSteps {
     }
 
     pub(super) fn text(&self) -> String {
-        let Self { directory, account, address, password, host, smtp, imap, imaps, http, https, moxctl } =
+        let Self { directory, account, address, password, ip, host, smtp, imap, imaps, http, https, moxctl } =
             self;
         let bracketed = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        let hint = if host == "localhost" { "" } else { NAMES_ONLY };
         let certificate = format!("{directory}/localhost.pem");
         let certificate = certificate.as_str();
         let (quoted, for_mutt) =
@@ -67,25 +75,25 @@ moxd runs in {directory} until Ctrl-C.
 
   account   {account}, password {password} (until you change it)
   address   {address}; mail for every other address goes there too
-  SMTP      {bracketed}:{smtp}, STARTTLS
-  IMAP      {bracketed}:{imap}, STARTTLS; {bracketed}:{imaps}, TLS
+  SMTP      {ip}:{smtp}, STARTTLS
+  IMAP      {ip}:{imap}, STARTTLS; {ip}:{imaps}, TLS
   web       {http} and {https}
 
 Send a message:
 
-  swaks --server {bracketed}:{smtp} --tls --from you@example.org --to {address}
+  swaks --server {ip}:{smtp} --tls --from you@example.org --to {address}
 
 The certificate is self-signed. Save it once, so that clients can check it:
 
-  openssl s_client -connect {bracketed}:{imaps} </dev/null 2>/dev/null | openssl x509 >{quoted}
+  openssl s_client -connect {ip}:{imaps} </dev/null 2>/dev/null | openssl x509 >{quoted}
 
 Read with mutt:
 
   mutt -n -F /dev/null -e {for_mutt} \
-    -e 'set ssl_verify_host=no imap_user={account} imap_pass={password} folder=imaps://{bracketed}:{imaps}/' -f =INBOX
+    -e 'set imap_user={account} imap_pass={password} folder=imaps://{bracketed}:{imaps}/' -f =INBOX
 
 Fetch with mbsync: save this as moxd.mbsyncrc, then `mkdir -p ~/moxd-mail; mbsync -c moxd.mbsyncrc moxd`:
-
+{hint}
   IMAPStore there
   Host {host}
   Port {imaps}
@@ -125,6 +133,19 @@ fn reachable(ip: IpAddr) -> IpAddr {
     }
 }
 
+/// Clients of mail compare names in certificates, and hardly ever addresses.
+fn named(ip: IpAddr) -> String {
+    if ip == IpAddr::V4(Ipv4Addr::LOCALHOST) || ip == IpAddr::V6(Ipv6Addr::LOCALHOST) {
+        "localhost".to_owned()
+    } else {
+        ip.to_string()
+    }
+}
+
+/// For other addresses than those of localhost.
+const NAMES_ONLY: &str = "(mbsync compares names only: give the address one in /etc/hosts and in certificate_names of \
+                          moxd.toml, and write it behind Host)\n";
+
 /// A word of a shell.
 fn shell(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@".contains(c);
@@ -150,10 +171,12 @@ mod tests {
             ("127.0.0.1", "--server 127.0.0.1:2025 "),
             ("::1", "--server [::1]:2025 "),
             ("0.0.0.0", "--server 127.0.0.1:2025 "),
-            ("::", "--server [::1]:2025 "),
+            ("192.0.2.1", "--server 192.0.2.1:2025 "),
+            ("2001:db8::1", "--server [2001:db8::1]:2025 "),
         ] {
             let text = text(ip, "/srv/moxd");
             assert!(text.contains(swaks), "{ip}: {text}");
+            assert_eq!(text.contains("/etc/hosts"), !text.contains("Host localhost\n"), "{text}");
             assert!(text.contains(":2993") && text.contains(":2143") && text.contains(":2443/"), "{text}");
         }
     }

@@ -6,7 +6,7 @@ use std::{
         fd::OwnedFd,
         unix::net::{UnixListener, UnixStream},
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Arc, Mutex},
     thread,
@@ -102,6 +102,11 @@ impl Instance {
         let shared = Arc::clone(&closed);
         thread::spawn(move || listener.incoming().for_each(|stream| serve(stream.unwrap(), &shared)));
         Self { _directory: directory, socket, closed }
+    }
+
+    /// Where it is.
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// When a stop closed the socket.
