@@ -74,6 +74,11 @@ impl Events {
                 crate::captured::run(&script, fds, self);
                 None
             }
+            #[cfg(captured)]
+            (order @ Order::Channel { .. }, fds) => {
+                crate::captured::remember(&order, &fds);
+                Some((order, fds))
+            }
             other => Some(other),
         }
     }
