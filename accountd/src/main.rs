@@ -52,7 +52,10 @@ fn run(worker: Worker) -> Result<(), Fault> {
             Ok(Some((order, fds))) => match account.take(order, fds)? {
                 Next::Continue => {}
                 Next::Leave if leaving.is_allowed() => return Ok(account.close(Duration::ZERO)?),
-                Next::Leave => tracing::debug!("staying: something came in meanwhile"),
+                Next::Leave => {
+                    tracing::debug!("staying: something came in meanwhile");
+                    events.send(Event::Ready);
+                }
                 Next::Stop(grace) => return Ok(account.close(grace.saturating_sub(CLOSING))?),
             },
         }

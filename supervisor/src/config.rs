@@ -342,8 +342,7 @@ impl Config {
 
     /// Checks the text of `path`.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let config: Self =
-            toml::from_str(text).map_err(|error| ConfigError::syntax(path, text, &error))?;
+        let config: Self = toml::from_str(text).map_err(|error| ConfigError::syntax(path, text, &error))?;
         config.check(path, text)?;
         Ok(config)
     }
@@ -352,7 +351,10 @@ impl Config {
         let wrong = |key: &[&str], what: String| Err(ConfigError::value(path, text, key, what));
         for (key, value) in [("data", &self.host.data), ("control", &self.host.control)] {
             if !value.is_absolute() {
-                return wrong(&["host", key], format!("{} is not absolute; start it with /", value.display()));
+                return wrong(
+                    &["host", key],
+                    format!("{} is not absolute; start it with /", value.display()),
+                );
             }
         }
         let length = self.host.control.as_os_str().len();
@@ -379,7 +381,10 @@ impl Config {
         }
         let top = u32::MAX - MAX_ACCOUNTS - 16;
         if !(65_536..top).contains(&self.users.base) {
-            let what = format!("{} is not between 65536 and {top}; 1900000000 is free on most hosts", self.users.base);
+            let what = format!(
+                "{} is not between 65536 and {top}; 1900000000 is free on most hosts",
+                self.users.base
+            );
             return wrong(&["users", "base"], what);
         }
         for (key, value, least) in [

@@ -1,1 +1,28 @@
-//! placeholder
+//! `moxd`, the supervisor: binds, spawns, locks in, connects. Root, single-threaded, parses nothing from the network.
+//!
+//!   moxd.toml ─▶ ┌────────────┐ ── listeners ──▶ smtpd, imapd, webd
+//!   moxctl ────▶ │ supervisor │ ── channels ───▶ every pair of [`topology::EDGES`], and no other
+//!   pidfds ────▶ └────────────┘ ◀─ fixed-size events ── workers
+//!
+//! Holds: the listeners, one control stream and one log socket per worker, one end of every running session to cut it.
+//! Never: a connection of a client, a message, a secret, a string from a worker (log lines are escaped and written).
+//! Always true: (1) a worker is handed a listener or channel only after it reported that it is locked in; (2) who is at
+//! the other end of a channel was decided by the table, not by a message; (3) a worker that sends what is not an event,
+//! or an event that is not its role's, is killed; (4) a worker that dies is started again, later each time; (5) workers
+//! die with the supervisor.
+//!
+//! Start at [`instance::Instance`].
+
+pub mod accounts;
+pub mod admin;
+pub mod config;
+pub mod instance;
+pub mod layout;
+pub mod listening;
+pub mod log;
+pub mod process;
+pub mod settings;
+pub mod start;
+pub mod switchboard;
+pub mod sys;
+pub mod topology;

@@ -95,7 +95,9 @@ impl TryFrom<String> for HostName {
     fn try_from(text: String) -> Result<Self, String> {
         match mail_lib::address::Domain::parse(&text) {
             Ok(domain) if !text.starts_with('[') => Ok(Self(domain.as_str().to_owned())),
-            Ok(_) | Err(_) => Err(format!("{text:?} is not a host name; write for example \"mail.example.org\"")),
+            Ok(_) | Err(_) => {
+                Err(format!("{text:?} is not a host name; write for example \"mail.example.org\""))
+            }
         }
     }
 }
@@ -106,7 +108,8 @@ impl TryFrom<String> for LogFilter {
     fn try_from(text: String) -> Result<Self, String> {
         let level = |text: &str| matches!(text, "error" | "warn" | "info" | "debug" | "trace" | "off");
         let target = |text: &str| {
-            !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"_:".contains(&octet))
+            !text.is_empty()
+                && text.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"_:".contains(&octet))
         };
         let good = text.split(',').all(|part| match part.split_once('=') {
             Some((name, value)) => target(name) && level(value),
@@ -115,7 +118,9 @@ impl TryFrom<String> for LogFilter {
         if good {
             Ok(Self(text))
         } else {
-            Err(format!("{text:?} is not a log level; one of error, warn, info, debug, or info,mox_smtpd=debug"))
+            Err(format!(
+                "{text:?} is not a log level; one of error, warn, info, debug, or info,mox_smtpd=debug"
+            ))
         }
     }
 }

@@ -1,0 +1,323 @@
+//! The control socket: who may speak on it, and the answers.
+
+use std::{
+    fs,
+    io::{ErrorKind, Read},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::{
+            fs::{FileTypeExt, PermissionsExt},
+            net::{UnixListener, UnixStream},
+        },
+    },
+    path::{Path, PathBuf},
+};
+
+use ipc_proto::{
+    Channel,
+    admin::{
+        AdminSupervisor, AdminToSupervisor, ListenerStatus, MAX_LISTED_ACCOUNTS, ProcessStatus, Status,
+        SupervisorToAdmin,
+    },
+    blocking,
+    channel::ChannelId,
+    control::{Order, Role},
+    frame::{self, FrameReader, Kind},
+};
+use nix::{
+    poll::PollFlags,
+    sys::socket::{getsockopt, sockopt},
+    unistd::Uid,
+};
+
+use crate::{
+    accounts::Request,
+    instance::{Instance, Who},
+    process::Process,
+    start::StartError,
+    sys,
+};
+
+/// Admin connections at once.
+const MAX_CONNECTIONS: usize = 32;
+
+/// The socket and who is connected.
+#[derive(Debug)]
+pub struct ControlSocket {
+    listener: UnixListener,
+    path: PathBuf,
+    next: u64,
+    connections: Vec<Connection>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    number: u64,
+    stream: UnixStream,
+    reader: FrameReader,
+    out: Vec<(Vec<u8>, Vec<OwnedFd>)>,
+}
+
+impl ControlSocket {
+    /// Makes the socket, 0600. One left by a run that was killed is replaced: the directory's lock is ours.
+    pub fn bind(path: &Path) -> Result<Self, StartError> {
+        let failed = |error: std::io::Error| {
+            let advice = if error.kind() == ErrorKind::NotFound { "; make its directory first" } else { "" };
+            StartError::Control(path.to_owned(), format!("{error}{advice}"))
+        };
+        match fs::symlink_metadata(path) {
+            Ok(meta) if meta.file_type().is_socket() => fs::remove_file(path).map_err(failed)?,
+            Ok(_) => {
+                let what = "something that is not a socket is there; move it away".to_owned();
+                return Err(StartError::Control(path.to_owned(), what));
+            }
+            Err(_) => {}
+        }
+        let listener = UnixListener::bind(path).map_err(failed)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let listener = UnixListener::from(sys::above_worker_fds(listener.into()).map_err(failed)?);
+        Ok(Self { listener, path: path.to_owned(), next: 1, connections: Vec::new() })
+    }
+
+    pub(crate) fn listener(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+
+    pub(crate) fn connections(&self) -> impl Iterator<Item = (u64, BorrowedFd<'_>, PollFlags)> {
+        self.connections.iter().map(|connection| {
+            let out = if connection.out.is_empty() { PollFlags::empty() } else { PollFlags::POLLOUT };
+            (connection.number, connection.stream.as_fd(), PollFlags::POLLIN | out)
+        })
+    }
+
+    /// Root and our own user may speak; all others are closed at once.
+    pub(crate) fn accept(&mut self) {
+        while let Ok((stream, _)) = self.listener.accept() {
+            let allowed = getsockopt(&stream, sockopt::PeerCredentials).is_ok_and(|peer| {
+                let uid = Uid::from_raw(peer.uid());
+                uid.is_root() || uid == Uid::effective()
+            });
+            let raised = stream.set_nonblocking(true).and_then(|()| sys::above_worker_fds(stream.into()));
+            if let (true, true, Ok(fd)) = (allowed, self.connections.len() < MAX_CONNECTIONS, raised) {
+                let mut connection = Connection {
+                    number: self.next,
+                    stream: UnixStream::from(fd),
+                    reader: FrameReader::new(AdminSupervisor::ID, AdminSupervisor::MAX_BODY),
+                    out: vec![(frame::hello(AdminSupervisor::ID), Vec::new())],
+                };
+                connection.flush();
+                self.next += 1;
+                self.connections.push(connection);
+            }
+        }
+    }
+
+    /// The requests that came on one connection. What is not a request costs that connection, nothing else.
+    pub(crate) fn read(&mut self, number: u64, flags: PollFlags) -> Vec<(u64, AdminToSupervisor)> {
+        let Some(connection) = self.connections.iter_mut().find(|found| found.number == number) else {
+            return Vec::new();
+        };
+        connection.flush();
+        let mut requests = Vec::new();
+        let mut alive = true;
+        if flags.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR) {
+            match (&connection.stream).read(connection.reader.space()) {
+                Ok(0) => alive = false,
+                Ok(octets) => connection.reader.filled(octets, []),
+                Err(error) => alive = error.kind() == ErrorKind::WouldBlock,
+            }
+        }
+        loop {
+            match connection.reader.next_frame() {
+                Ok(Some(frame)) if frame.kind == Kind::Request => match frame.decode() {
+                    Ok(request) => requests.push((frame.id, request)),
+                    Err(_) => alive = false,
+                },
+                Ok(None) => break,
+                Ok(Some(_)) | Err(_) => {
+                    alive = false;
+                    break;
+                }
+            }
+        }
+        if !alive {
+            self.connections.retain(|found| found.number != number);
+        }
+        requests
+    }
+
+    pub(crate) fn reply(&mut self, number: u64, id: u64, reply: &SupervisorToAdmin, fds: Vec<OwnedFd>) {
+        let Some(connection) = self.connections.iter_mut().find(|found| found.number == number) else {
+            return;
+        };
+        let mut octets = Vec::new();
+        if frame::encode(Kind::Reply, id, reply, AdminSupervisor::MAX_BODY, &mut octets).is_err() {
+            octets = frame::bare(Kind::Dropped, id).to_vec();
+        }
+        connection.out.push((octets, fds));
+        connection.flush();
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+impl Connection {
+    fn flush(&mut self) {
+        while let Some((octets, fds)) = self.out.first_mut() {
+            match blocking::send_some(&self.stream, octets, fds) {
+                Ok(sent) if sent < octets.len() => {
+                    fds.clear();
+                    octets.drain(..sent);
+                }
+                Ok(_) => drop(self.out.remove(0)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                // Its end is read soon.
+                Err(_) => return self.out.clear(),
+            }
+        }
+    }
+}
+
+/// A script that runs in a worker, for whoever asked.
+#[derive(Debug, Default)]
+pub struct Attacks(#[cfg(captured)] Vec<Attack>);
+
+#[cfg(captured)]
+#[derive(Debug)]
+struct Attack {
+    who: Who,
+    connection: u64,
+    id: u64,
+    steps: Vec<(u32, i32)>,
+}
+
+impl Instance {
+    /// `None`: the answer comes later.
+    pub(crate) fn answer_admin(
+        &mut self,
+        connection: u64,
+        id: u64,
+        request: AdminToSupervisor,
+    ) -> (Option<SupervisorToAdmin>, Vec<OwnedFd>) {
+        match request {
+            AdminToSupervisor::Status => (Some(SupervisorToAdmin::Status(self.status())), Vec::new()),
+            AdminToSupervisor::Stop => {
+                self.stop();
+                (Some(SupervisorToAdmin::Done), Vec::new())
+            }
+            AdminToSupervisor::OpenDirectory => match UnixStream::pair() {
+                Ok((ours, theirs)) => {
+                    let order = Order::Channel { channel: ChannelId::AdminAuthd, account: None };
+                    if self.tell(Role::Authd, &order, vec![theirs.into()]) {
+                        (Some(SupervisorToAdmin::Opened), vec![ours.into()])
+                    } else {
+                        let text = "authd is being started; try again".to_owned();
+                        (Some(SupervisorToAdmin::Refused(text)), Vec::new())
+                    }
+                }
+                Err(error) => (Some(SupervisorToAdmin::Refused(error.to_string())), Vec::new()),
+            },
+            AdminToSupervisor::OpenAccount(account) => {
+                self.want(account, Request::Admin { connection, id });
+                (None, Vec::new())
+            }
+            AdminToSupervisor::Attack { role, account, script } => {
+                let who = account.map_or(Who::Fixed(role), Who::Account);
+                (self.attack(connection, id, who, script), Vec::new())
+            }
+        }
+    }
+
+    #[cfg(not(captured))]
+    fn attack(&mut self, _: u64, _: u64, _: Who, _: String) -> Option<SupervisorToAdmin> {
+        Some(SupervisorToAdmin::Refused("only the build for tests does that".to_owned()))
+    }
+
+    #[cfg(not(captured))]
+    pub(crate) fn attacked(&mut self, _: Who, _: u32, _: i32) {}
+
+    #[cfg(captured)]
+    fn attack(&mut self, connection: u64, id: u64, who: Who, script: String) -> Option<SupervisorToAdmin> {
+        let Some(process) = self.process_mut(who).filter(|process| process.layers.is_some()) else {
+            return Some(SupervisorToAdmin::Refused("that process is not up".to_owned()));
+        };
+        process.send(&Order::Attack(script), Vec::new());
+        self.attacks.0.push(Attack { who, connection, id, steps: Vec::new() });
+        None
+    }
+
+    #[cfg(captured)]
+    pub(crate) fn attacked(&mut self, who: Who, step: u32, errno: i32) {
+        let Some(at) = self.attacks.0.iter().position(|attack| attack.who == who) else { return };
+        if step != u32::MAX {
+            self.attacks.0[at].steps.push((step, errno));
+            return;
+        }
+        let attack = self.attacks.0.remove(at);
+        self.reply_admin(
+            attack.connection,
+            attack.id,
+            &SupervisorToAdmin::Attacked(attack.steps),
+            Vec::new(),
+        );
+    }
+
+    fn status(&self) -> Status {
+        let listed = self.accounts.len().min(MAX_LISTED_ACCOUNTS);
+        let fixed = self.fixed.iter().map(|fixed| {
+            let user = self.layout.user(fixed.role, None);
+            process_status(fixed.role, fixed.process.as_ref(), user, fixed.restarts, fixed.violations)
+        });
+        let accounts = self.accounts.iter().take(listed).map(|(id, account)| {
+            let user = self.layout.user(Role::Accountd, Some(*id));
+            let process = account.process.as_ref();
+            let status = process_status(Role::Accountd, process, user, account.restarts, account.violations);
+            ProcessStatus { account: Some(*id), ..status }
+        });
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uid: Uid::effective().as_raw(),
+            uptime: self.started.elapsed().as_secs(),
+            ready: self.ready,
+            directory: self.config.host.data.display().to_string(),
+            notes: self.notes.clone(),
+            listeners: self
+                .listeners
+                .iter()
+                .map(|listener| ListenerStatus {
+                    name: listener.name.clone(),
+                    address: listener.address,
+                    protocol: listener.config.protocol.name().to_owned(),
+                    role: listener.role(),
+                })
+                .collect(),
+            processes: fixed.chain(accounts).collect(),
+            more_accounts: u32::try_from(self.accounts.len() - listed).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+fn process_status(
+    role: Role,
+    process: Option<&Process>,
+    user: Option<u32>,
+    restarts: u32,
+    violations: u32,
+) -> ProcessStatus {
+    ProcessStatus {
+        role,
+        account: None,
+        pid: process.map(|process| process.child.pid),
+        uid: user.unwrap_or_else(|| Uid::effective().as_raw()),
+        layers: process.and_then(|process| process.layers),
+        uptime: process.map_or(0, |process| process.started.elapsed().as_secs()),
+        restarts,
+        violations,
+    }
+}

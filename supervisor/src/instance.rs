@@ -1,0 +1,625 @@
+//! The running instance: what there is, and the loop that serves it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::File,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    time::{Duration, Instant},
+};
+
+use ipc_proto::{
+    AccountId, SessionId,
+    control::{Event, Layers, Order, Role, SessionFacts},
+};
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::{
+        signal::{SigSet, Signal},
+        signalfd::{SfdFlags, SignalFd},
+    },
+};
+
+use crate::{
+    accounts::Account,
+    admin::{Attacks, ControlSocket},
+    config::{Config, Layer},
+    layout::{Binaries, Layout, Lock},
+    listening::Listening,
+    log::{Log, Source},
+    process::{Process, Recipe},
+    settings,
+    start::StartError,
+    sys::{self, Ended, Network},
+};
+
+/// A worker that does not answer within this is killed.
+const WATCHDOG: Duration = Duration::from_secs(60);
+/// How often workers are asked.
+const ASK_EVERY: Duration = Duration::from_secs(20);
+/// The first pause before a crashed worker is started again; doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Up for so long, a worker's crashes are forgotten.
+const FORGIVEN: Duration = Duration::from_secs(60);
+
+/// A fixed role: its process, or when it comes back.
+#[derive(Debug)]
+pub(crate) struct Fixed {
+    pub(crate) role: Role,
+    pub(crate) process: Option<Process>,
+    pub(crate) restarts: u32,
+    pub(crate) violations: u32,
+    pause: Duration,
+    again: Instant,
+}
+
+/// A running session: enough to cut it.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) facts: SessionFacts,
+    /// A second handle of the account's end.
+    pub(crate) end: UnixStream,
+}
+
+/// Which process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Who {
+    Fixed(Role),
+    Account(AccountId),
+}
+
+/// How far stopping is: fronts, then the queue, then accounts, then the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    Stopping { stage: usize, until: Instant },
+}
+
+const STAGES: [&[Role]; 4] =
+    [&[Role::Smtpd, Role::Imapd, Role::Webd], &[Role::Queued], &[Role::Accountd], &[Role::Authd, Role::Keyd]];
+
+/// Everything.
+#[derive(Debug)]
+pub struct Instance {
+    pub(crate) config: Config,
+    pub(crate) layout: Layout,
+    pub(crate) listeners: Vec<Listening>,
+    pub(crate) fixed: Vec<Fixed>,
+    pub(crate) accounts: BTreeMap<AccountId, Account>,
+    pub(crate) sessions: HashMap<SessionId, Session>,
+    pub(crate) log: Log,
+    pub(crate) notes: Vec<String>,
+    pub(crate) started: Instant,
+    pub(crate) ready: bool,
+    pub(crate) spawn_tokens: f64,
+    pub(crate) spawn_counted: Instant,
+    binaries: Binaries,
+    null: OwnedFd,
+    network: OwnNetwork,
+    control: ControlSocket,
+    #[cfg_attr(not(captured), allow(dead_code))]
+    pub(crate) attacks: Attacks,
+    signals: SignalFd,
+    phase: Phase,
+    asked: Instant,
+    _lock: Lock,
+}
+
+#[derive(Debug)]
+enum OwnNetwork {
+    Prepared(OwnedFd),
+    Own,
+    Shared,
+}
+
+impl Instance {
+    /// Checks, binds, opens; nothing is started yet.
+    pub fn prepare(config: Config) -> Result<Self, StartError> {
+        let root = nix::unistd::Uid::effective().is_root();
+        let layout = Layout::new(config.host.data.clone(), root.then_some(config.users.base));
+        let lock = layout.prepare()?;
+        let other = |what: &str| {
+            let what = what.to_owned();
+            move |error: std::io::Error| StartError::Other(format!("{what}: {error}"))
+        };
+        let mut notes = Vec::new();
+        let network = if root {
+            let fd = sys::empty_network().and_then(sys::above_worker_fds);
+            OwnNetwork::Prepared(fd.map_err(other("cannot make a network namespace"))?)
+        } else if sys::own_network_works() {
+            OwnNetwork::Own
+        } else {
+            notes.push("no network namespaces: this user may not make them".to_owned());
+            OwnNetwork::Shared
+        };
+        if !root {
+            notes.push(
+                "one user for all: Landlock is the only wall between accounts; run as root for more"
+                    .to_owned(),
+            );
+        }
+        let binaries = Binaries::open()?;
+        let mut listeners = Vec::new();
+        for (name, listener) in &config.listeners {
+            for address in &listener.addresses {
+                listeners.push(Listening::bind(name, listener, *address)?);
+            }
+        }
+        let control = ControlSocket::bind(&config.host.control)?;
+        let null = File::options().read(true).write(true).open("/dev/null").map_err(other("/dev/null"))?;
+        let null = sys::above_worker_fds(null.into()).map_err(other("/dev/null"))?;
+        let mut mask = SigSet::empty();
+        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+            mask.add(signal);
+        }
+        mask.thread_block().map_err(|error| StartError::Other(format!("signals: {error}")))?;
+        let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+            .map_err(|error| StartError::Other(format!("signals: {error}")))?;
+        if root {
+            sys::keep_named_capabilities().map_err(other("cannot drop capabilities"))?;
+        }
+        let now = Instant::now();
+        let fixed = Role::FIXED
+            .into_iter()
+            .map(|role| Fixed {
+                role,
+                process: None,
+                restarts: 0,
+                violations: 0,
+                pause: FIRST_PAUSE,
+                again: now,
+            })
+            .collect();
+        Ok(Self {
+            log: Log::new(config.log.format),
+            layout,
+            listeners,
+            fixed,
+            accounts: BTreeMap::new(),
+            sessions: HashMap::new(),
+            notes,
+            started: now,
+            ready: false,
+            spawn_tokens: f64::from(config.limits.account_spawns),
+            spawn_counted: now,
+            binaries,
+            null,
+            network,
+            control,
+            attacks: Attacks::default(),
+            signals,
+            phase: Phase::Running,
+            asked: now,
+            _lock: lock,
+            config,
+        })
+    }
+
+    /// Runs until told to stop.
+    pub fn run(mut self) -> Result<(), StartError> {
+        loop {
+            self.start_due();
+            if self.ask_all() {
+                let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+            }
+            self.accounts_due();
+            if let Some(end) = self.advance_stop() {
+                return end;
+            }
+            let ready = self.wait()?;
+            for (what, flags) in ready {
+                self.serve(what, flags)?;
+            }
+        }
+    }
+
+    /// What has something for us, or nothing after at most a second.
+    fn wait(&self) -> Result<Vec<(Ready, PollFlags)>, StartError> {
+        let mut keys = vec![Ready::Signal, Ready::Knock];
+        let mut fds: Vec<(BorrowedFd<'_>, PollFlags)> =
+            vec![(self.signals.as_fd(), PollFlags::POLLIN), (self.control.listener(), PollFlags::POLLIN)];
+        for (number, fd, flags) in self.control.connections() {
+            keys.push(Ready::Admin(number));
+            fds.push((fd, flags));
+        }
+        for process in self.processes() {
+            let who = who(process);
+            let out = if process.has_waiting() { PollFlags::POLLOUT } else { PollFlags::empty() };
+            keys.extend([Ready::Log(who), Ready::Control(who), Ready::Ended(who)]);
+            fds.push((process.log.as_fd(), PollFlags::POLLIN));
+            fds.push((process.control.as_fd(), PollFlags::POLLIN | out));
+            fds.push((process.child.pidfd.as_fd(), PollFlags::POLLIN));
+        }
+        let mut polled: Vec<PollFd<'_>> = fds.iter().map(|(fd, flags)| PollFd::new(*fd, *flags)).collect();
+        let milliseconds = self.next_due().saturating_duration_since(Instant::now()).as_millis().min(1000);
+        let timeout = PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::ZERO);
+        match poll(&mut polled, timeout) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(StartError::Other(format!("poll: {error}"))),
+        }
+        let flags = polled.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
+        Ok(keys.into_iter().zip(flags).filter(|(_, flags)| !flags.is_empty()).collect())
+    }
+
+    fn next_due(&self) -> Instant {
+        let restarts = self.fixed.iter().filter(|fixed| fixed.process.is_none()).map(|fixed| fixed.again);
+        restarts.min().unwrap_or_else(|| Instant::now() + Duration::from_secs(1))
+    }
+
+    fn serve(&mut self, what: Ready, flags: PollFlags) -> Result<(), StartError> {
+        match what {
+            Ready::Signal => {
+                while let Ok(Some(signal)) = self.signals.read_signal() {
+                    if signal.ssi_signo != libc::SIGHUP.unsigned_abs() {
+                        self.stop();
+                    }
+                }
+            }
+            Ready::Knock => self.control.accept(),
+            Ready::Admin(number) => self.serve_admin(number, flags),
+            Ready::Log(who) => self.pass_log(who),
+            Ready::Control(who) => {
+                if let Some(process) = self.process_mut(who) {
+                    process.flush();
+                }
+                self.take_events(who)?;
+            }
+            Ready::Ended(who) => self.ended(who)?,
+        }
+        Ok(())
+    }
+
+    fn serve_admin(&mut self, number: u64, flags: PollFlags) {
+        for (id, request) in self.control.read(number, flags) {
+            let (reply, fds) = self.answer_admin(number, id, request);
+            if let Some(reply) = reply {
+                self.control.reply(number, id, &reply, fds);
+            }
+        }
+    }
+
+    pub(crate) fn reply_admin(
+        &mut self,
+        number: u64,
+        id: u64,
+        reply: &ipc_proto::admin::SupervisorToAdmin,
+        fds: Vec<OwnedFd>,
+    ) {
+        self.control.reply(number, id, reply, fds);
+    }
+
+    /// Begins to stop; twice is once.
+    pub(crate) fn stop(&mut self) {
+        if self.phase == Phase::Running {
+            self.log.own("INFO", "stopping");
+            let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+            self.enter_stage(0);
+        }
+    }
+
+    fn enter_stage(&mut self, stage: usize) {
+        let grace = self.config.limits.stop.0;
+        self.phase = Phase::Stopping { stage, until: Instant::now() + grace };
+        let grace_ms = self.config.limits.stop.milliseconds();
+        let roles = STAGES.get(stage).copied().unwrap_or_default();
+        for process in self.processes_mut().filter(|process| roles.contains(&process.role)) {
+            process.send(&Order::Stop { grace_ms }, Vec::new());
+        }
+    }
+
+    /// `Some`: all is down.
+    fn advance_stop(&mut self) -> Option<Result<(), StartError>> {
+        let Phase::Stopping { stage, until } = self.phase else { return None };
+        let Some(roles) = STAGES.get(stage) else {
+            self.log.own("INFO", "stopped");
+            return Some(Ok(()));
+        };
+        let left = || self.processes().filter(|process| roles.contains(&process.role));
+        if left().next().is_none() {
+            self.enter_stage(stage + 1);
+            return self.advance_stop();
+        }
+        if Instant::now() > until + Duration::from_millis(500) {
+            left().for_each(Process::kill);
+        }
+        None
+    }
+
+    fn start_due(&mut self) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        let now = Instant::now();
+        let due: Vec<Role> = self
+            .fixed
+            .iter()
+            .filter(|fixed| fixed.process.is_none() && fixed.again <= now)
+            .map(|fixed| fixed.role)
+            .collect();
+        for role in due {
+            match self.spawn(role, None) {
+                Ok(process) => {
+                    if let Some(fixed) = self.fixed_mut(role) {
+                        fixed.process = Some(process);
+                    }
+                }
+                Err(error) => {
+                    self.log.own("ERROR", &format!("cannot start {}: {error}", role.binary()));
+                    self.come_back(role);
+                }
+            }
+        }
+    }
+
+    /// Starts a process and tells it its settings.
+    pub(crate) fn spawn(&mut self, role: Role, account: Option<AccountId>) -> std::io::Result<Process> {
+        let binary = self.binaries.of(role).ok_or(std::io::ErrorKind::NotFound)?;
+        let limits = settings::limits(&self.config, role);
+        let mut process = Process::start(&Recipe {
+            role,
+            account,
+            binary,
+            null: &self.null,
+            network: match &self.network {
+                OwnNetwork::Prepared(fd) => Network::Prepared(fd.as_fd()),
+                OwnNetwork::Own => Network::Own,
+                OwnNetwork::Shared => Network::Shared,
+            },
+            user: self.layout.user(role, account),
+            limits: &limits,
+        })?;
+        let directory = self.layout.directory(role, account);
+        let settings = settings::of(&self.config, role, account, directory.as_deref());
+        process.send(&Order::Start(Box::new(settings)), Vec::new());
+        Ok(process)
+    }
+
+    fn come_back(&mut self, role: Role) {
+        if let Some(fixed) = self.fixed_mut(role) {
+            fixed.again = Instant::now() + fixed.pause;
+            fixed.pause = (fixed.pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Asks every worker whether it lives; kills those that did not answer the last time. True: it was time to ask.
+    fn ask_all(&mut self) -> bool {
+        let now = Instant::now();
+        if now < self.asked + ASK_EVERY {
+            return false;
+        }
+        self.asked = now;
+        let mut hung = Vec::new();
+        for process in self.processes_mut() {
+            match process.asked {
+                Some(asked) if asked + WATCHDOG < now => {
+                    hung.push(process.role);
+                    process.kill();
+                }
+                Some(_) => {}
+                None => {
+                    process.asked = Some(now);
+                    process.send(&Order::Ping(0), Vec::new());
+                }
+            }
+        }
+        for role in hung {
+            self.log.own("ERROR", &format!("{} does not answer; killed", role.binary()));
+        }
+        true
+    }
+
+    /// At most a few lines at once: a worker that floods its log waits its turn.
+    fn pass_log(&mut self, who: Who) {
+        for _ in 0..64 {
+            let line = self.process(who).and_then(|process| {
+                process.read_log().map(|line| (line, process.role, process.child.pid, process.account))
+            });
+            let Some((line, role, pid, account)) = line else { return };
+            self.log.line(Source { name: role.binary(), pid, account }, &line);
+        }
+    }
+
+    fn take_events(&mut self, who: Who) -> Result<(), StartError> {
+        let Some(process) = self.process_mut(who) else { return Ok(()) };
+        match process.read_events() {
+            Ok(events) => {
+                for event in events {
+                    self.event(who, event)?;
+                }
+            }
+            Err(crate::process::NotAnEvent) => {
+                let line = format!("{} sent what is not an event; killed", process.role.binary());
+                process.kill();
+                self.log.own("ERROR", &line);
+            }
+        }
+        Ok(())
+    }
+
+    /// A worker is locked in: are all required layers there? Then it gets what is its.
+    pub(crate) fn sandboxed(&mut self, who: Who, mut layers: Layers) -> Result<(), StartError> {
+        let root = self.layout.user(Role::Keyd, None).is_some();
+        layers.own_user = root;
+        layers.empty_network = !matches!(self.network, OwnNetwork::Shared);
+        let required = [
+            (Layer::OwnUser, layers.own_user || !root, "user of its own", "run moxd as root"),
+            (
+                Layer::NoCapabilities,
+                layers.no_capabilities,
+                "loss of capabilities",
+                "run moxd as root or as an ordinary user",
+            ),
+            (
+                Layer::EmptyNetwork,
+                layers.empty_network || !root,
+                "network namespace",
+                "does the kernel have CONFIG_NET_NS?",
+            ),
+            (
+                Layer::NoNewPrivs,
+                layers.no_new_privs && layers.not_dumpable,
+                "no_new_privs",
+                "the kernel is too old",
+            ),
+            (Layer::Limits, layers.limits, "resource limits", "see `ulimit -a`"),
+            (Layer::Seccomp, layers.seccomp, "seccomp", "does the kernel have CONFIG_SECCOMP_FILTER?"),
+            (
+                Layer::LandlockFiles,
+                layers.landlock_files,
+                "Landlock",
+                "enable it with `lsm=landlock,...` on the kernel's command line (Linux 5.13 and up)",
+            ),
+        ];
+        let Some(process) = self.process_mut(who) else { return Ok(()) };
+        let name = process.role.binary();
+        process.layers = Some(layers);
+        for (layer, there, text, advice) in required {
+            if there {
+                continue;
+            }
+            if !self.config.sandbox.accept_missing.contains(&layer) {
+                return Err(StartError::Layer { layer: text, process: name, advice });
+            }
+            let note = format!("no {text}: accepted by [sandbox] accept_missing");
+            if !self.notes.contains(&note) {
+                self.notes.push(note);
+            }
+        }
+        self.connect(who);
+        Ok(())
+    }
+
+    /// Everything that was to be in use is in use, for the first time.
+    pub(crate) fn check_ready(&mut self) {
+        let all = self.fixed.iter().all(|fixed| fixed.process.as_ref().is_some_and(|process| process.ready));
+        if all && !self.ready {
+            self.ready = true;
+            let millis = self.started.elapsed().as_millis();
+            self.log.own("INFO", &format!("ready after {millis} ms"));
+            let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        }
+    }
+
+    fn ended(&mut self, who: Who) -> Result<(), StartError> {
+        let Some(process) = self.process(who) else { return Ok(()) };
+        let Ok(Some(end)) = sys::reap(process.child.pidfd.as_fd()) else { return Ok(()) };
+        let (pid, role) = (process.child.pid, process.role);
+        while let Some(line) = self.process(who).and_then(Process::read_log) {
+            let account = if let Who::Account(account) = who { Some(account) } else { None };
+            self.log.line(Source { name: role.binary(), pid, account }, &line);
+        }
+        // What it said last still counts.
+        self.take_events(who)?;
+        let stopping = self.phase != Phase::Running;
+        if end != Ended::Exited(0) || (!stopping && matches!(who, Who::Fixed(_))) {
+            let how = describe(end);
+            self.log.own("WARN", &format!("{}[{pid}] {how}", role.binary()));
+        }
+        match who {
+            Who::Account(account) => self.account_ended(account, end),
+            Who::Fixed(role) => {
+                let gone = self.fixed_mut(role).and_then(|fixed| fixed.process.take());
+                if let Some(fixed) = self.fixed_mut(role) {
+                    fixed.restarts += u32::from(!stopping);
+                    if gone.is_some_and(|process| process.started.elapsed() > FORGIVEN) {
+                        fixed.pause = FIRST_PAUSE;
+                    }
+                }
+                if !self.ready && !stopping {
+                    return Err(StartError::Worker(role.binary()));
+                }
+                self.come_back(role);
+                self.fixed_gone(role);
+                self.revive_listeners();
+            }
+        }
+        Ok(())
+    }
+
+    fn revive_listeners(&mut self) {
+        for listener in &mut self.listeners {
+            match listener.revive() {
+                Ok(false) => {}
+                Ok(true) => self.log.own(
+                    "WARN",
+                    &format!("listener {} was shut down by its worker; bound again", listener.name),
+                ),
+                Err(error) => self.log.own("ERROR", &error.to_string()),
+            }
+        }
+    }
+
+    pub(crate) fn processes(&self) -> impl Iterator<Item = &Process> {
+        let accounts = self.accounts.values().filter_map(|account| account.process.as_ref());
+        self.fixed.iter().filter_map(|fixed| fixed.process.as_ref()).chain(accounts)
+    }
+
+    pub(crate) fn processes_mut(&mut self) -> impl Iterator<Item = &mut Process> {
+        let accounts = self.accounts.values_mut().filter_map(|account| account.process.as_mut());
+        self.fixed.iter_mut().filter_map(|fixed| fixed.process.as_mut()).chain(accounts)
+    }
+
+    pub(crate) fn fixed_mut(&mut self, role: Role) -> Option<&mut Fixed> {
+        self.fixed.iter_mut().find(|fixed| fixed.role == role)
+    }
+
+    pub(crate) fn process(&self, who: Who) -> Option<&Process> {
+        match who {
+            Who::Fixed(role) => self.fixed.iter().find(|fixed| fixed.role == role)?.process.as_ref(),
+            Who::Account(account) => self.accounts.get(&account)?.process.as_ref(),
+        }
+    }
+
+    pub(crate) fn process_mut(&mut self, who: Who) -> Option<&mut Process> {
+        match who {
+            Who::Fixed(role) => self.fixed_mut(role)?.process.as_mut(),
+            Who::Account(account) => self.accounts.get_mut(&account)?.process.as_mut(),
+        }
+    }
+
+    /// Sends to a fixed role, if it is up and locked in.
+    pub(crate) fn tell(&mut self, role: Role, order: &Order, fds: Vec<OwnedFd>) -> bool {
+        match self.process_mut(Who::Fixed(role)) {
+            Some(process) if process.layers.is_some() => {
+                process.send(order, fds);
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// Kills a worker for an event that its role never sends.
+    pub(crate) fn out_of_role(&mut self, who: Who, event: &Event) {
+        if let Some(process) = self.process(who) {
+            process.kill();
+            let line = format!("{} sent {event:?}, which is not its to send; killed", process.role.binary());
+            self.log.own("ERROR", &line);
+        }
+    }
+}
+
+/// What has something for us.
+#[derive(Debug, Clone, Copy)]
+enum Ready {
+    Signal,
+    Knock,
+    Admin(u64),
+    Log(Who),
+    Control(Who),
+    Ended(Who),
+}
+
+fn who(process: &Process) -> Who {
+    process.account.map_or(Who::Fixed(process.role), Who::Account)
+}
+
+fn describe(end: Ended) -> String {
+    match end {
+        Ended::Exited(code @ 201..=212) => format!("did not start: {}", sys::step_name(code - 200)),
+        Ended::Exited(code) => format!("exited with {code}"),
+        Ended::Signal(signal) => format!("was ended by signal {signal}"),
+    }
+}

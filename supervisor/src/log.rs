@@ -1,0 +1,161 @@
+//! The instance's log: one writer, the supervisor. Workers' lines come as datagrams and are escaped here: a captured
+//! worker can lie in its own lines, not forge another's or drive the terminal.
+
+use std::{
+    fmt::Write as _,
+    io::{self, IsTerminal, Write},
+    os::fd::AsFd,
+};
+
+use ipc_proto::{AccountId, control::MAX_LOG_LINE};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::config::LogFormat;
+
+/// Writes to stderr.
+#[derive(Debug)]
+pub struct Log {
+    format: LogFormat,
+    /// Lines that stderr had no room for.
+    dropped: u64,
+}
+
+/// Whose line it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// The process's name.
+    pub name: &'a str,
+    /// Its id.
+    pub pid: u32,
+    /// Whose, for an account's process.
+    pub account: Option<AccountId>,
+}
+
+impl Log {
+    /// In this format, or in the one that suits where stderr goes.
+    #[must_use]
+    pub fn new(format: Option<LogFormat>) -> Self {
+        let fitting = if io::stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json };
+        Self { format: format.unwrap_or(fitting), dropped: 0 }
+    }
+
+    /// A line of the supervisor's own.
+    pub fn own(&mut self, level: &str, text: &str) {
+        let source = Source { name: "moxd", pid: std::process::id(), account: None };
+        self.line(source, &format!("{level:>5} {text}"));
+    }
+
+    /// A worker's line, as it came. It begins with its level.
+    pub fn line(&mut self, source: Source<'_>, line: &str) {
+        let line = line.trim_end_matches('\n');
+        let mut out = String::with_capacity(line.len() + 96);
+        let time = timestamp();
+        match self.format {
+            LogFormat::Text => {
+                let _ = write!(out, "{time} {}", source.name);
+                if let Some(account) = source.account {
+                    let _ = write!(out, "/{account}");
+                }
+                let _ = write!(out, "[{}] ", source.pid);
+                escape_text(line.trim_start(), &mut out);
+            }
+            LogFormat::Json => {
+                let _ = write!(out, r#"{{"time":"{time}","process":"{}","pid":{}"#, source.name, source.pid);
+                if let Some(account) = source.account {
+                    let _ = write!(out, r#","account":{account}"#);
+                }
+                let line = line.trim_start();
+                let (level, text) = line.split_once(' ').unwrap_or(("INFO", line));
+                out.push_str(r#","level":""#);
+                escape_json(level, &mut out);
+                out.push_str(r#"","text":""#);
+                escape_json(text, &mut out);
+                out.push_str("\"}");
+            }
+        }
+        out.push('\n');
+        self.write(out.as_bytes());
+    }
+
+    /// Never waits: a terminal that was stopped must not stop the mail.
+    fn write(&mut self, line: &[u8]) {
+        let stderr = io::stderr();
+        let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+        let room = matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1));
+        if !room || stderr.lock().write_all(line).is_err() {
+            self.dropped += 1;
+        }
+    }
+}
+
+/// UTC, RFC 3339, milliseconds.
+fn timestamp() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let days = now.as_secs() / 86_400;
+    let (hour, minute, second) = (now.as_secs() / 3600 % 24, now.as_secs() / 60 % 60, now.as_secs() % 60);
+    let (year, month, day) = civil(days);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", now.subsec_millis())
+}
+
+/// Days since 1970-01-01 as a date of the Gregorian calendar, counted in eras of 400 years that start in March.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+/// Controls and bidirectional overrides become escapes.
+fn escape_text(text: &str, out: &mut String) {
+    for c in text.chars().take(MAX_LOG_LINE) {
+        if c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+}
+
+fn escape_json(text: &str, out: &mut String) {
+    for c in text.chars().take(MAX_LOG_LINE) {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            c if c.is_control() => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_become_dates() {
+        for (days, date) in
+            [(0, (1970, 1, 1)), (59, (1970, 3, 1)), (11_016, (2000, 2, 29)), (20_780, (2026, 11, 23))]
+        {
+            assert_eq!(civil(days), date);
+        }
+    }
+
+    /// Attack class 33: line breaks, terminal escapes and JSON syntax in what a worker logs.
+    #[test]
+    fn lines_cannot_break_out() {
+        let mut text = String::new();
+        escape_text("a\r\nb\x1b[31m\u{202e}c", &mut text);
+        assert_eq!(text, "a\\u{d}\\u{a}b\\u{1b}[31m\\u{202e}c");
+        let mut json = String::new();
+        escape_json("a\"},\\\n\u{7f}", &mut json);
+        assert_eq!(json, "a\\\"},\\\\\\u000a\\u007f");
+    }
+}

@@ -1,0 +1,177 @@
+//! What happens when a worker says something, and who is connected to whom.
+
+use std::os::unix::net::UnixStream;
+
+use ipc_proto::control::{Event, Order, Role};
+
+use crate::{
+    accounts::Request,
+    config::MAX_ACCOUNTS,
+    instance::{Instance, Who},
+    start::StartError,
+    topology::EDGES,
+};
+
+impl Instance {
+    /// One event, from a worker that may send it or is killed.
+    pub(crate) fn event(&mut self, who: Who, event: Event) -> Result<(), StartError> {
+        match (who, event) {
+            (_, Event::Sandboxed(layers)) => {
+                if self.process(who).is_some_and(|process| process.layers.is_some()) {
+                    self.out_of_role(who, &event);
+                } else {
+                    self.sandboxed(who, layers)?;
+                }
+            }
+            (Who::Account(account), Event::Ready) => self.account_up(account),
+            (Who::Fixed(_), Event::Ready) => {
+                if let Some(process) = self.process_mut(who) {
+                    process.ready = true;
+                }
+                self.check_ready();
+            }
+            (_, Event::Pong(_)) => {
+                if let Some(process) = self.process_mut(who) {
+                    process.asked = None;
+                }
+            }
+            (_, Event::Violation { channel, account, kind }) => self.violation(who, channel, account, kind),
+            (_, Event::LogDropped(count)) => {
+                let name = self.process(who).map_or("", |process| process.role.binary());
+                self.log.own("WARN", &format!("{name}: {count} log lines found no room"));
+            }
+            (Who::Fixed(Role::Authd), Event::Connect { front: Role::Imapd, facts })
+                if facts.account.number() <= MAX_ACCOUNTS =>
+            {
+                self.want(facts.account, Request::Session(Role::Imapd, facts));
+            }
+            (Who::Fixed(Role::Authd), Event::Disconnect(session)) => self.cut(session),
+            (Who::Fixed(Role::Authd), Event::DisconnectAccount(account)) => {
+                let sessions: Vec<_> = self.sessions.values().map(|session| session.facts).collect();
+                for facts in sessions.iter().filter(|facts| facts.account == account) {
+                    self.cut(facts.session);
+                }
+            }
+            (Who::Fixed(Role::Authd), Event::CreateAccount(account)) if account.number() <= MAX_ACCOUNTS => {
+                match self.layout.make_account(account) {
+                    Ok(()) => {
+                        self.tell(Role::Authd, &Order::AccountReady(account), Vec::new());
+                    }
+                    Err(error) => self.log.own("ERROR", &format!("account {account}: {error}")),
+                }
+            }
+            (Who::Fixed(Role::Queued), Event::OpenDelivery(account)) if account.number() <= MAX_ACCOUNTS => {
+                self.want(account, Request::Delivery);
+            }
+            (Who::Account(account), Event::Quiet) => self.account_quiet(account),
+            (Who::Account(account), Event::SessionEnded(session)) => {
+                if self.sessions.get(&session).is_some_and(|found| found.facts.account == account) {
+                    self.session_over(session);
+                }
+            }
+            (_, Event::Attacked { step, errno }) if cfg!(captured) => self.attacked(who, step, errno),
+            (
+                _,
+                Event::Connect { .. }
+                | Event::Disconnect(_)
+                | Event::DisconnectAccount(_)
+                | Event::CreateAccount(_)
+                | Event::OpenDelivery(_)
+                | Event::Quiet
+                | Event::SessionEnded(_)
+                | Event::Attacked { .. },
+            ) => self.out_of_role(who, &event),
+        }
+        Ok(())
+    }
+
+    /// A worker that was just locked in gets its channels and listeners.
+    pub(crate) fn connect(&mut self, who: Who) {
+        let role = match who {
+            Who::Fixed(role) => role,
+            Who::Account(account) => return self.account_up(account),
+        };
+        for edge in EDGES.iter().filter(|edge| edge.asks == role || edge.answers == role) {
+            let other = if edge.asks == role { edge.answers } else { edge.asks };
+            let up = self.process(Who::Fixed(other)).is_some_and(|process| process.layers.is_some());
+            if !up {
+                continue;
+            }
+            match UnixStream::pair() {
+                Ok((asks, answers)) => {
+                    let order = Order::Channel { channel: edge.channel, account: None };
+                    self.tell(edge.answers, &order, vec![answers.into()]);
+                    self.tell(edge.asks, &order, vec![asks.into()]);
+                }
+                Err(error) => self.log.own("ERROR", &format!("no channel {:?}: {error}", edge.channel)),
+            }
+        }
+        let listeners: Vec<_> = self
+            .listeners
+            .iter()
+            .filter(|listener| listener.role() == role)
+            .filter_map(|listener| listener.hand_out().ok())
+            .collect();
+        for (listener, fd) in listeners {
+            self.tell(role, &Order::Listener(listener), vec![fd]);
+        }
+    }
+
+    /// A fixed worker is gone. What others held of it they notice themselves; account processes that only it could
+    /// reach get a new channel when they are asked for.
+    pub(crate) fn fixed_gone(&mut self, role: Role) {
+        if role == Role::Authd {
+            // Sessions go on; the new authd does not know them, and cuts them by account where it must.
+            self.log.own("WARN", "authd restarts; running sessions go on");
+        }
+    }
+
+    /// A channel was closed because its peer broke the rules: counted at the peer, logged; nobody is killed on another's
+    /// word.
+    fn violation(
+        &mut self,
+        reporter: Who,
+        channel: ipc_proto::ChannelId,
+        account: Option<ipc_proto::AccountId>,
+        kind: ipc_proto::control::ViolationKind,
+    ) {
+        let Some(by) = self.process(reporter).map(|process| process.role) else { return };
+        let edge = EDGES.iter().find(|edge| edge.channel == channel);
+        match (edge, account) {
+            (Some(edge), _) if edge.asks == by || edge.answers == by => {
+                let peer = if edge.asks == by { edge.answers } else { edge.asks };
+                if let Some(fixed) = self.fixed_mut(peer) {
+                    fixed.violations += 1;
+                }
+                self.renew(edge.asks, edge.answers, channel);
+                let line = format!("{} reports {} on {channel:?}: {kind:?}", by.binary(), peer.binary());
+                self.log.own("WARN", &line);
+            }
+            (None, Some(account)) => {
+                if by == Role::Queued
+                    && let Some(entry) = self.accounts.get_mut(&account)
+                {
+                    entry.violations += 1;
+                }
+                let line = format!(
+                    "{} reports a violation on {channel:?}, account {account}: {kind:?}",
+                    by.binary()
+                );
+                self.log.own("WARN", &line);
+            }
+            (Some(_), _) | (None, None) => {
+                self.log
+                    .own("WARN", &format!("{} reports a violation on {channel:?}: {kind:?}", by.binary()));
+            }
+        }
+    }
+
+    /// The channel that was closed is made anew: its peers live on.
+    fn renew(&mut self, asks: Role, answers: Role, channel: ipc_proto::ChannelId) {
+        let order = Order::Channel { channel, account: None };
+        if let Ok((asking, answering)) = UnixStream::pair() {
+            self.tell(answers, &order, vec![answering.into()]);
+            self.tell(asks, &order, vec![asking.into()]);
+        }
+    }
+}
