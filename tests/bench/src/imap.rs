@@ -1,0 +1,130 @@
+//! An IMAP client that reads everything and keeps nothing.
+
+use std::{
+    io::{self, BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use crate::failure::Failure;
+
+/// No server is waited for longer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One connection after LOGIN.
+#[derive(Debug)]
+pub(crate) struct Client {
+    reader: BufReader<TcpStream>,
+    line: Vec<u8>,
+}
+
+/// What a command brought.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Answer {
+    /// Untagged responses that are about one message.
+    pub(crate) fetched: usize,
+    /// The number of an untagged EXISTS.
+    pub(crate) exists: usize,
+    /// Octets in all.
+    pub(crate) octets: usize,
+}
+
+impl Client {
+    pub(crate) fn login(server: SocketAddr, account: &str, password: &str) -> Result<Self, Failure> {
+        let failed = |error| Failure::io(format!("IMAP on {server}"), error);
+        let stream = TcpStream::connect(server).map_err(failed)?;
+        stream.set_nodelay(true).map_err(failed)?;
+        stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
+        let mut client = Self { reader: BufReader::with_capacity(256 * 1024, stream), line: Vec::new() };
+        client.response(&mut Answer::default())?;
+        client.command(&format!("LOGIN {account} {password}"))?;
+        Ok(client)
+    }
+
+    /// Sends a command and reads to its OK.
+    pub(crate) fn command(&mut self, command: &str) -> Result<Answer, Failure> {
+        let sent = self.reader.get_mut().write_all(format!("a {command}\r\n").as_bytes());
+        sent.map_err(|error| Failure::io("sending to IMAP", error))?;
+        let mut answer = Answer::default();
+        loop {
+            self.response(&mut answer)?;
+            if self.line.starts_with(b"a OK") {
+                return Ok(answer);
+            }
+            if !self.line.starts_with(b"* ") {
+                let line = String::from_utf8_lossy(&self.line);
+                return Err(Failure::new(format!("IMAP said {:?} to {command}", line.trim_end())));
+            }
+        }
+    }
+
+    /// Reads one response, its literals included, and leaves its first line in `self.line`.
+    fn response(&mut self, answer: &mut Answer) -> Result<(), Failure> {
+        let failed = |error| Failure::io("reading from IMAP", error);
+        let mut literal = self.line(answer).map_err(failed)?;
+        count(&self.line, answer);
+        let mut first = None;
+        while let Some(size) = literal {
+            first.get_or_insert_with(|| self.line.clone());
+            answer.octets += usize::try_from(size).unwrap_or(usize::MAX);
+            let skipped = io::copy(&mut (&mut self.reader).take(size), &mut io::sink()).map_err(failed)?;
+            if skipped < size {
+                return Err(Failure::new("IMAP closed the connection inside a literal"));
+            }
+            literal = self.line(answer).map_err(failed)?;
+        }
+        if let Some(first) = first {
+            self.line = first;
+        }
+        Ok(())
+    }
+
+    /// One line. `Some`: a literal of that size follows (RFC 3501 §4.3).
+    fn line(&mut self, answer: &mut Answer) -> io::Result<Option<u64>> {
+        self.line.clear();
+        if self.reader.read_until(b'\n', &mut self.line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        answer.octets += self.line.len();
+        Ok(literal(&self.line))
+    }
+}
+
+fn literal(line: &[u8]) -> Option<u64> {
+    let open = line.strip_suffix(b"}\r\n")?;
+    let at = open.iter().rposition(|octet| *octet == b'{')?;
+    std::str::from_utf8(open.get(at + 1..)?).ok()?.parse().ok()
+}
+
+/// `* 12 FETCH …`, `* 12 EXISTS`.
+fn count(line: &[u8], answer: &mut Answer) {
+    let mut words = line.split(|octet| octet.is_ascii_whitespace()).skip(1);
+    let number = words.next().and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
+    match (number, words.next()) {
+        (Some(_), Some(b"FETCH")) => answer.fetched += 1,
+        (Some(number), Some(b"EXISTS")) => answer.exists = number,
+        (Some(_) | None, Some(_) | None) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literals_and_counts_are_found_in_lines() {
+        for (line, expected) in [
+            ("* 1 FETCH (BODY[] {2048}\r\n", Some(2048)),
+            ("* 1 FETCH (BODY[] {0}\r\n", Some(0)),
+            ("* 1 FETCH (UID 4)\r\n", None),
+            ("* OK {x}\r\n", None),
+        ] {
+            assert_eq!(literal(line.as_bytes()), expected, "{line}");
+        }
+        let mut answer = Answer::default();
+        for line in ["* 3 EXISTS\r\n", "* 1 FETCH (UID 4)\r\n", "* FLAGS ()\r\n", "* 0 RECENT\r\n"] {
+            count(line.as_bytes(), &mut answer);
+        }
+        assert_eq!((answer.exists, answer.fetched), (3, 1));
+    }
+}

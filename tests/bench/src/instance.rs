@@ -1,0 +1,137 @@
+//! `moxctl localserve` as a child: started, waited for, stopped.
+
+use std::{
+    env,
+    io::{BufRead, BufReader},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::{failure::Failure, processes::Processes};
+
+/// What `moxctl localserve` makes.
+pub(crate) const ACCOUNT: &str = "mox";
+/// See [`ACCOUNT`].
+pub(crate) const PASSWORD: &str = "moxmoxmox";
+
+/// The standard ports that an instance adds its offset to.
+const PORTS: [u16; 5] = [25, 143, 993, 80, 443];
+
+/// Where moxd's programs are.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    moxctl: PathBuf,
+}
+
+impl Programs {
+    /// In `MOXD_RELEASE`, or beside this program.
+    pub(crate) fn find() -> Result<Self, Failure> {
+        let directory = match env::var_os("MOXD_RELEASE") {
+            Some(directory) => PathBuf::from(directory),
+            None => {
+                let own =
+                    env::current_exe().map_err(|error| Failure::io("this program's own path", error))?;
+                own.parent().map(Path::to_owned).unwrap_or_default()
+            }
+        };
+        let moxctl = directory.join("moxctl");
+        if moxctl.is_file() {
+            return Ok(Self { moxctl });
+        }
+        let moxctl = moxctl.display();
+        Err(Failure::new(format!(
+            "{moxctl} is not there; run `cargo build --release --workspace --bins` first"
+        )))
+    }
+}
+
+/// A running instance; dropped, it is stopped.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    moxctl: Child,
+    offset: u16,
+    /// From the start of moxctl to the line `ready`.
+    pub(crate) start_took: Duration,
+}
+
+impl Instance {
+    /// Starts one in `directory` and waits until every process is locked in and listens.
+    pub(crate) fn start(programs: &Programs, directory: &Path) -> Result<Self, Failure> {
+        let offset = free_offset()?;
+        let mut command = Command::new(&programs.moxctl);
+        command.arg("localserve").arg("--dir").arg(directory);
+        command.args(["--wait-ready", "--quiet", "--port-offset", &offset.to_string()]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let start = Instant::now();
+        let failed = |error| Failure::io(programs.moxctl.display().to_string(), error);
+        let mut moxctl = command.spawn().map_err(failed)?;
+        let stdout = moxctl.stdout.take();
+        let mut instance = Self { moxctl, offset, start_took: Duration::ZERO };
+        let mut said = String::new();
+        if let Some(stdout) = stdout {
+            BufReader::new(stdout).read_line(&mut said).map_err(failed)?;
+        }
+        instance.start_took = start.elapsed();
+        if said == "ready\n" {
+            return Ok(instance);
+        }
+        Err(Failure::new("moxctl localserve did not get ready; its own line above says why"))
+    }
+
+    pub(crate) fn smtp(&self) -> SocketAddr {
+        address(25, self.offset)
+    }
+
+    pub(crate) fn imap(&self) -> SocketAddr {
+        address(143, self.offset)
+    }
+
+    pub(crate) fn processes(&self) -> Result<Processes, Failure> {
+        Processes::below(self.moxctl.id())
+    }
+
+    /// Stops it in order.
+    pub(crate) fn stop(mut self) -> Result<(), Failure> {
+        self.terminate();
+        let status = self.moxctl.wait().map_err(|error| Failure::io("waiting for moxctl", error))?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(Failure::new(format!("moxctl localserve ended with {status}")))
+        }
+    }
+
+    fn terminate(&self) {
+        if let Ok(pid) = i32::try_from(self.moxctl.id()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        // Waited for already: its number may be another's by now.
+        if let Ok(None) = self.moxctl.try_wait() {
+            self.terminate();
+            let _ = self.moxctl.wait();
+        }
+    }
+}
+
+fn address(port: u16, offset: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port.saturating_add(offset)))
+}
+
+/// An offset at which nobody listens on any port of an instance.
+fn free_offset() -> Result<u16, Failure> {
+    let free = |offset: &u16| PORTS.iter().all(|port| TcpListener::bind(address(*port, *offset)).is_ok());
+    let mut offsets = (12_000..32_000).step_by(1000);
+    offsets.find(free).ok_or_else(|| Failure::new("no free ports between 12000 and 32000"))
+}
