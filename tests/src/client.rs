@@ -1,0 +1,61 @@
+//! Other people's programs.
+
+use std::{
+    env, fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+/// Runs a command that has to succeed: what it printed.
+pub fn run(command: &mut Command) -> String {
+    let output = output(command);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\nstdout: {}\nstderr: {}",
+        output.status,
+        end_of(&output.stdout),
+        end_of(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Runs a command.
+pub fn output(command: &mut Command) -> Output {
+    command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+fn end_of(octets: &[u8]) -> String {
+    String::from_utf8_lossy(&octets[octets.len().saturating_sub(4000)..]).into_owned()
+}
+
+/// A Python program with the packages that the tests install.
+#[must_use]
+pub fn python(program: &str) -> Command {
+    let packages = env::var_os("PYTHONPATH").unwrap_or_else(|| root().join("target/verify/python").into());
+    let mut python = Command::new("python3");
+    python.env("PYTHONPATH", packages).args(["-c", program]);
+    python
+}
+
+/// A Node program (ECMAScript module) with the packages of `tests/node`.
+#[must_use]
+pub fn node(program: &str) -> Command {
+    let mut node = Command::new("node");
+    node.current_dir(root().join("tests/node")).args(["--input-type=module", "-e", program]);
+    node
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
+}
+
+/// Saves the certificate of a TLS server.
+pub fn save_certificate(server: SocketAddr, to: &Path) {
+    let mut openssl = Command::new("openssl");
+    let text = run(openssl.args(["s_client", "-connect", &server.to_string()]));
+    let from = text.find("-----BEGIN CERTIFICATE-----").expect("a certificate");
+    let end = "-----END CERTIFICATE-----\n";
+    let until = text.find(end).expect("its end") + end.len();
+    fs::write(to, &text[from..until]).expect("the certificate is saved");
+}

@@ -1,0 +1,323 @@
+//! One instance: its directory, its ports, its process.
+
+use std::{
+    env, fmt,
+    fs::{self, File},
+    io::{BufRead, BufReader, Read},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+
+use crate::ACCOUNT;
+
+/// Where the built programs are.
+#[must_use]
+pub fn programs() -> PathBuf {
+    if let Some(release) = env::var_os("MOXD_RELEASE") {
+        return PathBuf::from(release);
+    }
+    // target/debug/deps/TEST: the programs are one up.
+    let test = env::current_exe().expect("the path of the test");
+    test.ancestors().nth(2).expect("a test lies in deps").to_owned()
+}
+
+/// The directory of an instance, its ports, and its log. It outlives the process, so that another may be started on it.
+#[derive(Debug)]
+pub struct Home {
+    temporary: tempfile::TempDir,
+    /// What is added to every standard port.
+    pub port_offset: u16,
+}
+
+impl Default for Home {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Home {
+    /// A new one, passable for the users of all processes.
+    #[must_use]
+    pub fn new() -> Self {
+        let temporary =
+            tempfile::Builder::new().prefix("moxd-test-").tempdir_in("/tmp").expect("a directory");
+        fs::set_permissions(temporary.path(), fs::Permissions::from_mode(0o755)).expect("its mode");
+        Self { temporary, port_offset: free_port_offset() }
+    }
+
+    /// For the test's own files.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.temporary.path()
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.path().join("data")
+    }
+
+    /// The configuration that localserve writes.
+    #[must_use]
+    pub fn configuration(&self) -> PathBuf {
+        self.data().join("moxd.toml")
+    }
+
+    /// Where the process's stderr goes.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.path().join("stderr.log")
+    }
+
+    /// `moxctl localserve` on this directory.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(programs().join("moxctl"));
+        command.arg("localserve").arg("--dir").arg(self.data()).arg("--wait-ready");
+        command.arg("--port-offset").arg(self.port_offset.to_string()).stdin(Stdio::null());
+        command
+    }
+
+    /// Starts it, or says how it refused.
+    pub fn try_start(self) -> Result<Instance, Refused> {
+        let command = self.command();
+        self.try_start_with(command)
+    }
+
+    /// The same with a command that ends in becoming [`Self::command`].
+    pub fn try_start_with(self, mut command: Command) -> Result<Instance, Refused> {
+        let log = File::create(self.log()).expect("the log");
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("moxctl starts");
+        let (sender, receiver) = mpsc::channel();
+        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
+        let reader = thread::spawn(move || {
+            let mut line = String::new();
+            let _ = stdout.read_line(&mut line);
+            let _ = sender.send(line);
+            let mut rest = String::new();
+            let _ = stdout.read_to_string(&mut rest);
+            rest
+        });
+        let line = receiver.recv_timeout(Duration::from_secs(60));
+        if line.as_deref() == Ok("ready\n") {
+            return Ok(Instance { home: Some(self), child: Some(child), stdout: Some(reader) });
+        }
+        if line.is_err() {
+            // Neither ready nor refused: the log below says how far it came.
+            terminate(&child);
+        }
+        let status = wait(&mut child);
+        let stderr = fs::read_to_string(self.log()).unwrap_or_default();
+        Err(Refused { stderr, status, home: self })
+    }
+}
+
+/// How an instance did not start.
+#[derive(Debug)]
+pub struct Refused {
+    /// All of it.
+    pub stderr: String,
+    /// How it ended.
+    pub status: ExitStatus,
+    /// For another attempt.
+    pub home: Home,
+}
+
+impl Refused {
+    /// Asserts that it was one line, and what the line has in it.
+    pub fn says(&self, parts: &[&str]) {
+        assert_eq!(self.stderr.trim_end().lines().count(), 1, "not one line: {}", self.stderr);
+        for part in parts {
+            assert!(self.stderr.contains(part), "no {part:?} in: {}", self.stderr);
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.status, self.stderr)
+    }
+}
+
+/// A running instance.
+#[derive(Debug)]
+pub struct Instance {
+    home: Option<Home>,
+    child: Option<Child>,
+    stdout: Option<thread::JoinHandle<String>>,
+}
+
+impl Default for Instance {
+    fn default() -> Self {
+        Self::start()
+    }
+}
+
+impl Instance {
+    /// In a new directory.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::start_in(Home::new())
+    }
+
+    /// In a directory that may have mail.
+    #[must_use]
+    pub fn start_in(home: Home) -> Self {
+        home.try_start().unwrap_or_else(|refused| panic!("the instance did not start: {refused}"))
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn home(&self) -> &Home {
+        self.home.as_ref().expect("there until it is stopped")
+    }
+
+    fn at(&self, port: u16) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port + self.home().port_offset))
+    }
+
+    /// Port 25 and what was added to it.
+    #[must_use]
+    pub fn smtp(&self) -> SocketAddr {
+        self.at(25)
+    }
+
+    /// Port 143 and what was added to it.
+    #[must_use]
+    pub fn imap(&self) -> SocketAddr {
+        self.at(143)
+    }
+
+    /// Port 993 and what was added to it.
+    #[must_use]
+    pub fn imaps(&self) -> SocketAddr {
+        self.at(993)
+    }
+
+    /// Port 443 and what was added to it.
+    #[must_use]
+    pub fn https(&self) -> SocketAddr {
+        self.at(443)
+    }
+
+    /// Runs moxctl on this instance.
+    #[must_use]
+    pub fn moxctl(&self, arguments: &[&str]) -> Output {
+        let mut moxctl = Command::new(programs().join("moxctl"));
+        moxctl.arg("--dir").arg(self.home().data()).args(arguments).stdin(Stdio::null());
+        moxctl.output().expect("moxctl starts")
+    }
+
+    /// `moxctl --json status`.
+    #[must_use]
+    pub fn status(&self) -> Value {
+        let output = self.moxctl(&["--json", "status"]);
+        assert!(output.status.success(), "status: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    }
+
+    /// The ids of all processes but the supervisor, by name.
+    #[must_use]
+    pub fn pids(&self) -> Vec<(String, i32)> {
+        let status = self.status();
+        let processes = status["processes"].as_array().expect("processes");
+        let pid = |process: &Value| process["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+        let name = |process: &Value| process["process"].as_str().unwrap_or_default().to_owned();
+        processes.iter().filter_map(|process| Some((name(process), pid(process)?))).collect()
+    }
+
+    /// Every message of the account is read and hashed, and everything counted again.
+    pub fn verify(&self) -> Value {
+        let output = self.moxctl(&["--json", "account", "verify", ACCOUNT]);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "verify: {said} {}", String::from_utf8_lossy(&output.stderr));
+        let found: Value = serde_json::from_str(&said).expect("JSON");
+        assert_eq!(found["problems"], serde_json::json!([]), "verify: {said}");
+        found
+    }
+
+    /// Verifies, stops in order, and asserts that stdout carried nothing beside `ready`.
+    pub fn finish(self) -> Home {
+        self.verify();
+        self.stop()
+    }
+
+    /// Waits for the end of one whose supervisor was killed.
+    pub fn wait_for_death(mut self) -> Home {
+        let status = wait(&mut self.child.take().expect("it runs"));
+        assert!(!status.success(), "a killed moxd is no success");
+        self.home.take().expect("there until now")
+    }
+
+    /// Stops in order.
+    pub fn stop(mut self) -> Home {
+        let mut child = self.child.take().expect("it runs");
+        terminate(&child);
+        let status = wait(&mut child);
+        assert_eq!(status.code(), Some(0), "an orderly stop; log:\n{}", end_of(&self.home().log()));
+        let rest = self.stdout.take().expect("its reader").join().expect("the reader ends");
+        assert_eq!(rest, "", "behind `ready` on stdout");
+        self.home.take().expect("there until now")
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            terminate(&child);
+            wait(&mut child);
+        }
+        if let Some(home) = &self.home
+            && thread::panicking()
+        {
+            eprintln!("the log of the instance:\n{}", end_of(&home.log()));
+        }
+    }
+}
+
+fn terminate(child: &Child) {
+    // It was not waited for: the number is still its own.
+    let _ = kill(Pid::from_raw(i32::try_from(child.id()).expect("a pid")), Signal::SIGTERM);
+}
+
+/// Waits; who does not go within the grace and some is killed.
+fn wait(child: &mut Child) -> ExitStatus {
+    let started = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().expect("our child") {
+            return status;
+        }
+        if started.elapsed() > Duration::from_secs(30) {
+            let _ = child.kill();
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn end_of(log: &Path) -> String {
+    let text = fs::read(log).map(|octets| String::from_utf8_lossy(&octets).into_owned()).unwrap_or_default();
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(80)..].join("\n")
+}
+
+/// Such that all ports are free, and below those that the kernel gives to clients.
+fn free_port_offset() -> u16 {
+    let start = u16::try_from(std::process::id() % 20_000).expect("below 20,000");
+    let free = |offset: &u16| {
+        [25, 80, 143, 443, 993]
+            .iter()
+            .all(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port + offset)).is_ok())
+    };
+    (0..20_000).map(|step| 10_000 + (start + step) % 20_000).find(free).expect("free ports")
+}

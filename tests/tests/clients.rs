@@ -1,0 +1,407 @@
+//! Real clients against a real instance: what swaks sends, others read, octet by octet.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use moxd_tests::{
+    ACCOUNT, ADDRESS, Home, Imap, Instance, PASSWORD, Smtp, client,
+    mail::{assert_same, behind_prefix, message, prefix},
+    process::eventually,
+};
+
+/// Sends a file's octets as they are: dots are doubled here, because swaks would change what it finds in the message.
+fn swaks(instance: &Instance, message: &[u8], tls: bool) {
+    let mut wire = Vec::with_capacity(message.len() + 1024);
+    for line in message.split_inclusive(|octet| *octet == b'\n') {
+        if line.starts_with(b".") {
+            wire.push(b'.');
+        }
+        wire.extend_from_slice(line);
+    }
+    // swaks ends the data with a CRLF of its own.
+    wire.push(b'.');
+    let file = instance.home().path().join("swaks.eml");
+    fs::write(&file, wire).unwrap();
+    let mut swaks = Command::new("swaks");
+    swaks.arg("--server").arg(instance.smtp().to_string()).args([
+        "--from",
+        "sender@example.org",
+        "--to",
+        ADDRESS,
+    ]);
+    swaks
+        .args(["--no-data-fixup", "--suppress-data", "--timeout", "120"])
+        .arg("--data")
+        .arg(format!("@{}", file.display()));
+    if tls {
+        swaks.arg("--tls");
+    }
+    client::run(&mut swaks);
+}
+
+fn mbsync(home: &Home, instance: &Instance) -> PathBuf {
+    let at = home.path();
+    let certificate = at.join("localhost.pem");
+    client::save_certificate(instance.imaps(), &certificate);
+    let (maildir, port) = (at.join("maildir"), instance.imaps().port());
+    fs::create_dir_all(&maildir).unwrap();
+    let text = format!(
+        "IMAPStore there\nHost localhost\nPort {port}\nUser {ACCOUNT}\nPass {PASSWORD}\nSSLType IMAPS\n\
+         CertificateFile {}\n\nMaildirStore here\nPath {1}/\nInbox {1}/INBOX\nSubFolders Verbatim\n\n\
+         Channel moxd\nFar :there:\nNear :here:\nPatterns *\nCreate Both\nExpunge Both\nSyncState *\n",
+        certificate.display(),
+        maildir.display(),
+    );
+    fs::write(at.join("mbsyncrc"), text).unwrap();
+    maildir
+}
+
+fn sync(home: &Home) -> String {
+    let mut mbsync = Command::new("mbsync");
+    mbsync.env("HOME", home.path()).arg("-V").arg("-c").arg(home.path().join("mbsyncrc")).arg("moxd");
+    client::run(&mut mbsync)
+}
+
+/// Every file of `INBOX/cur` and `INBOX/new`, as it was on the wire: with CRLF, without the field that mbsync adds.
+fn maildir_messages(maildir: &Path) -> Vec<Vec<u8>> {
+    let files =
+        ["cur", "new"].into_iter().flat_map(|part| fs::read_dir(maildir.join("INBOX").join(part)).unwrap());
+    files
+        .map(|file| {
+            let text = fs::read(file.unwrap().path()).unwrap();
+            let mut message = Vec::with_capacity(text.len() + text.len() / 32);
+            let mut header = true;
+            for line in text.split_inclusive(|octet| *octet == b'\n') {
+                header = header && line != b"\n";
+                if header && line.starts_with(b"X-TUID: ") {
+                    continue;
+                }
+                message.extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));
+                message.extend_from_slice(b"\r\n");
+            }
+            message
+        })
+        .collect()
+}
+
+/// The files' names and times: what a transfer of any kind would change.
+fn state_of(maildir: &Path) -> Vec<(PathBuf, std::time::SystemTime)> {
+    let mut state: Vec<_> = ["cur", "new"]
+        .into_iter()
+        .flat_map(|part| fs::read_dir(maildir.join("INBOX").join(part)).unwrap())
+        .map(|file| file.unwrap())
+        .map(|file| (file.path(), file.metadata().unwrap().modified().unwrap()))
+        .collect();
+    state.sort();
+    state
+}
+
+#[test]
+fn what_swaks_delivers_plain_and_over_starttls_mbsync_fetches_octet_by_octet_and_only_once() {
+    let instance = Instance::start();
+    let mut sent = Vec::new();
+    for (name, size) in [("1k", 1 << 10), ("3m", 3 << 20), ("40m", 40 << 20)] {
+        for tls in [false, true] {
+            let message = message(&format!("{name}-{}", if tls { "starttls" } else { "plain" }), size);
+            swaks(&instance, &message, tls);
+            sent.push((tls, message));
+        }
+    }
+
+    let stored = Imap::login(instance.imap()).unwrap().messages("INBOX").unwrap();
+    assert_eq!(stored.len(), sent.len());
+    for ((tls, sent), stored) in sent.iter().zip(&stored) {
+        assert_same(behind_prefix(stored), sent);
+        let prefix = String::from_utf8(prefix(stored).to_vec()).unwrap();
+        assert!(prefix.starts_with("Return-Path: <sender@example.org>\r\n"), "{prefix}");
+        let with = if *tls { "with ESMTPS" } else { "with ESMTP\r\n" };
+        assert!(prefix.contains("\r\nReceived: from ") && prefix.contains(with), "{prefix}");
+    }
+
+    let maildir = mbsync(instance.home(), &instance);
+    sync(instance.home());
+    let mut fetched = maildir_messages(&maildir);
+    let mut expected = stored;
+    fetched.sort();
+    expected.sort();
+    assert_eq!(fetched.len(), expected.len());
+    for (fetched, expected) in fetched.iter().zip(&expected) {
+        assert_same(fetched, expected);
+    }
+
+    let before = state_of(&maildir);
+    sync(instance.home());
+    assert_eq!(state_of(&maildir), before, "the second run transferred something");
+
+    // A second start finds all of it, and what was fetched is known by the same UIDs.
+    let instance = Instance::start_in(instance.finish());
+    sync(instance.home());
+    assert_eq!(state_of(&maildir), before, "after a restart something was transferred again");
+    instance.finish();
+}
+
+#[test]
+fn flags_set_on_either_side_are_seen_on_the_other() {
+    let instance = Instance::start();
+    let mut smtp = Smtp::connect(instance.smtp()).unwrap();
+    smtp.must_deliver(ADDRESS, &message("first", 500));
+    smtp.must_deliver(ADDRESS, &message("second", 500));
+    let maildir = mbsync(instance.home(), &instance);
+    sync(instance.home());
+
+    // Flagged there, seen here.
+    let mut imap = Imap::login(instance.imap()).unwrap();
+    imap.command("SELECT INBOX").unwrap();
+    imap.command("STORE 1 +FLAGS (\\Flagged)").unwrap();
+    let second = state_of(&maildir)
+        .into_iter()
+        .map(|(path, _)| path)
+        .find(|path| String::from_utf8_lossy(&fs::read(path).unwrap()).contains("Subject: second"))
+        .unwrap();
+    let name = second.file_name().unwrap().to_str().unwrap();
+    let base = name.split(":2,").next().unwrap();
+    fs::rename(&second, maildir.join("INBOX/cur").join(format!("{base}:2,S"))).unwrap();
+    sync(instance.home());
+
+    let flagged = |(path, _): &(PathBuf, _)| path.to_string_lossy().ends_with(":2,F");
+    assert_eq!(state_of(&maildir).iter().filter(|file| flagged(file)).count(), 1);
+    let responses = imap.command("FETCH 2 (FLAGS)").unwrap();
+    assert!(responses.iter().any(|response| response.text.contains("\\Seen")), "{responses:?}");
+    instance.finish();
+}
+
+#[test]
+fn addresses_outside_of_ascii_are_served() {
+    let instance = Instance::start();
+    let program = r#"
+import smtplib, sys
+smtp = smtplib.SMTP("127.0.0.1", int(sys.argv[1]))
+smtp.ehlo("client.example")
+assert smtp.has_extn("smtputf8") and smtp.has_extn("8bitmime")
+message = "From: <jürgen@example.org>\r\nTo: <søren@localhost>\r\nSubject: grüße\r\n\r\nÆØÅ\r\n".encode()
+refused = smtp.sendmail("jürgen@example.org", ["søren@localhost"], message, mail_options=["SMTPUTF8", "BODY=8BITMIME"])
+assert refused == {}
+smtp.quit()
+"#;
+    client::run(client::python(program).arg(instance.smtp().port().to_string()));
+    let stored = Imap::login(instance.imap()).unwrap().messages("INBOX").unwrap();
+    assert_eq!(stored.len(), 1);
+    let sent = "From: <jürgen@example.org>\r\nTo: <søren@localhost>\r\nSubject: grüße\r\n\r\nÆØÅ\r\n";
+    assert_same(behind_prefix(&stored[0]), sent.as_bytes());
+    let prefix = String::from_utf8(prefix(&stored[0]).to_vec()).unwrap();
+    assert!(prefix.contains("Return-Path: <jürgen@example.org>\r\n"), "{prefix}");
+    assert!(prefix.contains("Delivered-To: søren@localhost\r\n"), "{prefix}");
+    assert!(prefix.contains("with UTF8SMTP"), "{prefix}");
+    instance.finish();
+}
+
+/// One small message, one with an attachment, and one in other alphabets.
+fn with_some_mail() -> Instance {
+    let instance = Instance::start();
+    let mut smtp = Smtp::connect(instance.smtp()).unwrap();
+    smtp.must_deliver(ADDRESS, &message("hello-reader", 1000));
+    smtp.must_deliver(
+        ADDRESS,
+        b"From: =?UTF-8?Q?J=C3=BCrgen?= <j@example.org>\r\nTo: mox@localhost\r\nSubject: =?UTF-8?B?R3LDvMOfZQ==?=\r\n\
+          Message-ID: <two@example.org>\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"b\"\r\n\r\n\
+          --b\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nthe text\r\n--b\r\n\
+          Content-Type: application/octet-stream; name=\"a.bin\"\r\nContent-Transfer-Encoding: base64\r\n\
+          Content-Disposition: attachment; filename=\"a.bin\"\r\n\r\nAAECAwQ=\r\n--b--\r\n",
+    );
+    instance
+}
+
+#[test]
+fn curl_searches_and_fetches_over_tls() {
+    let instance = with_some_mail();
+    let certificate = instance.home().path().join("localhost.pem");
+    client::save_certificate(instance.imaps(), &certificate);
+    let curl = |path: &str, request: Option<&str>| {
+        let mut curl = Command::new("curl");
+        curl.args([
+            "--silent",
+            "--show-error",
+            "--max-time",
+            "30",
+            "--user",
+            &format!("{ACCOUNT}:{PASSWORD}"),
+        ]);
+        curl.arg("--cacert").arg(&certificate);
+        if let Some(request) = request {
+            curl.args(["-X", request]);
+        }
+        client::run(curl.arg(format!("imaps://localhost:{}/{path}", instance.imaps().port())))
+    };
+    assert_eq!(curl("INBOX", Some("SEARCH ALL")).trim_end(), "* SEARCH 1 2");
+    assert!(curl("", Some("LIST \"\" \"*\"")).contains("INBOX"));
+    assert!(curl("INBOX", Some("UID SEARCH SUBJECT hello-reader")).starts_with("* SEARCH "));
+    let fetched = curl("INBOX;MAILINDEX=1", None);
+    assert_same(behind_prefix(fetched.as_bytes()), &message("hello-reader", 1000));
+    instance.finish();
+}
+
+#[test]
+fn python_reads_with_imaplib_over_tls_and_starttls() {
+    let instance = with_some_mail();
+    let program = r#"
+import imaplib, ssl, sys
+context = ssl._create_unverified_context()
+with imaplib.IMAP4_SSL("127.0.0.1", int(sys.argv[1]), ssl_context=context) as imap:
+    imap.login("mox", "moxmoxmox")
+    assert imap.select("INBOX") == ("OK", [b"2"])
+    state, data = imap.fetch("1:2", "(UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE)")
+    assert state == "OK" and len(data) == 2, data
+    state, data = imap.uid("SEARCH", "SUBJECT", "hello-reader")
+    assert len(data[0].split()) == 1, data
+    uid = data[0].decode()
+    state, data = imap.uid("FETCH", uid, "(BODY.PEEK[])")
+    assert b"Subject: hello-reader" in data[0][1]
+    assert imap.append("INBOX", r"(\Seen)", None, b"Subject: appended\r\n\r\nbody\r\n")[0] == "OK"
+    assert imap.uid("STORE", uid, "+FLAGS", r"(\Deleted)")[0] == "OK"
+    assert imap.expunge()[0] == "OK"
+    assert imap.create("Archive")[0] == "OK"
+    assert imap.uid("COPY", "1:*", "Archive")[0] == "OK"
+    assert imap.select("Archive") == ("OK", [b"2"])
+with imaplib.IMAP4("127.0.0.1", int(sys.argv[2])) as imap:
+    imap.starttls(ssl_context=context)
+    imap.authenticate("PLAIN", lambda _: b"\0mox\0moxmoxmox")
+    assert imap.select("INBOX", readonly=True) == ("OK", [b"2"])
+"#;
+    let (imaps, imap) = (instance.imaps().port().to_string(), instance.imap().port().to_string());
+    client::run(client::python(program).args([imaps, imap]));
+    instance.finish();
+}
+
+#[test]
+fn python_reads_with_imapclient_and_waits_with_idle() {
+    let instance = with_some_mail();
+    let program = r#"
+import smtplib, ssl, sys
+from imapclient import IMAPClient
+with IMAPClient("127.0.0.1", port=int(sys.argv[1]), ssl_context=ssl._create_unverified_context()) as imap:
+    imap.login("mox", "moxmoxmox")
+    imap.id_({"name": "test"})
+    assert imap.select_folder("INBOX")[b"EXISTS"] == 2
+    found = imap.fetch(imap.search("ALL"), ["ENVELOPE", "BODYSTRUCTURE", "FLAGS", "BODY.PEEK[]", "INTERNALDATE"])
+    subjects = sorted(message[b"ENVELOPE"].subject for message in found.values())
+    assert subjects == [b"=?UTF-8?B?R3LDvMOfZQ==?=", b"hello-reader"], subjects
+    two = next(m for m in found.values() if m[b"ENVELOPE"].subject != b"hello-reader")
+    assert two[b"BODYSTRUCTURE"].is_multipart
+    assert len(two[b"BODYSTRUCTURE"][0]) == 2, two[b"BODYSTRUCTURE"]
+    imap.idle()
+    with smtplib.SMTP("127.0.0.1", int(sys.argv[2])) as smtp:
+        smtp.sendmail("a@example.org", ["mox@localhost"], "Subject: three\r\n\r\nwhile idle\r\n")
+    news = imap.idle_check(timeout=20)
+    imap.idle_done()
+    assert (3, b"EXISTS") in news, news
+    imap.create_folder("Grüße & mehr")
+    assert any(name == "Grüße & mehr" for _, _, name in imap.list_folders())
+    imap.move(imap.search(["SUBJECT", "three"]), "Grüße & mehr")
+    assert imap.select_folder("Grüße & mehr")[b"EXISTS"] == 1
+"#;
+    let (imaps, smtp) = (instance.imaps().port().to_string(), instance.smtp().port().to_string());
+    client::run(client::python(program).args([imaps, smtp]));
+    instance.finish();
+}
+
+#[test]
+fn imapflow_lists_and_fetches() {
+    let instance = with_some_mail();
+    let program = r#"
+import { ImapFlow } from 'imapflow';
+import assert from 'node:assert';
+const client = new ImapFlow({ host: '127.0.0.1', port: Number(process.env.IMAPS), secure: true, logger: false,
+    tls: { rejectUnauthorized: false }, auth: { user: 'mox', pass: 'moxmoxmox' } });
+await client.connect();
+const names = (await client.list()).map(box => box.path);
+assert(names.includes('INBOX'), names.join());
+const lock = await client.getMailboxLock('INBOX');
+try {
+    assert.strictEqual(client.mailbox.exists, 2);
+    const found = [];
+    for await (const message of client.fetch('1:*', { envelope: true, bodyStructure: true, source: true, flags: true }))
+        found.push(message);
+    assert.deepStrictEqual(found.map(m => m.envelope.subject), ['hello-reader', 'Grüße']);
+    assert.strictEqual(found[1].bodyStructure.childNodes.length, 2);
+    assert(found[0].source.includes('Subject: hello-reader'));
+    const { content } = await client.download('2', '2');
+    const octets = [];
+    for await (const chunk of content) octets.push(chunk);
+    assert.deepStrictEqual([...Buffer.concat(octets)], [0, 1, 2, 3, 4]);
+    assert(await client.messageFlagsAdd('1', ['\\Seen']));
+} finally { lock.release(); }
+await client.logout();
+"#;
+    client::run(client::node(program).env("IMAPS", instance.imaps().port().to_string()));
+    instance.finish();
+}
+
+/// A terminal of its own, which is gone with it.
+struct Tmux {
+    socket: PathBuf,
+}
+
+impl Tmux {
+    fn start(home: &Path, command: &str) -> Self {
+        let tmux = Self { socket: home.join("tmux.sock") };
+        let mut start = tmux.command();
+        start.env("HOME", home).env("TERM", "screen").args(["-f", "/dev/null", "new-session", "-d"]);
+        client::run(start.args(["-x", "120", "-y", "40"]).arg(command));
+        tmux
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new("tmux");
+        command.arg("-S").arg(&self.socket);
+        command
+    }
+
+    fn screen(&self) -> String {
+        String::from_utf8_lossy(&client::output(self.command().args(["capture-pane", "-p"])).stdout)
+            .into_owned()
+    }
+
+    fn shows(&self, text: &str) {
+        let mut screen = String::new();
+        let shown = eventually(Duration::from_secs(30), || {
+            screen = self.screen();
+            screen.contains(text)
+        });
+        assert!(shown, "no {text:?} on the screen:\n{screen}");
+    }
+}
+
+impl Drop for Tmux {
+    fn drop(&mut self) {
+        let _ = client::output(self.command().arg("kill-server"));
+    }
+}
+
+#[test]
+fn mutt_shows_the_list_and_the_message() {
+    let instance = with_some_mail();
+    let home = instance.home().path().join("mutt");
+    fs::create_dir(&home).unwrap();
+    fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).unwrap();
+    let certificate = home.join("localhost.pem");
+    client::save_certificate(instance.imaps(), &certificate);
+    let folder = format!("imaps://localhost:{}/", instance.imaps().port());
+    let settings = format!(
+        "set certificate_file=\"{}\"\nset folder={folder}\nset imap_user={ACCOUNT}\nset imap_pass={PASSWORD}\n\
+         set ssl_usesystemcerts=no\nset header_cache=\nset sort=mailbox-order\nset wait_key=no\n",
+        certificate.display()
+    );
+    fs::write(home.join("muttrc"), settings).unwrap();
+    let tmux = Tmux::start(&home, &format!("mutt -n -F {}/muttrc -f =INBOX", home.display()));
+    tmux.shows("hello-reader");
+    client::run(tmux.command().args(["send-keys", "1", "Enter", "Enter"]));
+    tmux.shows("line 000000000000");
+    drop(tmux);
+    instance.finish();
+}
