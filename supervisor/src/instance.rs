@@ -531,9 +531,11 @@ impl Instance {
                 if !self.ready && !stopping {
                     return Err(StartError::Worker(role.binary()));
                 }
-                self.come_back(role);
-                self.fixed_gone(role);
-                self.revive_listeners();
+                if !stopping {
+                    self.come_back(role);
+                    self.fixed_gone(role);
+                    self.revive_listeners();
+                }
             }
         }
         Ok(())

@@ -19,7 +19,8 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "moxd: {error}");
+            // In one write, so that nothing can come between.
+            let _ = io::stderr().write_all(format!("moxd: {error}\n").as_bytes());
             ExitCode::from(EXIT_CONFIG)
         }
     }

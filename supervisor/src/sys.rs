@@ -113,9 +113,14 @@ fn become_worker(plan: &Plan<'_>, parent: libc::pid_t) -> i32 {
         }
         for (resource, limit) in plan.limits {
             let both = libc::rlimit { rlim_cur: *limit, rlim_max: *limit };
-            // An ordinary user may not raise a limit; then it is lower already.
-            if libc::setrlimit(*resource, &raw const both) != 0 && plan.user.is_some() {
-                return 5;
+            if libc::setrlimit(*resource, &raw const both) != 0 {
+                // Who may not raise a limit has a lower one already, and keeps it.
+                let mut have: libc::rlimit = std::mem::zeroed();
+                let lower = libc::getrlimit(*resource, &raw mut have) == 0 && have.rlim_max < *limit;
+                have.rlim_cur = have.rlim_max;
+                if !lower || libc::setrlimit(*resource, &raw const have) != 0 {
+                    return 5;
+                }
             }
         }
         if let Some(user) = plan.user {
@@ -267,8 +272,12 @@ pub fn keep_named_capabilities() -> io::Result<()> {
         }
         capability += 1;
     }
-    let kept = KEPT.iter().fold(0u32, |set, capability| set | 1 << capability);
     let mut header = Header { version: 0x2008_0522, pid: 0 };
+    let mut have = [0u32; 6];
+    // SAFETY: version 3 writes six words, which is what `have` has.
+    check(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, have.as_mut_ptr()) })?;
+    let [_, permitted, ..] = have;
+    let kept = KEPT.iter().fold(0u32, |set, capability| set | 1 << capability) & permitted;
     // Effective, permitted, inheritable; then the same for capabilities from 32 up: none.
     let sets = [kept, kept, 0, 0, 0, 0];
     // SAFETY: version 3 reads six words, which is what `sets` has.
