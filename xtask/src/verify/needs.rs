@@ -24,9 +24,11 @@ const fn package(name: &'static str, shows: &'static str) -> Package {
 }
 
 /// Clients and peers that the end-to-end tests drive, and what holds them apart.
-const PACKAGES: [Package; 15] = [
+const PACKAGES: [Package; 16] = [
     // Clients.
     package("swaks", "swaks"),
+    // swaks speaks TLS through it, and only recommends it.
+    package("libio-socket-ssl-perl", "/usr/share/perl5/IO/Socket/SSL.pm"),
     package("isync", "mbsync"),
     package("mutt", "mutt"),
     package("tmux", "tmux"),
