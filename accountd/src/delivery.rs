@@ -105,7 +105,7 @@ impl Deliveries {
                 match self.store.delivered(DeliveryId(id.0)) {
                     Ok(filed) => responder.reply(&AccountdToQueued::Known(filed.is_some()), &[]),
                     // Dropped unanswered, queued asks again.
-                    Err(error) => tracing::error!(message = %id, "cannot look up a delivery: {error}"),
+                    Err(error) => tracing::error!(mail = %id, "cannot look up a delivery: {error}"),
                 }
                 Ok(())
             }
@@ -128,7 +128,7 @@ impl Deliveries {
             .ok_or(crate::body::BodyError::Missing)
             .and_then(|fd| Body::check(fd, delivery.size))
             .map_err(|error| {
-                tracing::warn!(message = %delivery.id, "refused a message from queued: {error}");
+                tracing::warn!(mail = %delivery.id, "refused a message from queued: {error}");
                 Violation::FdCount
             })?;
         let task = Task { delivery, body, responder, busy };
@@ -155,7 +155,7 @@ impl Deliveries {
         let id = DeliveryId(delivery.id.0);
         // The writer finds repeats by itself; a large one is spared the copy.
         if body.size() > LARGE && matches!(self.store.delivered(id), Ok(Some(_))) {
-            tracing::info!(message = %delivery.id, connection = %delivery.connection, "filed before");
+            tracing::info!(mail = %delivery.id, connection = %delivery.connection, "filed before");
             return responder.reply(&AccountdToQueued::Filed, &[]);
         }
         let staged = match self.stage(&delivery, &mut body) {
@@ -175,7 +175,7 @@ impl Deliveries {
             match result {
                 Ok(delivered) => {
                     responder.reply(&AccountdToQueued::Filed, &[]);
-                    tracing::info!(message = %delivery.id, connection = %delivery.connection,
+                    tracing::info!(mail = %delivery.id, connection = %delivery.connection,
                         size = delivery.size, uid = delivered.filed.uid.value(), repeat = delivered.repeat,
                         parsed, "filed");
                 }
@@ -198,11 +198,11 @@ impl Deliveries {
             }
         };
         if self.store.is_poisoned(id) {
-            tracing::warn!(message = %delivery.id, "this message was being parsed when the process died");
+            tracing::warn!(mail = %delivery.id, "this message was being parsed when the process died");
             return stage(Parse::No);
         }
         if safe_mode::is_on(&self.store.crashes(), UnixSeconds::now()) {
-            tracing::debug!(message = %delivery.id, "safe mode after several crashes: filed without parsing");
+            tracing::debug!(mail = %delivery.id, "safe mode after several crashes: filed without parsing");
             return stage(Parse::No);
         }
         let in_hand = self.store.begin_parse(id)?;
@@ -211,7 +211,7 @@ impl Deliveries {
         match parsed {
             Ok(result) => result,
             Err(_) => {
-                tracing::error!(message = %delivery.id, "parsing panicked: filed without");
+                tracing::error!(mail = %delivery.id, "parsing panicked: filed without");
                 stage(Parse::No)
             }
         }
@@ -220,7 +220,7 @@ impl Deliveries {
 
 /// Says why not. Nothing of the message is kept.
 fn refuse(delivery: &AccountDelivery, responder: Responder<QueuedAccountd>, error: &StoreError) {
-    tracing::error!(message = %delivery.id, connection = %delivery.connection, "cannot file a message: {error}");
+    tracing::error!(mail = %delivery.id, connection = %delivery.connection, "cannot file a message: {error}");
     let refusal = match error {
         StoreError::NoSpace => AccountRefusal::NoSpace,
         StoreError::Fault(_)

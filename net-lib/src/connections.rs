@@ -7,7 +7,6 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use ipc_proto::ConnectionId;
@@ -65,12 +64,12 @@ impl Connections {
     /// None yet.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        // Numbers of an earlier process of this role stand in the same log: start elsewhere.
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        // Numbers of other fronts and of earlier processes stand in the same log: each process counts from its own id.
+        let first = u64::from(std::process::id()) << 26;
         Self {
             shared: Arc::new(Shared {
                 limits,
-                next: AtomicU64::new((seconds << 20) & 0xffff_ffff_ffff),
+                next: AtomicU64::new(first),
                 table: Mutex::default(),
                 empty: Notify::new(),
             }),

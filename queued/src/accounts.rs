@@ -176,7 +176,7 @@ impl Accounts {
             let fd = match body.fd() {
                 Ok(fd) => fd,
                 Err(error) => {
-                    tracing::error!(message = %id, "cannot hand on a message: {error}");
+                    tracing::error!(mail = %id, "cannot hand on a message: {error}");
                     return Answer::Refused(AccountRefusal::Fault);
                 }
             };
@@ -186,7 +186,7 @@ impl Accounts {
                 Ok((AccountdToQueued::Known(_), _)) => self.nonsense(account, &channel),
                 Err(CallError::Busy) => return Answer::Unreachable,
                 Err(CallError::TooLarge) => {
-                    tracing::error!(message = %id, "header fields too large for an account's channel");
+                    tracing::error!(mail = %id, "header fields too large for an account's channel");
                     return Answer::Refused(AccountRefusal::Fault);
                 }
                 Err(error) => self.lost(account, id, &channel, error),
@@ -198,7 +198,7 @@ impl Accounts {
 
     /// An answer did not come. `Dropped` leaves the channel as it is; after all else a new one is asked for.
     fn lost(&self, account: AccountId, id: DeliveryId, channel: &Channel, error: CallError) {
-        tracing::warn!(message = %id, %account, "an account's answer was lost: {error}");
+        tracing::warn!(mail = %id, %account, "an account's answer was lost: {error}");
         match error {
             CallError::Dropped | CallError::Busy | CallError::TooLarge => {}
             CallError::PeerRestarted | CallError::Deadline | CallError::Violation(_) => {

@@ -148,7 +148,7 @@ impl Queue {
         }
         for (id, path) in leftover.messages {
             if !queue.has(id)? {
-                tracing::info!(message = %id, "removing a file that was never acknowledged");
+                tracing::info!(mail = %id, "removing a file that was never acknowledged");
                 fs::remove_file(path)?;
             }
         }

@@ -113,7 +113,7 @@ async fn attempt(shared: &Arc<Shared>, due: Due) {
     let filed = match deliver(shared, &due).await {
         Ok(filed) => filed,
         Err(error) => {
-            tracing::error!(message = %id, "a stored message cannot be delivered: {error}");
+            tracing::error!(mail = %id, "a stored message cannot be delivered: {error}");
             Vec::new()
         }
     };
@@ -122,10 +122,10 @@ async fn attempt(shared: &Arc<Shared>, due: Due) {
     let next = (shared.clock)().saturating_add(pause(attempts, shared.settings.retry_ms));
     let (count, left) = (filed.len(), due.recipients.len().saturating_sub(filed.len()));
     match shared.disk.run(move |queue| queue.settle(id, &filed, attempts, next)).await {
-        Ok(()) => tracing::info!(message = %id, connection = %due.envelope.connection, filed = count, left,
+        Ok(()) => tracing::info!(mail = %id, connection = %due.envelope.connection, filed = count, left,
             attempts, "stored message"),
         // It is still there as it was: tried again, and its accounts know its id.
-        Err(error) => tracing::error!(message = %id, "cannot note what became of a stored message: {error}"),
+        Err(error) => tracing::error!(mail = %id, "cannot note what became of a stored message: {error}"),
     }
 }
 
@@ -136,7 +136,7 @@ async fn deliver(shared: &Arc<Shared>, due: &Due) -> Result<Vec<Address>, QueueE
     let vanished = owners.iter().filter(|owner| **owner == Owner::Nobody).count();
     if vanished > 0 {
         // Nobody is told yet that the message cannot be delivered; it is kept until somebody can be.
-        tracing::warn!(message = %id, recipients = vanished,
+        tracing::warn!(mail = %id, recipients = vanished,
             "a queued message's recipient is gone; it stays queued, add the address again to have it delivered");
     }
     let groups = group::by_account(&owners);

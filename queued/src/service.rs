@@ -181,7 +181,7 @@ async fn answer(
             let reply = match check(&shared, &spool, &deliver, fds).await {
                 Ok(body) => QueuedToSmtpd::Delivered(shared.deliver(deliver, body).await),
                 Err(error) => {
-                    tracing::warn!(message = %deliver.id, connection = %deliver.connection,
+                    tracing::warn!(mail = %deliver.id, connection = %deliver.connection,
                         "refused a message from smtpd: {error}");
                     shared.switchboard.refused(ChannelId::SmtpdQueued, error.kind());
                     QueuedToSmtpd::Refused
@@ -301,7 +301,7 @@ impl Shared {
             let stored = match self.store(&envelope, body, to, at_once).await {
                 Ok(()) => Outcome::Stored,
                 Err(error) => {
-                    tracing::error!(message = %id, "cannot store a message: {error}");
+                    tracing::error!(mail = %id, "cannot store a message: {error}");
                     Outcome::TryLater { no_space: matches!(error, QueueError::NoSpace) }
                 }
             };
@@ -312,7 +312,7 @@ impl Shared {
             }
         }
         let count = |wanted: Outcome| outcomes.iter().filter(|outcome| **outcome == wanted).count();
-        tracing::info!(message = %id, connection = %connection, size, recipients = recipients.len(),
+        tracing::info!(mail = %id, connection = %connection, size, recipients = recipients.len(),
             filed = count(Outcome::Filed), stored = count(Outcome::Stored), "message");
         outcomes
     }

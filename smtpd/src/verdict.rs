@@ -70,14 +70,19 @@ pub enum Refusal {
 }
 
 impl MessageVerdict {
-    /// One reply for all recipients (RFC 5321 §6.1: who says 250 takes the message). What one of them has is on disk,
-    /// so the client must not send it again; queued sees to the others.
+    /// One reply for all recipients (RFC 5321 §6.1: who says 250 takes the message for all of them). While one of them
+    /// could still get it and it is on disk nowhere, the client keeps it and tries again, though others then get it
+    /// twice: a copy too many is better than none.
     #[must_use]
     pub fn of(id: DeliveryId, outcomes: &[Outcome]) -> Self {
         let mut refusal = None;
+        let mut kept = false;
         for outcome in outcomes {
             let this = match outcome {
-                Outcome::Filed | Outcome::Stored => return Self::Kept(id),
+                Outcome::Filed | Outcome::Stored => {
+                    kept = true;
+                    continue;
+                }
                 Outcome::NoSuchRecipient => Refusal::NoSuchRecipient,
                 Outcome::Disabled => Refusal::Disabled,
                 Outcome::MailboxFull => Refusal::MailboxFull,
@@ -86,7 +91,11 @@ impl MessageVerdict {
             };
             refusal = Some(refusal.map_or(this, |earlier: Refusal| earlier.min(this)));
         }
-        Self::Refused(refusal.unwrap_or(Refusal::Fault))
+        match refusal {
+            None | Some(Refusal::NoSuchRecipient) if kept => Self::Kept(id),
+            Some(refusal) => Self::Refused(refusal),
+            None => Self::Refused(Refusal::Fault),
+        }
     }
 
     /// What the client is told.
@@ -118,14 +127,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_that_one_recipient_has_is_never_asked_for_again() {
+    fn a_message_is_asked_for_again_while_a_recipient_could_still_get_it() {
         let id = DeliveryId([1; 16]);
         let later = Outcome::TryLater { no_space: false };
         let no_space = Outcome::TryLater { no_space: true };
         for (outcomes, expected) in [
             (&[Outcome::Filed][..], MessageVerdict::Kept(id)),
             (&[Outcome::Stored], MessageVerdict::Kept(id)),
-            (&[Outcome::NoSuchRecipient, later, Outcome::Stored], MessageVerdict::Kept(id)),
+            (&[Outcome::NoSuchRecipient, Outcome::Stored], MessageVerdict::Kept(id)),
+            // Whom it is on disk for nowhere would lose it.
+            (&[Outcome::Filed, later, Outcome::Stored], MessageVerdict::Refused(Refusal::Fault)),
+            (&[Outcome::Filed, no_space], MessageVerdict::Refused(Refusal::NoSpace)),
             (&[Outcome::NoSuchRecipient], MessageVerdict::Refused(Refusal::NoSuchRecipient)),
             // One that can be tried again makes the whole message worth trying again.
             (&[Outcome::NoSuchRecipient, later], MessageVerdict::Refused(Refusal::Fault)),

@@ -355,7 +355,7 @@ impl Conversation<'_> {
         };
         tracing::info!(
             connection = %self.client.place.id(),
-            message = %id,
+            mail = %id,
             client = %self.client.ip(),
             helo = %Shown(greeting.name()),
             tls = tls.is_some(),

@@ -79,7 +79,7 @@ impl Front {
     pub(super) async fn deliver(&self, deliver: Deliver, fd: OwnedFd) -> MessageVerdict {
         let (id, count) = (deliver.id, deliver.recipients.len());
         let refused = |what: &str| {
-            tracing::error!(message = %id, "queued {what}");
+            tracing::error!(mail = %id, "queued {what}");
             MessageVerdict::Refused(Refusal::Fault)
         };
         match self.queued.call(&SmtpdToQueued::Deliver(deliver), vec![fd]).await {
@@ -95,7 +95,7 @@ impl Front {
 }
 
 fn unanswered(id: DeliveryId, error: CallError) -> MessageVerdict {
-    tracing::warn!(message = %id, %error, "queued did not say what became of the message");
+    tracing::warn!(mail = %id, %error, "queued did not say what became of the message");
     MessageVerdict::Refused(Refusal::Fault)
 }
 
