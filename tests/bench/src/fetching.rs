@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Each command so many times; the median counts.
-const TIMES: usize = 5;
+const TIMES: usize = 21;
 
 /// One command on the whole mailbox.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl fmt::Display for Fetched {
         let megabytes = u32::try_from(self.octets).map_or(f64::INFINITY, f64::from) / 1e6;
         write!(
             f,
-            "{:<20} {:>13.1} {:>15.0} {:>13.2}",
+            "{:<20} {:>13.1} {:>15.1} {:>13.2}",
             self.name,
             self.took.as_secs_f64() * 1000.0,
             self.processor.as_secs_f64() * 1000.0,

@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    fs::{self, File},
     io::{BufRead, BufReader},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
@@ -68,7 +69,9 @@ impl Instance {
         let mut command = Command::new(&programs.moxctl);
         command.arg("localserve").arg("--dir").arg(directory);
         command.args(["--wait-ready", "--quiet", "--port-offset", &offset.to_string()]);
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let log = directory.with_extension("log");
+        let file = File::create(&log).map_err(|error| Failure::io(log.display().to_string(), error))?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file);
         let start = Instant::now();
         let failed = |error| Failure::io(programs.moxctl.display().to_string(), error);
         let mut moxctl = command.spawn().map_err(failed)?;
@@ -82,7 +85,10 @@ impl Instance {
         if said == "ready\n" {
             return Ok(instance);
         }
-        Err(Failure::new("moxctl localserve did not get ready; its own line above says why"))
+        drop(instance);
+        let said = fs::read_to_string(&log).unwrap_or_default();
+        let why = said.lines().last().unwrap_or("it said nothing");
+        Err(Failure::new(format!("moxctl localserve did not get ready: {why}")))
     }
 
     pub(crate) fn smtp(&self) -> SocketAddr {

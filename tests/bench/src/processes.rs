@@ -39,7 +39,7 @@ impl Processes {
             .cloned()
             .collect();
         let Some(supervisor) = moxd.first().map(|process| process.pid) else {
-            return Err(Failure::new("moxd does not run; its own line above says why"));
+            return Err(Failure::new("moxd has ended"));
         };
         let workers = all.into_iter().filter(|process| process.parent == supervisor);
         Ok(Self(moxd.into_iter().chain(workers).collect()))
