@@ -5,7 +5,13 @@ use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Read},
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    os::unix::fs::PermissionsExt,
+    os::{
+        linux::net::SocketAddrExt,
+        unix::{
+            fs::PermissionsExt,
+            net::{SocketAddr as UnixAddr, UnixListener},
+        },
+    },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::mpsc,
@@ -38,6 +44,8 @@ pub struct Home {
     temporary: tempfile::TempDir,
     /// What is added to every standard port.
     pub port_offset: u16,
+    /// Keeps the ports from the homes of other tests.
+    _claim: UnixListener,
 }
 
 impl Default for Home {
@@ -53,7 +61,8 @@ impl Home {
         let temporary =
             tempfile::Builder::new().prefix("moxd-test-").tempdir_in("/tmp").expect("a directory");
         fs::set_permissions(temporary.path(), fs::Permissions::from_mode(0o755)).expect("its mode");
-        Self { temporary, port_offset: free_port_offset() }
+        let (port_offset, claim) = claim_ports();
+        Self { temporary, port_offset, _claim: claim }
     }
 
     /// For the test's own files.
@@ -91,12 +100,7 @@ impl Home {
 
     /// Starts it, or says how it refused.
     pub fn try_start(self) -> Result<Instance, Refused> {
-        let command = self.command();
-        self.try_start_with(command)
-    }
-
-    /// The same with a command that ends in becoming [`Self::command`].
-    pub fn try_start_with(self, mut command: Command) -> Result<Instance, Refused> {
+        let mut command = self.command();
         let log = File::create(self.log()).expect("the log");
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("moxctl starts");
         let (sender, receiver) = mpsc::channel();
@@ -311,13 +315,15 @@ fn end_of(log: &Path) -> String {
     lines[lines.len().saturating_sub(80)..].join("\n")
 }
 
-/// Such that all ports are free, and below those that the kernel gives to clients.
-fn free_port_offset() -> u16 {
-    let start = u16::try_from(std::process::id() % 20_000).expect("below 20,000");
-    let free = |offset: &u16| {
-        [25, 80, 143, 443, 993]
-            .iter()
-            .all(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port + offset)).is_ok())
+/// Such that all ports are free, and below those that the kernel gives to clients. The claim is a name of an abstract
+/// socket: it is gone with the process, however that ends.
+fn claim_ports() -> (u16, UnixListener) {
+    let claim = |offset: u16| {
+        let name = UnixAddr::from_abstract_name(format!("moxd-test-ports-{offset}")).ok()?;
+        let claim = UnixListener::bind_addr(&name).ok()?;
+        let free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port + offset)).is_ok();
+        [25, 80, 143, 443, 993].into_iter().all(free).then_some((offset, claim))
     };
-    (0..20_000).map(|step| 10_000 + (start + step) % 20_000).find(free).expect("free ports")
+    // Instances have their ports within 1000.
+    (10..31).find_map(|thousands| claim(thousands * 1000)).expect("free ports")
 }

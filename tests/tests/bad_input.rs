@@ -154,7 +154,17 @@ fn a_damaged_directory_database_keeps_moxd_from_starting_and_is_left_as_it_is() 
         let damaged = damage(&path, how);
         let refused = home.try_start().expect_err("it started");
         assert_ne!(refused.status.code(), Some(0), "{how:?}");
-        assert!(refused.stderr.contains("directory.sqlite"), "{how:?}: {}", refused.stderr);
+        // By now there is a log; of its lines one is the error, and the last says who could not start.
+        let errors: Vec<_> =
+            refused.stderr.lines().filter(|line| line.contains("\"level\":\"ERROR\"")).collect();
+        assert_eq!(errors.len(), 1, "{how:?}: {}", refused.stderr);
+        assert!(
+            errors[0].contains("directory.sqlite") && errors[0].contains("backup"),
+            "{how:?}: {}",
+            errors[0]
+        );
+        let last = refused.stderr.lines().last().unwrap();
+        assert!(last.starts_with("moxd: mox-authd "), "{how:?}: {}", refused.stderr);
         assert_eq!(fs::read(&path).unwrap(), damaged, "{how:?}: the file was changed");
         // Restored from a backup, all is as it was.
         fs::write(&path, good).unwrap();

@@ -2,7 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
 mod as_root {
-    use std::{fs, os::unix::process::CommandExt, process::Command, time::Duration};
+    use std::{
+        fs,
+        path::{Path, PathBuf},
+        time::Duration,
+    };
 
     use moxd_tests::{
         ADDRESS, Home, Imap, Instance, Smtp,
@@ -10,30 +14,41 @@ mod as_root {
         process::eventually,
         smtp::Delivery,
     };
+    use nix::{
+        mount::{MntFlags, MsFlags, mount, umount2},
+        sched::{CloneFlags, unshare},
+    };
 
-    /// What takes the room, seen from outside of the instance's mount namespace.
-    fn filler(instance: &Instance) -> std::path::PathBuf {
-        let moxd = instance.status()["pid"].as_u64().unwrap();
-        std::path::PathBuf::from(format!("/proc/{moxd}/root{}/filler", instance.home().data().display()))
+    /// A disk that only this thread and what it starts can see.
+    struct SmallDisk(PathBuf);
+
+    impl SmallDisk {
+        fn mount(at: &Path) -> Self {
+            fs::create_dir(at).unwrap();
+            unshare(CloneFlags::CLONE_NEWNS).unwrap();
+            let nothing = None::<&str>;
+            mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing).unwrap();
+            mount(Some("moxd-test"), at, Some("tmpfs"), MsFlags::empty(), Some("size=24m,mode=0755"))
+                .unwrap();
+            Self(at.to_owned())
+        }
     }
 
-    /// On a disk of its own, which nobody else sees and which is gone with the instance.
-    fn start_on_a_small_disk(home: Home) -> Instance {
-        let localserve = home.command();
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "--propagation", "private", "sh", "-c"]);
-        command.arg("mount -t tmpfs -o size=24m,mode=0755 moxd-test \"$0\" && exec \"$@\"").arg(home.data());
-        command.arg(localserve.get_program()).args(localserve.get_args()).process_group(0);
-        home.try_start_with(command).unwrap_or_else(|refused| panic!("it did not start: {refused}"))
+    impl Drop for SmallDisk {
+        fn drop(&mut self) {
+            let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+            // The home above could not be removed with a disk in it.
+            let _ = fs::remove_dir_all(self.0.parent().unwrap());
+        }
     }
 
     /// Attack class 39: a full disk costs the mail that comes then, for now, and none that was acknowledged before.
     #[test]
     fn a_full_disk_defers_mail_and_loses_none() {
         let home = Home::new();
-        fs::create_dir(home.data()).unwrap();
-        let instance = start_on_a_small_disk(home);
-        let filler = filler(&instance);
+        let disk = SmallDisk::mount(&home.data());
+        let filler = disk.0.join("filler");
+        let instance = Instance::start_in(home);
         let mut sent = Vec::new();
         for round in 0..2 {
             let deliver = |number: usize| {

@@ -28,6 +28,8 @@ struct Known {
     acknowledged: u32,
     /// Sent whole, and the reply never seen.
     unanswered: u32,
+    /// Told to come again.
+    deferred: u32,
 }
 
 /// Numbers that need no quality (SplitMix64).
@@ -77,6 +79,7 @@ fn deliver(instance: &Instance, client: u64, stop: &AtomicBool) -> BTreeMap<Stri
             }
             Delivery::Refused(reply) => {
                 assert!((400..500).contains(&reply.code), "only for now: {reply:?}");
+                entry.deferred += 1;
                 connection = None;
                 thread::sleep(Duration::from_millis(20));
             }
