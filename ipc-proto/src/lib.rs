@@ -1,7 +1,7 @@
 //! The channels between moxd's processes: what may be asked, and how it crosses.
 //!
 //!   one socketpair per edge, made by the supervisor      ┌───────────────┐
-//!   smtpd ──── [`smtpd_queued`] request, fds ──────────▶ │ queued        │
+//!   smtpd ──── [`delivery`] request, fds ──────────────▶ │ queued        │
 //!         ◀─── reply, fds ────────────────────────────── │ (many at once)│
 //!                                                        └───────────────┘
 //! One module per edge; its request enum is the whole of what that process may ask. Who a peer is follows from the

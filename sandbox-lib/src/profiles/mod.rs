@@ -1,4 +1,4 @@
-//! One file per role: the syscalls it keeps, and why. Groups that several roles share are in [`groups`].
+//! One file per role: the syscalls it keeps, and why. Groups that several roles share are in `groups`.
 
 mod accountd;
 mod authd;
