@@ -100,7 +100,12 @@ impl Home {
 
     /// Starts it, or says how it refused.
     pub fn try_start(self) -> Result<Instance, Refused> {
-        let mut command = self.command();
+        let command = self.command();
+        self.try_start_with(command)
+    }
+
+    /// The same with another program in the place of [`Self::command`]'s.
+    pub fn try_start_with(self, mut command: Command) -> Result<Instance, Refused> {
         let log = File::create(self.log()).expect("the log");
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("moxctl starts");
         let (sender, receiver) = mpsc::channel();

@@ -1,0 +1,220 @@
+//! `docs/threat-model.md`: the matrix as a table for people, what each captured process is good for, and the tests of every
+//! class of attack, found in the sources by the name that their doc comments give.
+
+use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
+
+use crate::matrix::{Matrix, Outcome, ROLES, short};
+
+/// What it comes to, in words: who, what an attacker gets with it, what not.
+const GAINS: [(&str, &str, &str); 7] = [
+    (
+        "smtpd",
+        "mail that passes in while captured; which recipients exist",
+        "stored mail, the queue, passwords, any key, a connection out",
+    ),
+    (
+        "imapd",
+        "sessions that pass through while captured, and passwords typed meanwhile",
+        "mail of anyone who did not log in meanwhile, the admin's requests, keys, verifiers, a connection out",
+    ),
+    (
+        "webd",
+        "web requests that pass through while captured",
+        "mail, the admin's requests, keys, verifiers, a connection out",
+    ),
+    (
+        "queued",
+        "queued and passing mail; forged local deliveries",
+        "stored mail, keys, verifiers, any network",
+    ),
+    (
+        "authd",
+        "verifiers and the directory; it can let an accomplice log in",
+        "mail files, keys, any network",
+    ),
+    ("keyd", "the private keys", "mail, verifiers, any network"),
+    ("accountd", "that account's mail", "any other account, the queue, keys, verifiers, any network"),
+];
+
+/// The classes that this release has something to lose by, by their numbers in the tests' comments.
+const CLASSES: [(u32, &str); 33] = [
+    (1, "plaintext injected before STARTTLS"),
+    (2, "STARTTLS stripped, logins without TLS"),
+    (3, "SMTP smuggling"),
+    (4, "transaction state"),
+    (6, "limits of lines and commands"),
+    (7, "IMAP literals"),
+    (8, "IMAP nesting"),
+    (9, "MIME bombs"),
+    (10, "header bombs"),
+    (14, "clients that are slow or never read"),
+    (15, "floods of connections, no descriptors left"),
+    (16, "guessed passwords"),
+    (17, "content of logins"),
+    (18, "injection by names"),
+    (24, "path traversal"),
+    (25, "races with symbolic and hard links"),
+    (26, "forged messages between processes"),
+    (27, "starved channels between processes"),
+    (28, "descriptors that are left over"),
+    (29, "the sandbox holds"),
+    (30, "the keys' process as a signing oracle"),
+    (31, "one account from another"),
+    (32, "accounts mixed up"),
+    (33, "injection into logs"),
+    (34, "the web's cross-site requests"),
+    (36, "file names and content of attachments"),
+    (37, "mail loops and backscatter"),
+    (39, "full disks and other trouble of the queue"),
+    (40, "crashes at any moment"),
+    (41, "upgrades and older programs"),
+    (42, "TLS settings"),
+    (46, "one account that uses everything up"),
+    (47, "the supply chain"),
+];
+
+/// All of it.
+pub(crate) fn document(matrix: &Matrix, root: &Path) -> String {
+    let mut text = String::from(
+        "# Threat model\n\n\
+         Written from `tests/blast-radius/matrix.toml` and the sources; `MOXD_WRITE_DOCS=1 cargo nextest run -p moxd-tests \
+         the_threat_model` writes it anew, and the test fails while it is not what they say.\n\n\
+         An attacker is assumed to run any code inside one of moxd's processes. The question is then what else is lost. \
+         The processes and their channels: [channels.md](channels.md).\n\n\
+         ## What a captured process is good for\n\n\
+         | captured | the attacker gets | and does not get |\n|---|---|---|\n",
+    );
+    for (name, gets, does_not) in GAINS {
+        let _ = writeln!(text, "| {name} | {gets} | {does_not} |");
+    }
+    text.push_str(
+        "\nNot in the table: the supervisor, which is root and reads nothing of variable length from any worker but log \
+         lines; the kernel; whoever is root on the machine. As an ordinary user (`moxctl localserve`) all processes share \
+         one user, and Landlock is the only wall between accounts; `moxctl status` says so.\n\n\
+         ## What a captured process tries, and how it ends\n\n\
+         Every cell runs in a real process behind its lock, and the same call succeeds in one that is not locked in. \
+         EPERM is seccomp's answer, EACCES Landlock's; \"has none\": the process holds no such descriptor.\n\n| it tries to |",
+    );
+    for role in ROLES {
+        let _ = write!(text, " {} |", short(role));
+    }
+    text.push_str(" why |\n|---|");
+    text.push_str(&"---|".repeat(ROLES.len() + 1));
+    text.push('\n');
+    for row in &matrix.rows {
+        let _ = write!(text, "| {} |", row.what);
+        for role in ROLES {
+            let outcome = row.outcome(role);
+            let mark = if outcome == Outcome::Ok { "**" } else { "" };
+            let _ = write!(text, " {mark}{}{mark} |", outcome.text());
+        }
+        let _ = writeln!(text, " {} |", row.why);
+    }
+    text.push_str(
+        "\n## What it puts into its channels\n\n\
+         Into every end of every channel that it holds. Afterwards mail comes in and is read, and no process was started \
+         again.\n\n| it sends | what happens | why |\n|---|---|---|\n",
+    );
+    for row in &matrix.forgeries {
+        let happens = if row.violation {
+            "the peer closes the channel, which is counted"
+        } else {
+            "others do not notice"
+        };
+        let _ = writeln!(text, "| {} | {happens} | {} |", row.what, row.why);
+    }
+    text.push_str("\n## Classes of attacks and their tests\n\n| class | tests |\n|---|---|\n");
+    let tests = tests_by_class(root);
+    for (number, name) in CLASSES {
+        let Some(found) = tests.get(&number) else { continue };
+        let _ = writeln!(text, "| {number}. {name} | {} |", found.join("<br>"));
+    }
+    text
+}
+
+/// Every test whose doc comment names a class, as `path: name`, in the order of paths.
+fn tests_by_class(root: &Path) -> BTreeMap<u32, Vec<String>> {
+    let mut files = Vec::new();
+    collect(root, &mut files);
+    files.sort();
+    let mut found: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+    for file in files {
+        let text = fs::read_to_string(root.join(&file)).unwrap();
+        let lines: Vec<_> = text.lines().map(str::trim).collect();
+        for (at, line) in lines.iter().enumerate() {
+            let is_doc = line.starts_with("//") || line.starts_with('#');
+            let Some(rest) = line.find("Attack class").filter(|_| is_doc).and_then(|at| line.get(at..))
+            else {
+                continue;
+            };
+            let whole = line.starts_with("//!");
+            let name = if whole { Some("all") } else { name_below(&lines[at..]) };
+            let Some(name) = name else { continue };
+            for number in numbers(rest) {
+                let entry = format!("`{file}`: {}", name.replace('_', " "));
+                let tests = found.entry(number).or_default();
+                if !tests.contains(&entry) {
+                    tests.push(entry);
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Rust sources of the workspace: whatever is built or brought in lies elsewhere.
+fn collect(root: &Path, files: &mut Vec<String>) {
+    fn walk(root: &Path, below: &Path, files: &mut Vec<String>) {
+        for entry in fs::read_dir(root.join(below)).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap_or_default();
+            let path = below.join(&name);
+            let kind = entry.file_type().unwrap();
+            if kind.is_dir() && !name.starts_with('.') && name != "target" && name != "node_modules" {
+                walk(root, &path, files);
+            } else if kind.is_file() && name.ends_with(".rs") {
+                files.push(path.display().to_string());
+            }
+        }
+    }
+    walk(root, Path::new(""), files);
+}
+
+/// The function that a comment stands before.
+fn name_below<'a>(lines: &[&'a str]) -> Option<&'a str> {
+    let item = lines.iter().find(|line| !line.starts_with("//") && !line.starts_with('#'))?;
+    let (_, behind) = item.split_once("fn ")?;
+    behind.split(['(', '<']).next()
+}
+
+/// Of `Attack classes 16, 17 and 26: ...` or `Attack classes 1 to 4 and 37`.
+fn numbers(comment: &str) -> Vec<u32> {
+    let rest = comment.trim_start_matches("Attack class").trim_start_matches("es");
+    let mut found: Vec<u32> = Vec::new();
+    let mut through = false;
+    for word in rest.split_ascii_whitespace() {
+        let figure = word.trim_end_matches([',', ':', '.', ';']);
+        match figure.parse::<u32>() {
+            Ok(number) => {
+                let from = found.last().filter(|_| through).map_or(number, |last| last + 1);
+                found.extend(from..=number);
+                through = false;
+                if word.ends_with([':', '.', ';']) {
+                    break;
+                }
+            }
+            Err(_) if figure == "to" => through = true,
+            Err(_) if matches!(figure, "and" | "class" | "classes") => {}
+            Err(_) => break,
+        }
+    }
+    found
+}
+
+#[test]
+fn classes_are_read_out_of_comments() {
+    assert_eq!(numbers("Attack class 7: literals of 2 kinds"), [7]);
+    assert_eq!(numbers("Attack classes 1 to 4, 6 and 37: each"), [1, 2, 3, 4, 6, 37]);
+    assert_eq!(numbers("Attack class 40, and the poisoned message of attack class 9: what"), [40]);
+    assert_eq!(numbers("Attack class 3. Each sequence 5"), [3]);
+}
