@@ -11,6 +11,9 @@ use smtpd::{MessageVerdict, RecipientVerdict, Refusal};
 
 use super::Front;
 
+/// Queueds that are asked for one message, one after the other.
+const ATTEMPTS: usize = 3;
+
 /// Who gives places for messages that are too large for memory.
 pub(crate) trait Spool {
     /// A write-only file, or `None` when there is no place now.
@@ -76,13 +79,25 @@ impl Front {
     }
 
     /// Has a message delivered. What is not known to be on disk counts as not kept: the client tries again.
+    ///
+    /// If queued dies meanwhile, the next one is asked the same: by the message's id it knows what is done already. The
+    /// client, told to come again, would bring the message under another id, and a second copy.
     pub(super) async fn deliver(&self, deliver: Deliver, fd: OwnedFd) -> MessageVerdict {
         let (id, count) = (deliver.id, deliver.recipients.len());
         let refused = |what: &str| {
             tracing::error!(mail = %id, "queued {what}");
             MessageVerdict::Refused(Refusal::Fault)
         };
-        match self.queued.call(&SmtpdToQueued::Deliver(deliver), vec![fd]).await {
+        let request = SmtpdToQueued::Deliver(deliver);
+        let mut answer = Err(CallError::PeerRestarted);
+        for _ in 0..ATTEMPTS {
+            let Ok(fd) = fd.try_clone() else { break };
+            answer = self.queued.call(&request, vec![fd]).await;
+            if !matches!(answer, Err(CallError::PeerRestarted)) {
+                break;
+            }
+        }
+        match answer {
             Ok((QueuedToSmtpd::Delivered(outcomes), _)) if outcomes.len() == count => {
                 MessageVerdict::of(id, &outcomes)
             }
