@@ -30,7 +30,6 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 pub(crate) struct World {
     instance: Instance,
-    supervisor: Asker<AdminSupervisor>,
     /// What controls attack in the place of another process.
     victim: Child,
     /// Where controls connect to, and where nobody may.
@@ -57,12 +56,10 @@ impl World {
         command.args(home.command().get_args()).stdin(Stdio::null());
         let instance =
             home.try_start_with(command).unwrap_or_else(|refused| panic!("{}: {refused}", program.display()));
-        let stream = UnixStream::connect(instance.home().data().join("run/control.sock")).unwrap();
         let victim = Command::new("sleep").arg("600").spawn().unwrap();
         let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let mut world = Self {
             instance,
-            supervisor: Asker::new(stream).unwrap(),
             victim,
             open: listen(),
             closed: listen(),
@@ -106,7 +103,9 @@ impl World {
     }
 
     fn ask(&self, request: &AdminToSupervisor) -> SupervisorToAdmin {
-        self.supervisor.call(request, Vec::new()).unwrap().0
+        // A connection each: the supervisor keeps none for long.
+        let stream = UnixStream::connect(self.instance.home().data().join("run/control.sock")).unwrap();
+        Asker::<AdminSupervisor>::new(stream).unwrap().call(request, Vec::new()).unwrap().0
     }
 
     pub(crate) fn status(&self) -> Status {
