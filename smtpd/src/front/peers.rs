@@ -88,13 +88,19 @@ impl Front {
             tracing::error!(mail = %id, "queued {what}");
             MessageVerdict::Refused(Refusal::Fault)
         };
+        let spooled = deliver.spool.is_some();
         let request = SmtpdToQueued::Deliver(deliver);
         let mut answer = Err(CallError::PeerRestarted);
-        for _ in 0..ATTEMPTS {
-            let Ok(fd) = fd.try_clone() else { break };
+        if spooled {
+            // A second handle would be a writer that is left, and a queued that died has no spool files.
             answer = self.queued.call(&request, vec![fd]).await;
-            if !matches!(answer, Err(CallError::PeerRestarted)) {
-                break;
+        } else {
+            for _ in 0..ATTEMPTS {
+                let Ok(fd) = fd.try_clone() else { break };
+                answer = self.queued.call(&request, vec![fd]).await;
+                if !matches!(answer, Err(CallError::PeerRestarted)) {
+                    break;
+                }
             }
         }
         match answer {
