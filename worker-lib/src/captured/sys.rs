@@ -225,10 +225,11 @@ pub(crate) fn pidfd(pid: c_int) -> c_int {
 }
 
 pub(crate) fn read_memory(pid: c_int) -> c_int {
-    // No ranges: whether one may is asked all the same.
+    // Whole words: the kernel refuses flags with garbage in their upper half.
+    let zero = 0_usize;
     let none = ptr::null::<libc::iovec>();
     // SAFETY: no ranges, so nothing is read or written.
-    outcome(unsafe { libc::syscall(libc::SYS_process_vm_readv, pid, none, 0, none, 0, 0) })
+    outcome(unsafe { libc::syscall(libc::SYS_process_vm_readv, pid, none, zero, none, zero, zero) })
 }
 
 pub(crate) fn prlimit(pid: c_int) -> c_int {
