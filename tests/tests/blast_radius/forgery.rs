@@ -15,7 +15,7 @@ use ipc_proto::{
 pub(crate) struct End {
     pub(crate) role: Role,
     pub(crate) channel: ChannelId,
-    asks: bool,
+    pub(crate) asks: bool,
 }
 
 const fn asks(role: Role, channel: ChannelId) -> End {
