@@ -148,10 +148,15 @@ impl Instance {
                 self.log.own("WARN", &line);
             }
             (None, Some(account)) => {
-                if by == Role::Queued
-                    && let Some(entry) = self.accounts.get_mut(&account)
+                // Between queued and one account: whoever did not report it did it.
+                if by == Role::Queued {
+                    if let Some(entry) = self.accounts.get_mut(&account) {
+                        entry.violations += 1;
+                    }
+                } else if channel == ipc_proto::ChannelId::QueuedAccountd
+                    && let Some(queued) = self.fixed_mut(Role::Queued)
                 {
-                    entry.violations += 1;
+                    queued.violations += 1;
                 }
                 let line = format!(
                     "{} reports a violation on {channel:?}, account {account}: {kind:?}",
