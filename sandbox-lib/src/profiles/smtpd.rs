@@ -11,10 +11,8 @@ pub const SMTPD: Profile = Profile {
     groups: &[groups::RUNTIME, groups::CHANNELS, groups::EVENT_LOOP, groups::CLIENTS, groups::SIGNING],
     own: &[
         any(c::SYS_memfd_create, "message data in memory"),
-        any(c::SYS_pwrite64, "message data"),
         any(c::SYS_pread64, "message data that outgrows memory moves to a spool file"),
         any(c::SYS_lseek, "message data that outgrows memory moves to a spool file"),
-        any(c::SYS_ftruncate, "message data that outgrows memory moves to a spool file"),
         when(
             c::SYS_fcntl,
             &[&[Is(1, c::F_ADD_SEALS as u64)]],
