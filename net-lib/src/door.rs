@@ -49,7 +49,7 @@ impl ClientChannel for ImapdAuthd {
     fn reply(reply: AuthdToImapd) -> Option<ClientReply> {
         match reply {
             AuthdToImapd::Client(reply) => Some(reply),
-            AuthdToImapd::Login(_) => None,
+            AuthdToImapd::Login(_) | AuthdToImapd::Sasl(_) => None,
         }
     }
 }
@@ -150,8 +150,23 @@ impl<C: ClientChannel> Door<C> {
     pub async fn admit(&self, connection: ConnectionId, peer: SocketAddr) -> Result<Admitted<C>, TurnedBack> {
         // An IPv4 client on an IPv6 listener is an IPv4 client.
         let address = ClientAddress(peer.ip().to_canonical());
-        let channel = self.ask(connection, address).await?;
-        Ok(Admitted { door: self.clone(), connection, address, channel })
+        // From here on authd may know of the client, whether or not its answer is waited for to the end: whatever
+        // happens to this future, authd is told.
+        let mut admitted = Admitted { door: self.clone(), connection, address, channel: 0, known: true };
+        match self.ask(connection, address).await {
+            Ok(channel) => {
+                admitted.channel = channel;
+                Ok(admitted)
+            }
+            Err(why) => {
+                // Turned away, it is not counted; and an authd that is gone has forgotten it.
+                admitted.known = match why {
+                    TurnedBack::Judged(_) | TurnedBack::NotAsked(CallError::PeerRestarted) => false,
+                    TurnedBack::NotAsked(_) => true,
+                };
+                Err(why)
+            }
+        }
     }
 
     async fn ask(&self, connection: ConnectionId, address: ClientAddress) -> Result<u64, TurnedBack> {
@@ -177,6 +192,8 @@ pub struct Admitted<C: ClientChannel> {
     address: ClientAddress,
     /// Which channel authd was told over.
     channel: u64,
+    /// Whether authd may have the client in its books.
+    known: bool,
 }
 
 impl<C: ClientChannel> Admitted<C> {
@@ -207,6 +224,8 @@ impl<C: ClientChannel> Admitted<C> {
 
 impl<C: ClientChannel> Drop for Admitted<C> {
     fn drop(&mut self) {
-        self.tell(Client::Closed(self.connection));
+        if self.known {
+            self.tell(Client::Closed(self.connection));
+        }
     }
 }

@@ -26,7 +26,11 @@ use rustls::{
 };
 use tokio::{
     net::TcpStream,
-    sync::{Semaphore, mpsc, oneshot, watch},
+    sync::{
+        Notify, Semaphore,
+        mpsc::{self, error::TrySendError},
+        oneshot, watch,
+    },
     time::{Instant, sleep_until},
 };
 use tokio_rustls::TlsAcceptor;
@@ -90,20 +94,18 @@ pub struct Handshaker<C: KeydChannel> {
 }
 
 struct Worker {
-    jobs: mpsc::UnboundedSender<Job>,
+    /// As many as there may be handshakes: those that were given up while the thread stood still count too.
+    jobs: mpsc::Sender<Handshake>,
     pending: Arc<AtomicUsize>,
-}
-
-/// Bounded by [`Handshaker::room`].
-enum Job {
-    FetchCertificates,
-    Handshake(Handshake),
+    /// There is a new channel to keyd. Several before the thread looks are one.
+    fetch: Arc<Notify>,
 }
 
 struct Handshake {
     stream: std::net::TcpStream,
     deadline: Instant,
     answer: oneshot::Sender<Result<Finished, HandshakeError>>,
+    _pending: Pending,
 }
 
 /// A connection between two event loops.
@@ -133,34 +135,36 @@ impl<C: KeydChannel> Handshaker<C> {
         let remote = Arc::new(Remote { link: Link::default(), violated: Box::new(violated) });
         let (publish, config) = watch::channel(None);
         let publish = Arc::new(publish);
+        let at_once = settings.at_once.get().min(Semaphore::MAX_PERMITS);
         let mut threads = Vec::with_capacity(THREADS);
         for number in 1..=THREADS {
-            let (jobs, queue) = mpsc::unbounded_channel();
-            let pending = Arc::new(AtomicUsize::new(0));
+            let (jobs, queue) = mpsc::channel(at_once);
+            let fetch = Arc::new(Notify::new());
             let shared = Shared {
                 policy: Arc::clone(&policy),
                 remote: Arc::clone(&remote),
                 publish: Arc::clone(&publish),
-                pending: Arc::clone(&pending),
+                fetch: Arc::clone(&fetch),
             };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
             thread::Builder::new().name(format!("tls-{number}")).spawn(move || {
                 warm(&shared.policy);
                 runtime.block_on(shared.run(queue));
             })?;
-            threads.push(Worker { jobs, pending });
+            threads.push(Worker { jobs, pending: Arc::default(), fetch });
         }
-        let room = Arc::new(Semaphore::new(settings.at_once.get().min(Semaphore::MAX_PERMITS)));
+        let room = Arc::new(Semaphore::new(at_once));
         Ok(Self { remote, threads, room, timeout: settings.timeout, config })
     }
 
     /// Takes a new channel to keyd and fetches the certificates over it.
     pub fn set_channel(&self, stream: UnixStream) -> io::Result<()> {
         self.remote.link.set(stream)?;
-        match self.threads.first() {
-            Some(thread) if thread.jobs.send(Job::FetchCertificates).is_ok() => Ok(()),
-            Some(_) | None => Err(io::Error::other(HandshakeError::Ended)),
+        match self.threads.first().filter(|thread| !thread.jobs.is_closed()) {
+            Some(thread) => thread.fetch.notify_one(),
+            None => return Err(io::Error::other(HandshakeError::Ended)),
         }
+        Ok(())
     }
 
     /// For who only wants to know.
@@ -185,9 +189,12 @@ impl<C: KeydChannel> Handshaker<C> {
             .min_by_key(|worker| worker.pending.load(Ordering::Relaxed))
             .ok_or(HandshakeError::Ended)?;
         let (answer, answered) = oneshot::channel();
-        let handshake = Handshake { stream: stream.into_std()?, deadline, answer };
-        worker.pending.fetch_add(1, Ordering::Relaxed);
-        worker.jobs.send(Job::Handshake(handshake)).map_err(|_| HandshakeError::Ended)?;
+        let stream = stream.into_std()?;
+        let handshake = Handshake { stream, deadline, answer, _pending: Pending::new(&worker.pending) };
+        worker.jobs.try_send(handshake).map_err(|error| match error {
+            TrySendError::Full(_) => HandshakeError::Busy,
+            TrySendError::Closed(_) => HandshakeError::Ended,
+        })?;
         let Finished { mut tls, stream } = answered.await.map_err(|_| HandshakeError::Ended)??;
         tls.get_mut().0.put(stream)?;
         Ok(*tls)
@@ -225,23 +232,21 @@ struct Shared<C: KeydChannel> {
     policy: Arc<Policy>,
     remote: Arc<Remote<C>>,
     publish: Arc<watch::Sender<Option<Arc<ServerConfig>>>>,
-    pending: Arc<AtomicUsize>,
+    fetch: Arc<Notify>,
 }
 
 impl<C: KeydChannel> Shared<C> {
     /// Until the front drops its [`Handshaker`].
-    async fn run(self, mut queue: mpsc::UnboundedReceiver<Job>) {
-        while let Some(job) = queue.recv().await {
-            match job {
-                Job::FetchCertificates => self.fetch(),
-                Job::Handshake(handshake) => {
-                    let config = self.publish.subscribe();
-                    let pending = Pending(Arc::clone(&self.pending));
-                    tokio::spawn(async move {
-                        handshake.run(config).await;
-                        drop(pending);
-                    });
-                }
+    async fn run(self, mut queue: mpsc::Receiver<Handshake>) {
+        loop {
+            tokio::select! {
+                // In this order: with a new channel come new certificates, for the handshakes that wait too.
+                biased;
+                () = self.fetch.notified() => self.fetch(),
+                next = queue.recv() => match next {
+                    Some(handshake) => drop(tokio::spawn(handshake.run(self.publish.subscribe()))),
+                    None => return,
+                },
             }
         }
     }
@@ -262,8 +267,15 @@ impl<C: KeydChannel> Shared<C> {
     }
 }
 
-/// One of a thread's handshakes.
+/// One of a thread's handshakes, waiting or under way.
 struct Pending(Arc<AtomicUsize>);
+
+impl Pending {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
 
 impl Drop for Pending {
     fn drop(&mut self) {
@@ -273,7 +285,7 @@ impl Drop for Pending {
 
 impl Handshake {
     async fn run(self, config: watch::Receiver<Option<Arc<ServerConfig>>>) {
-        let Self { stream, deadline, mut answer } = self;
+        let Self { stream, deadline, mut answer, _pending } = self;
         let result = tokio::select! {
             // In this order, so that a handshake that is overdue does not ask keyd any more.
             biased;

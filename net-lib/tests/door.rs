@@ -14,6 +14,7 @@ use ipc_proto::{
     types::ClientAddress,
 };
 use net_lib::{Door, TurnedBack};
+use tokio::sync::mpsc;
 
 type Told = Arc<Mutex<Vec<Client>>>;
 
@@ -87,6 +88,29 @@ async fn a_refusal_comes_with_its_reason_and_nobody_is_reported_gone() {
     assert_eq!(refused.to_string(), "too many errors from your network");
     tokio::task::yield_now().await;
     assert_eq!(told.lock().unwrap().len(), 1);
+}
+
+/// A connection whose task is dropped while authd still judges it (a stop, a time-out) is not counted for ever.
+#[tokio::test]
+async fn an_admission_given_up_half_way_is_reported_gone() {
+    let door = Door::<WebdAuthd>::default();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let (told, mut said) = mpsc::unbounded_channel();
+    let mut unanswered = Vec::new();
+    let serving = stream::serve::<WebdAuthd>(theirs, move |request, _, responder| {
+        told.send(request).unwrap();
+        unanswered.push(responder);
+    });
+    tokio::spawn(serving.unwrap());
+    door.set_channel(ours, |violation| panic!("{violation}")).unwrap();
+    let admission = {
+        let door = door.clone();
+        tokio::spawn(async move { door.admit(ConnectionId(1), peer("192.0.2.1:999")).await })
+    };
+    let expected = Client::Admit(ConnectionId(1), ClientAddress("192.0.2.1".parse().unwrap()));
+    assert_eq!(said.recv().await.unwrap(), expected);
+    admission.abort();
+    assert_eq!(said.recv().await.unwrap(), Client::Closed(ConnectionId(1)));
 }
 
 #[tokio::test]

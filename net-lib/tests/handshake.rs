@@ -30,6 +30,7 @@ use rustls::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
 };
 use tokio_rustls::TlsConnector;
 
@@ -47,13 +48,15 @@ enum Manner {
 struct Keys {
     pairs: Vec<rcgen::CertifiedKey<rcgen::KeyPair>>,
     signatures: Arc<AtomicUsize>,
+    /// One permit for each signature that was asked for.
+    asked: Arc<Semaphore>,
 }
 
 impl Keys {
     fn new(names: &[&str]) -> Self {
         let pairs =
             names.iter().map(|name| rcgen::generate_simple_self_signed([(*name).to_owned()]).unwrap());
-        Self { pairs: pairs.collect(), signatures: Arc::default() }
+        Self { pairs: pairs.collect(), signatures: Arc::default(), asked: Arc::new(Semaphore::new(0)) }
     }
 
     fn certificate(&self, number: usize) -> CertificateDer<'static> {
@@ -83,7 +86,7 @@ impl Keys {
                     .unwrap()
             })
             .collect();
-        let signatures = Arc::clone(&self.signatures);
+        let (signatures, asked) = (Arc::clone(&self.signatures), Arc::clone(&self.asked));
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (end, ended) = mpsc::channel::<()>();
         let closing = theirs.try_clone().unwrap();
@@ -108,6 +111,7 @@ impl Keys {
                         (key, [&client_random[..], &server_random, &params].concat())
                     }
                 };
+                asked.add_permits(1);
                 match manner {
                     Manner::Silent => unanswered.push(question.responder),
                     Manner::Refusing => {
@@ -250,7 +254,8 @@ async fn silent_clients_hold_up_nobody_and_are_cut_off() {
     assert_eq!(silent[0].read(&mut octet).await.unwrap(), 0, "the connection is closed");
 }
 
-/// Attack class 27: a keyd that does not answer costs the handshakes that need it, never the front's thread.
+/// Attack class 27: a keyd that does not answer costs the handshakes that need it, never the front's thread: between
+/// keyd's being asked and the end of the handshake the front serves others.
 #[tokio::test]
 async fn a_silent_keyd_does_not_stop_the_front() {
     let keys = Keys::new(&["0.example"]);
@@ -258,23 +263,53 @@ async fn a_silent_keyd_does_not_stop_the_front() {
     let scene = Scene::new(&keys, Manner::Silent, &settings).await;
     let config = client(&keys, &[]);
     let start = Instant::now();
-    let mut longest = Duration::ZERO;
-    let ticking = async {
-        loop {
-            let before = Instant::now();
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            longest = longest.max(before.elapsed());
-        }
+    let mut shaking = Box::pin(scene.shake(&config, "0.example"));
+    let serving = async {
+        keys.asked.acquire().await.unwrap().forget();
+        let (mut client, mut server) = scene.pair().await;
+        server.write_all(b"x").await.unwrap();
+        client.read_exact(&mut [0; 1]).await.unwrap();
     };
     tokio::select! {
-        () = ticking => {}
-        (connected, accepted) = scene.shake(&config, "0.example") => {
-            assert!(connected.is_err());
-            assert!(accepted.is_err());
-        }
+        biased;
+        _ = &mut shaking => panic!("the front stood still until the handshake was over"),
+        () = serving => {}
     }
-    assert!(longest < Duration::from_millis(400), "the front stood still for {longest:?}");
+    let (connected, accepted) = shaking.await;
+    assert!(connected.is_err());
+    assert!(accepted.is_err());
     assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+}
+
+/// Attack class 27: while keyd is silent, handshakes that clients begin and give up are kept up to a number, and then
+/// refused.
+#[tokio::test]
+async fn handshakes_given_up_while_keyd_is_silent_do_not_pile_up() {
+    let keys = Keys::new(&["0.example"]);
+    let settings = TlsSettings { at_once: NonZeroUsize::new(4).unwrap(), ..settings() };
+    let scene = Scene::new(&keys, Manner::Silent, &settings).await;
+    let config = client(&keys, &[]);
+    // One thread waits for keyd, the other for its turn to ask.
+    let mut first = Box::pin(scene.shake(&config, "0.example"));
+    let mut second = Box::pin(scene.shake(&config, "0.example"));
+    let mut given_up = Vec::new();
+    let refused = async {
+        keys.asked.acquire().await.unwrap().forget();
+        while given_up.len() < 500 {
+            let (client, server) = scene.pair().await;
+            tokio::select! {
+                biased;
+                result = scene.handshaker.accept(server) => return result.unwrap_err(),
+                () = tokio::task::yield_now() => given_up.push(client),
+            }
+        }
+        panic!("all were kept");
+    };
+    tokio::select! {
+        _ = &mut first => panic!("keyd answered"),
+        _ = &mut second => panic!("keyd answered"),
+        refused = refused => assert!(matches!(refused, HandshakeError::Busy), "{refused}"),
+    }
 }
 
 #[tokio::test]
