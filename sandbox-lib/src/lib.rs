@@ -60,7 +60,8 @@ pub struct Report {
 }
 
 /// Keeps `directory` (read and write, no execute) and the syscalls of `profile`, gives up the rest. Call while the
-/// process has one thread and no input was read.
+/// process has one thread and no input was read. What the kernel does not have is missing in the report: whether that
+/// ends the start is the supervisor's to say, and until then it hands over nothing.
 pub fn lock_in(profile: &Profile, directory: Option<&Path>) -> Result<Report, LockInError> {
     let mut report = Report {
         no_capabilities: sys::no_capabilities(),
@@ -70,8 +71,7 @@ pub fn lock_in(profile: &Profile, directory: Option<&Path>) -> Result<Report, Lo
     };
     restrict_files(directory, &mut report)?;
     report.no_new_privs = sys::no_new_privs();
-    rule::apply(profile).map_err(LockInError::Seccomp)?;
-    report.seccomp = true;
+    report.seccomp = rule::apply(profile).map_err(LockInError::Seccomp)?;
     Ok(report)
 }
 

@@ -60,13 +60,13 @@ impl Check {
 
 /// Installs two filters. The first only makes clone3 answer ENOSYS: its flags lie in memory where no filter can read
 /// them, and the C library then uses clone. The second is the profile; of two refusals the kernel takes the stricter,
-/// so it has to allow clone3.
-pub(crate) fn apply(profile: &Profile) -> Result<(), String> {
+/// so it has to allow clone3. False: this kernel has no filters.
+pub(crate) fn apply(profile: &Profile) -> Result<bool, String> {
     let no_clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     let enosys = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
-    install(no_clone3, SeccompAction::Allow, enosys)?;
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    install(rules(profile).map_err(|error| error.to_string())?, refuse, SeccompAction::Allow)
+    let profile = rules(profile).map_err(|error| error.to_string())?;
+    Ok(install(no_clone3, SeccompAction::Allow, enosys)? && install(profile, refuse, SeccompAction::Allow)?)
 }
 
 /// The profile's rules by syscall.
@@ -92,9 +92,16 @@ fn install(
     rules: BTreeMap<i64, Vec<SeccompRule>>,
     otherwise: SeccompAction,
     matched: SeccompAction,
-) -> Result<(), String> {
+) -> Result<bool, String> {
     let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(|error| error.to_string())?;
     let filter = SeccompFilter::new(rules, otherwise, matched, arch).map_err(|error| error.to_string())?;
     let program: seccompiler::BpfProgram = filter.try_into().map_err(|error| format!("{error}"))?;
-    sys::install_filter(&program).map_err(|error| error.to_string())
+    match sys::install_filter(&program) {
+        Ok(()) => Ok(true),
+        // Without CONFIG_SECCOMP the call is not there, without CONFIG_SECCOMP_FILTER the mode is not.
+        Err(error) => match error.raw_os_error() {
+            Some(libc::ENOSYS | libc::EINVAL) => Ok(false),
+            Some(_) | None => Err(error.to_string()),
+        },
+    }
 }

@@ -301,6 +301,22 @@ pub enum Layer {
     LandlockFiles,
 }
 
+impl Layer {
+    /// As it is written in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OwnUser => "own_user",
+            Self::NoCapabilities => "no_capabilities",
+            Self::EmptyNetwork => "empty_network",
+            Self::NoNewPrivs => "no_new_privs",
+            Self::Limits => "limits",
+            Self::Seccomp => "seccomp",
+            Self::LandlockFiles => "landlock_files",
+        }
+    }
+}
+
 /// `[log]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -127,8 +127,14 @@ impl Instance {
         };
         let mut notes = Vec::new();
         let network = if root {
-            let fd = sys::empty_network().and_then(sys::above_worker_fds);
-            OwnNetwork::Prepared(fd.map_err(other("cannot make a network namespace"))?)
+            match sys::empty_network().and_then(sys::above_worker_fds) {
+                Ok(fd) => OwnNetwork::Prepared(fd),
+                // Without CONFIG_NET_NS. Whether that may be is asked of the first worker that is without.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOENT)) => {
+                    OwnNetwork::Shared
+                }
+                Err(error) => return Err(other("cannot make a network namespace")(error)),
+            }
         } else if sys::own_network_works() {
             OwnNetwork::Own
         } else {
@@ -481,7 +487,7 @@ impl Instance {
                 continue;
             }
             if !self.config.sandbox.accept_missing.contains(&layer) {
-                return Err(StartError::Layer { layer: text, process: name, advice });
+                return Err(StartError::Layer { layer, what: text, process: name, advice });
             }
             let note = format!("no {text}: accepted by [sandbox] accept_missing");
             if !self.notes.contains(&note) {

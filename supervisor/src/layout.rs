@@ -115,8 +115,13 @@ fn check(path: &Path, mode: u32, owner: Option<u32>) -> Result<(), StartError> {
     if meta.uid() != owner {
         return Err(StartError::ForeignOwner { path: path.to_owned(), found: meta.uid(), owner });
     }
-    if meta.mode() & 0o777 & !mode != 0 {
-        return Err(StartError::TooOpen { path: path.to_owned(), found: meta.mode() & 0o7777, mode });
+    let found = meta.mode() & 0o7777;
+    if found & 0o777 & !mode != 0 {
+        return Err(StartError::TooOpen { path: path.to_owned(), found, mode });
+    }
+    // Found here, it is an error with advice; found by the process that opens it, a worker that does not start.
+    if found & mode != mode {
+        return Err(StartError::Closed { path: path.to_owned(), found, mode });
     }
     Ok(())
 }

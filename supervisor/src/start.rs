@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, Layer};
 
 /// A start error. Nothing was damaged; nothing runs.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +26,8 @@ pub enum StartError {
     ForeignOwner { path: PathBuf, found: u32, owner: u32 },
     #[error("{path} is open to others (mode {found:04o}); run `chmod {mode:04o} {path}`")]
     TooOpen { path: PathBuf, found: u32, mode: u32 },
+    #[error("{path} is closed to who needs it (mode {found:04o}); run `chmod {mode:04o} {path}`")]
+    Closed { path: PathBuf, found: u32, mode: u32 },
     #[error(
         "{0} does not let moxd's processes through; run `chmod o+x {0}` or choose another data directory"
     )]
@@ -36,8 +38,10 @@ pub enum StartError {
     Binary { path: PathBuf, error: String },
     #[error("cannot make the control socket {0}: {1}")]
     Control(PathBuf, String),
-    #[error("no {layer} for {process}: {advice}; to run without it, add it to `[sandbox] accept_missing`")]
-    Layer { layer: &'static str, process: &'static str, advice: &'static str },
+    #[error(
+        "no {what} for {process}: {advice}; to run without it, add \"{}\" to `[sandbox] accept_missing`", layer.name()
+    )]
+    Layer { layer: Layer, what: &'static str, process: &'static str, advice: &'static str },
     #[error("{0} could not start; its own line above says why")]
     Worker(&'static str),
     #[error("{0}")]
