@@ -15,8 +15,10 @@ pub mod client;
 pub mod imap;
 pub mod instance;
 pub mod mail;
+pub mod ordinary;
 pub mod process;
 pub mod smtp;
+pub mod sys;
 
 pub use imap::Imap;
 pub use instance::{Home, Instance, Refused};

@@ -1,17 +1,13 @@
 //! What is wrong on the host: one line that says what to do, a failing exit, and nothing damaged.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
-use std::{
-    fs,
-    net::TcpListener,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, net::TcpListener, path::Path, process::Command, time::Duration};
 
 use moxd_tests::{
     ADDRESS, Home, Imap, Instance, Smtp, client,
     instance::programs,
     mail::message,
+    process::eventually,
     smtp::{Delivery, Reply},
 };
 
@@ -119,71 +115,128 @@ fn an_unknown_account_is_refused_with_what_to_do() {
 /// How a file is damaged.
 #[derive(Debug, Clone, Copy)]
 enum Damage {
-    /// The first page is overwritten.
-    Corrupted,
-    /// Cut in the middle of a page.
-    Truncated,
     /// Nothing is left.
     Emptied,
+    /// Only the first 100 octets are left: the header of a database.
+    Beginning,
+    /// Cut in the middle of a page.
+    Cut,
+    /// The first 100 octets are others.
+    Header,
+    /// A page in the middle is another.
+    Page,
 }
 
+const DAMAGES: [Damage; 5] = [Damage::Emptied, Damage::Beginning, Damage::Cut, Damage::Header, Damage::Page];
+
+/// Of a database of SQLite.
+const PAGE: usize = 4096;
+
+/// Damages a file in place: owner and mode stay as they were. What it holds now.
 fn damage(path: &Path, how: Damage) -> Vec<u8> {
-    let mut octets = fs::read(path).unwrap();
+    let mut octets = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let half = octets.len() / 2;
+    let scramble = |octets: &mut [u8]| octets.iter_mut().for_each(|octet| *octet ^= 0x5a);
     match how {
-        Damage::Corrupted => octets.iter_mut().take(4096).for_each(|octet| *octet ^= 0x5a),
-        Damage::Truncated => octets.truncate(octets.len() / 2 + 100),
         Damage::Emptied => octets.clear(),
+        Damage::Beginning => octets.truncate(100),
+        Damage::Cut => octets.truncate(half + 50),
+        Damage::Header => scramble(&mut octets[..100]),
+        Damage::Page => scramble(&mut octets[half / PAGE * PAGE..][..PAGE.min(half)]),
     }
-    // In place: owner and mode stay as they were.
     fs::write(path, &octets).unwrap();
     octets
 }
 
-fn only_file(directory: &Path, name: &str) -> PathBuf {
-    let path = directory.join(name);
-    assert!(path.is_file(), "{} is not there", path.display());
-    path
+/// Every file that moxd does not start without: the error names the file and says to restore it, the file is left as it
+/// is, and when it is restored all is as it was.
+fn keeps_moxd_from_starting(mut home: Home, file: &str) -> Home {
+    let path = home.data().join(file);
+    let good = fs::read(&path).unwrap();
+    for how in DAMAGES {
+        let damaged = damage(&path, how);
+        let refused = home.try_start().expect_err("it started");
+        assert_eq!(refused.status.code(), Some(78), "{file}, {how:?}: {refused}");
+        refused.says(&[&format!("/data/{file}"), "from a backup"]);
+        assert_eq!(fs::read(&path).unwrap(), damaged, "{file}, {how:?}: the file was changed");
+        fs::write(&path, &good).unwrap();
+        home = refused.home;
+    }
+    home
 }
 
 #[test]
 fn a_damaged_directory_database_keeps_moxd_from_starting_and_is_left_as_it_is() {
-    for how in [Damage::Corrupted, Damage::Truncated, Damage::Emptied] {
-        let home = with_mail();
-        let path = only_file(&home.data().join("directory"), "directory.sqlite");
-        let good = fs::read(&path).unwrap();
-        let damaged = damage(&path, how);
-        let refused = home.try_start().expect_err("it started");
-        assert_ne!(refused.status.code(), Some(0), "{how:?}");
-        // By now there is a log; of its lines one is the error, and the last says who could not start.
-        let errors: Vec<_> =
-            refused.stderr.lines().filter(|line| line.contains("\"level\":\"ERROR\"")).collect();
-        assert_eq!(errors.len(), 1, "{how:?}: {}", refused.stderr);
-        assert!(
-            errors[0].contains("directory.sqlite") && errors[0].contains("backup"),
-            "{how:?}: {}",
-            errors[0]
-        );
-        let last = refused.stderr.lines().last().unwrap();
-        assert!(last.starts_with("moxd: mox-authd "), "{how:?}: {}", refused.stderr);
-        assert_eq!(fs::read(&path).unwrap(), damaged, "{how:?}: the file was changed");
-        // Restored from a backup, all is as it was.
-        fs::write(&path, good).unwrap();
-        still_has_its_mail(refused.home);
+    still_has_its_mail(keeps_moxd_from_starting(with_mail(), "directory/directory.sqlite"));
+}
+
+#[test]
+fn a_damaged_key_keeps_moxd_from_starting_and_is_left_as_it_is() {
+    for key in ["keys/mx.key", "keys/mail.key", "keys/web.key"] {
+        still_has_its_mail(keeps_moxd_from_starting(with_mail(), key));
     }
+}
+
+/// A certificate is no secret and moxd signs its own: what is lost is made again, for the same key.
+#[test]
+fn a_damaged_certificate_is_made_again() {
+    let mut home = with_mail();
+    for how in DAMAGES {
+        let certificate = home.data().join("keys/mail.crt");
+        let key = fs::read(home.data().join("keys/mail.key")).unwrap();
+        damage(&certificate, how);
+        let instance = Instance::start_in(home);
+        let served = instance.home().path().join("served.pem");
+        client::save_certificate(instance.imaps(), &served);
+        let stored = fs::read_to_string(&certificate).unwrap();
+        assert!(stored.contains(&fs::read_to_string(&served).unwrap()), "{how:?}: {stored}");
+        home = instance.finish();
+        assert_eq!(fs::read(home.data().join("keys/mail.key")).unwrap(), key, "{how:?}");
+    }
+    still_has_its_mail(home);
+}
+
+/// With one account more, which has its mail in `accounts/2`.
+fn with_two_accounts() -> Home {
+    let instance = Instance::start();
+    let added = instance.moxctl(&["account", "add", "other", "other@localhost"]);
+    assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
+    let mut smtp = Smtp::connect(instance.smtp()).unwrap();
+    smtp.must_deliver(ADDRESS, &message("kept", 1000));
+    smtp.must_deliver("other@localhost", &message("others", 1000));
+    drop(smtp);
+    instance.finish()
+}
+
+#[test]
+fn a_damaged_queue_keeps_moxd_from_starting_and_is_left_as_it_is() {
+    // An account that takes nothing now: its message is queued.
+    let home = with_two_accounts();
+    let store = home.data().join("accounts/2/account.sqlite");
+    let good = fs::read(&store).unwrap();
+    damage(&store, Damage::Emptied);
+    let instance = Instance::start_in(home);
+    Smtp::connect(instance.smtp()).unwrap().must_deliver("other@localhost", &message("later", 1000));
+    let home = instance.finish();
+    fs::write(&store, good).unwrap();
+
+    let home = keeps_moxd_from_starting(home, "queue/queue.sqlite");
+    let instance = Instance::start_in(home);
+    let arrived = eventually(Duration::from_secs(60), || {
+        let verified = instance.moxctl(&["--json", "account", "verify", "other"]);
+        assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+        let found: serde_json::Value = serde_json::from_slice(&verified.stdout).unwrap();
+        found["messages"] == 2
+    });
+    assert!(arrived, "what was queued did not arrive");
+    instance.finish();
 }
 
 #[test]
 fn a_damaged_account_is_left_as_it_is_and_other_accounts_are_served() {
-    for how in [Damage::Corrupted, Damage::Truncated, Damage::Emptied] {
-        let instance = Instance::start();
-        let added = instance.moxctl(&["account", "add", "other", "other@localhost"]);
-        assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
-        let mut smtp = Smtp::connect(instance.smtp()).unwrap();
-        smtp.must_deliver(ADDRESS, &message("kept", 1000));
-        smtp.must_deliver("other@localhost", &message("others", 1000));
-        drop(smtp);
-        let home = instance.finish();
-        let path = only_file(&home.data().join("accounts/2"), "account.sqlite");
+    for how in DAMAGES {
+        let home = with_two_accounts();
+        let path = home.data().join("accounts/2/account.sqlite");
         let good = fs::read(&path).unwrap();
         let damaged = damage(&path, how);
 
@@ -209,60 +262,5 @@ fn a_damaged_account_is_left_as_it_is_and_other_accounts_are_served() {
         let verified = instance.moxctl(&["account", "verify", "other"]);
         assert!(verified.status.success(), "{how:?}: {}", String::from_utf8_lossy(&verified.stderr));
         instance.finish();
-    }
-}
-
-mod as_root {
-    use std::os::unix::fs::{PermissionsExt, chown};
-
-    use super::*;
-
-    #[test]
-    fn a_directory_of_somebody_else_is_refused() {
-        let home = Home::new();
-        fs::create_dir(home.data()).unwrap();
-        chown(home.data(), Some(12_345), Some(12_345)).unwrap();
-        let refused = home.try_start().unwrap_err();
-        assert_eq!(refused.status.code(), Some(78));
-        refused.says(&["belongs to uid 12345", "--dir"]);
-        assert_eq!(fs::read_dir(refused.home.data()).unwrap().count(), 0, "something was made in it");
-    }
-
-    #[test]
-    fn an_accounts_or_roles_directory_of_somebody_else_is_refused_and_left_as_it_is() {
-        for name in ["keys", "directory", "queue"] {
-            let home = with_mail();
-            let path = home.data().join(name);
-            let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(&path).unwrap());
-            chown(&path, Some(12_345), Some(12_345)).unwrap();
-            let refused = home.try_start().expect_err("it started");
-            assert_eq!(refused.status.code(), Some(78), "{name}");
-            refused.says(&[&format!("data/{name} belongs to user 12345"), "chown"]);
-            chown(&path, Some(owner), Some(owner)).unwrap();
-            still_has_its_mail(refused.home);
-        }
-    }
-
-    #[test]
-    fn a_directory_that_the_processes_cannot_pass_is_refused() {
-        let home = with_mail();
-        fs::set_permissions(home.data(), fs::Permissions::from_mode(0o700)).unwrap();
-        let refused = home.try_start().unwrap_err();
-        assert_eq!(refused.status.code(), Some(78));
-        refused.says(&["chmod o+x "]);
-        fs::set_permissions(refused.home.data(), fs::Permissions::from_mode(0o755)).unwrap();
-        still_has_its_mail(refused.home);
-    }
-
-    #[test]
-    fn a_private_directory_that_is_open_to_others_is_refused() {
-        let home = with_mail();
-        let keys = home.data().join("keys");
-        fs::set_permissions(&keys, fs::Permissions::from_mode(0o755)).unwrap();
-        let refused = home.try_start().unwrap_err();
-        assert_eq!(refused.status.code(), Some(78));
-        refused.says(&["data/keys is open to others", "chmod 0700 "]);
-        fs::set_permissions(&keys, fs::Permissions::from_mode(0o700)).unwrap();
-        still_has_its_mail(refused.home);
     }
 }
