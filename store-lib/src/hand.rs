@@ -33,7 +33,19 @@ const SLOT_OCTETS: usize = 32;
 const POISONED_AT: usize = SLOTS_AT + SLOTS * SLOT_OCTETS;
 const FILE_OCTETS: usize = POISONED_AT + SLOTS * SLOT_OCTETS;
 
-/// One end of the account's process that was not orderly.
+/// How the run before this one ended, as somebody saw who watched the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastEnd {
+    /// In order, or killed from outside, or nobody knows: what was in hand is not to blame.
+    Harmless,
+    /// By its own fault.
+    Crash {
+        /// There was more in hand than the store knows of: sessions.
+        busy: bool,
+    },
+}
+
+/// One end of the account's process by its own fault, with something in hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Crash {
     /// When it was noticed: at the next open.
@@ -79,7 +91,7 @@ impl Hand {
     }
 
     /// Reads what the last run left and begins the next, which works on the database with this inode number.
-    pub(crate) fn open(account: &File, database: u64) -> Result<Self, StoreError> {
+    pub(crate) fn open(account: &File, database: u64, last: LastEnd) -> Result<Self, StoreError> {
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let file = File::from(openat(account, FILE_NAME, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
         let mut octets = Vec::with_capacity(FILE_OCTETS);
@@ -87,7 +99,7 @@ impl Hand {
             .take(FILE_OCTETS as u64)
             .read_to_end(&mut octets)
             .map_err(|error| StoreError::file(&error))?;
-        let past = Past::read(&octets).unwrap_or_default();
+        let past = Past::read(&octets, last).unwrap_or_default();
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
         let run = u64::try_from(clock).unwrap_or_default().max(past.run.saturating_add(1));
         file.write_all_at(&past.begin(run, database), 0).map_err(|error| StoreError::file(&error))?;
@@ -139,7 +151,7 @@ impl Drop for InHand {
 
 impl Past {
     /// `None`: written by nobody, or not whole.
-    fn read(octets: &[u8]) -> Option<Self> {
+    fn read(octets: &[u8], last: LastEnd) -> Option<Self> {
         if octets.len() != FILE_OCTETS || octets.get(..MAGIC.len()) != Some(MAGIC) {
             return None;
         }
@@ -150,10 +162,12 @@ impl Past {
             crashes: octets.get(CRASHES_AT..SLOTS_AT)?.chunks_exact(CRASH_OCTETS).filter_map(crash).collect(),
             poisoned: octets.get(POISONED_AT..)?.chunks_exact(SLOT_OCTETS).filter_map(delivery).collect(),
         };
-        if past.crashed {
+        if let (true, LastEnd::Crash { busy }) = (past.crashed, last) {
             let slots = octets.get(SLOTS_AT..POISONED_AT)?;
             let in_hand: Vec<_> = slots.chunks_exact(SLOT_OCTETS).filter_map(delivery).collect();
-            past.crashes.push(Crash { at: UnixSeconds::now(), parsing: !in_hand.is_empty() });
+            if busy || !in_hand.is_empty() {
+                past.crashes.push(Crash { at: UnixSeconds::now(), parsing: !in_hand.is_empty() });
+            }
             past.poisoned.extend(in_hand);
             keep_last(&mut past.crashes, MAX_CRASHES);
             keep_last(&mut past.poisoned, SLOTS);

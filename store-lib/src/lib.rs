@@ -34,7 +34,7 @@ mod writer;
 pub use change::{Change, Changes, Drained, Event};
 pub use error::StoreError;
 pub use flag::{FlagError, Flags, Keyword, MAX_KEYWORDS_PER_MAILBOX, MAX_KEYWORDS_PER_MESSAGE, SystemFlag};
-pub use hand::{Crash, InHand};
+pub use hand::{Crash, InHand, LastEnd};
 pub use id::{DeliveryId, MailboxId, MessageId, ModSeq, Origin, Uid, UidValidity, UnixSeconds};
 pub use mailbox::{Counts, Mailbox};
 pub use message::{Body, Columns, Message, Summary};

@@ -44,6 +44,8 @@ pub struct Reader<'a> {
     pub(crate) connection: &'a Connection,
     files: &'a Files,
     budget: &'a Budget,
+    /// No tables of parts are given.
+    raw: bool,
 }
 
 /// The reader connections, opened when first needed.
@@ -193,7 +195,7 @@ impl Store {
         connected.set_budget(budget.clone());
         let connection = &connected.connection;
         connection.prepare_cached("BEGIN")?.execute(())?;
-        let value = read(&Reader { connection, files: self.files(), budget });
+        let value = read(&Reader { connection, files: self.files(), budget, raw: self.is_raw() });
         // An interrupt has ended it already.
         if !connection.is_autocommit() {
             connection.prepare_cached("COMMIT")?.execute(())?;
@@ -267,6 +269,7 @@ impl Reader<'_> {
         while let Some(row) = rows.next()? {
             let summary = match columns {
                 Columns::Flags => None,
+                Columns::Summary if self.raw => None,
                 Columns::Summary => summary(row)?,
             };
             let message = Message {
@@ -304,7 +307,7 @@ impl Reader<'_> {
         let id: i64 = row.get(0)?;
         let size = row.get::<_, i64>(1)?.unsigned_abs();
         let prefix = blob(row, 2)?.unwrap_or_default();
-        let parts = blob(row, 4)?.map(Box::from);
+        let parts = if self.raw { None } else { blob(row, 4)?.map(Box::from) };
         let content = match text(row, 3)? {
             None => Content::Memory(self.octets(id, prefix, size)?),
             Some(file) => {

@@ -152,11 +152,26 @@ pub(crate) fn open_writer(dir: &Path, dir_fd: &File, used: bool) -> Result<Conne
     }
     connection.query_row("SELECT modseq FROM account", (), |_| Ok(())).map_err(sort)?;
     prepare(&connection, WRITER_CACHE_KIB).map_err(sort)?;
+    // A log that begins anew keeps its length: commits that write over old pages wait for data only, those that make
+    // the file longer for the file system's journal too.
     connection
-        .execute_batch("PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 4194304")
+        .execute_batch("PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 16777216")
         .map_err(sort)?;
     migrate(&mut connection).map_err(sort)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(sort)?;
+    Ok(connection)
+}
+
+/// Opens a connection beside the writer's, for folding in the log.
+pub(crate) fn open_beside(dir: &Path) -> Result<Connection, StoreError> {
+    let path = dir.join(FILE_NAME);
+    let sort = |error: rusqlite::Error| opening(&path, &error);
+    let connection =
+        Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | FLAGS).map_err(sort)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(sort)?;
+    prepare(&connection, READER_CACHE_KIB).map_err(sort)?;
+    // Only a connection that has read knows that there is a log.
+    connection.query_row("SELECT modseq FROM account", (), |_| Ok(())).map_err(sort)?;
     Ok(connection)
 }
 

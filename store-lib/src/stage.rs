@@ -91,6 +91,7 @@ impl Store {
     #[must_use]
     pub fn stager(&self, prefix: &[u8], parse: Parse, limit: u64) -> Stager {
         let indexer = match parse {
+            Parse::Yes if self.is_raw() => None,
             Parse::Yes => {
                 let mut indexer = Box::new(Indexer::new());
                 indexer.push(prefix);

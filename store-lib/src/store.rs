@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -13,7 +14,7 @@ use nix::fcntl::OFlag;
 
 use crate::change::{Changes, Hub};
 use crate::files::{BodyName, Files};
-use crate::hand::Hand;
+use crate::hand::{Hand, LastEnd};
 use crate::read::Pool;
 use crate::writer::{Expunge, Outcome, Queue, Rank, SLICE, Transaction, Writer};
 use crate::{
@@ -39,6 +40,7 @@ struct Inner {
     origins: AtomicU64,
     /// Per mailbox, up to where sessions were told of messages: ahead of what is stored.
     recent: Mutex<HashMap<MailboxId, u32>>,
+    raw: AtomicBool,
 }
 
 /// One message to be filed by delivery.
@@ -110,6 +112,11 @@ pub struct Copied {
 impl Store {
     /// Opens the account in the directory `dir`, which exists; an empty one gets the initial mailboxes.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        Self::open_after(dir, LastEnd::Crash { busy: true })
+    }
+
+    /// The same, for who knows how the run before this one ended, if it did not end in order.
+    pub fn open_after(dir: &Path, last: LastEnd) -> Result<Self, StoreError> {
         let refused =
             |detail: std::io::Error| StoreError::Open { path: dir.to_owned(), detail: detail.to_string() };
         // SQLite follows no link on the way to the database, so the way has to be free of them.
@@ -124,7 +131,7 @@ impl Store {
         let used = Hand::is_there(&lock) || Files::is_used(&lock);
         let connection = schema::open_writer(&dir, &lock, used)?;
         let database = database_inode(&dir)?;
-        let hand = Hand::open(&lock, database)?;
+        let hand = Hand::open(&lock, database, last)?;
         let files = Arc::new(Files::open(&lock, hand.run)?);
         if hand.crashed() {
             files.sweep(hand.crashed_run(database), |name| is_named(&connection, name))?;
@@ -146,6 +153,7 @@ impl Store {
             writer: Mutex::new(Some(thread)),
             origins: AtomicU64::new(0),
             recent: Mutex::default(),
+            raw: AtomicBool::new(false),
         })))
     }
 
@@ -153,6 +161,16 @@ impl Store {
     /// [`StoreError::Closed`]. Dropping the last clone does the same.
     pub fn close(&self) -> Result<(), StoreError> {
         self.0.close()
+    }
+
+    /// Whether messages are kept and shown without being looked into, as if all had been filed with
+    /// [`crate::Parse::No`]. Changes nothing that is stored.
+    pub fn handle_raw(&self, raw: bool) {
+        self.0.raw.store(raw, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_raw(&self) -> bool {
+        self.0.raw.load(Ordering::Relaxed)
     }
 
     /// A mark for the changes of one session.
@@ -334,23 +352,31 @@ impl Store {
         })
     }
 
-    /// From which UID on messages are `\Recent` to the session that selects now; with `claim` to no later one.
-    /// Takes effect at once and is stored with some later commit: after a crash messages may be recent again.
-    pub fn recent(&self, mailbox: MailboxId, claim: bool) -> Result<u32, StoreError> {
+    /// The UIDs that are `\Recent` to a session that looks now; with `claim` to no other one from now on. After a crash
+    /// they may be recent again, unless [`Store::keep_recent`] was called.
+    pub fn recent(&self, mailbox: MailboxId, claim: bool) -> Result<Range<u32>, StoreError> {
         let found = self.read(&Budget::default(), |reader| reader.mailbox(mailbox))?;
         let found = found.ok_or(StoreError::NoSuchMailbox)?;
         let mut claimed = self.0.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let from = claimed.get(&mailbox).copied().unwrap_or_default().max(found.recent_from);
-        if claim && from < found.uidnext {
-            claimed.insert(mailbox, found.uidnext);
-            drop(claimed);
+        // Read before another session's claim, the row may be older than it.
+        let recent = from..found.uidnext.max(from);
+        if claim && !recent.is_empty() {
+            claimed.insert(mailbox, recent.end);
+        }
+        Ok(recent)
+    }
+
+    /// Has what was claimed of a mailbox so far stored with some later commit. Does not wait.
+    pub fn keep_recent(&self, mailbox: MailboxId) {
+        let claimed = self.0.recent.lock().unwrap_or_else(PoisonError::into_inner).get(&mailbox).copied();
+        if let Some(uid) = claimed {
             self.0.queue.push(
                 Rank::Session { messages: 1 },
-                move |transaction| transaction.claim_recent(mailbox, found.uidnext),
+                move |transaction| transaction.claim_recent(mailbox, uid),
                 |_, _| (),
             );
         }
-        Ok(from)
     }
 
     /// CREATE, with the levels above it that are missing.

@@ -12,6 +12,7 @@
 mod chores;
 mod filing;
 mod flags;
+mod log;
 mod mailboxes;
 mod queue;
 mod transaction;
@@ -22,7 +23,6 @@ mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use rusqlite::Connection;
 
@@ -34,6 +34,7 @@ pub(crate) use transfer::Expunge;
 use crate::change::Hub;
 use crate::files::Files;
 use crate::{StoreError, writer::chores::Chores};
+use log::Log;
 use queue::{Job, Taken};
 use transaction::{Effects, Numbers};
 
@@ -69,8 +70,7 @@ pub(crate) struct Writer {
     queue: Arc<Queue>,
     numbers: Numbers,
     chores: Chores,
-    /// Pages in the log, as of the last commit.
-    log_pages: Arc<AtomicU32>,
+    log: Log,
 }
 
 impl Writer {
@@ -82,26 +82,27 @@ impl Writer {
         queue: Arc<Queue>,
     ) -> Result<Self, StoreError> {
         let numbers = Numbers::load(&connection)?;
-        let log_pages = Arc::new(AtomicU32::new(0));
-        let seen = Arc::clone(&log_pages);
-        connection.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: i32| {
-            seen.store(u32::try_from(pages).unwrap_or_default(), Ordering::Relaxed);
-            Ok(())
-        }))?;
+        let log = Log::watch(&mut connection, &dir)?;
         let chores = Chores::load(&connection)?;
-        Ok(Self { connection, dir, files, hub, queue, numbers, chores, log_pages })
+        Ok(Self { connection, dir, files, hub, queue, numbers, chores, log })
     }
 
     /// The thread: until the queue is closed and empty.
     pub(crate) fn run(mut self) {
         loop {
-            match self.queue.take(self.chores_waiting()) {
-                Taken::Group(group) => self.work(group),
+            let chores = self.chores_waiting();
+            match self.queue.take(chores) {
+                Taken::Group(group) => {
+                    self.work(group);
+                    let tended = self.log.tend(&self.connection, log::BUSY);
+                    self.warn(tended);
+                }
                 Taken::Idle => self.idle(),
-                Taken::Closed => return,
+                Taken::Closed => break,
             }
-            self.checkpoint_if_long();
         }
+        let ended = self.log.end();
+        self.warn(ended);
     }
 
     /// Runs, commits and answers a group.
@@ -202,6 +203,13 @@ impl Writer {
             && let Err(error) = self.execute("ROLLBACK")
         {
             tracing::error!(error = %error.within(&self.dir), "a transaction could not be rolled back");
+        }
+    }
+
+    /// What nobody waits for failed: it is tried again some time.
+    fn warn(&self, result: Result<(), StoreError>) {
+        if let Err(error) = result {
+            tracing::warn!(error = %error.within(&self.dir), "housekeeping of the account's store failed");
         }
     }
 

@@ -1,19 +1,13 @@
-//! What the writer does when nobody waits: folding the log into the database, erasing what was deleted, forgetting
-//! old deliveries.
-
-use std::sync::atomic::Ordering;
+//! What the writer does when nobody waits: erasing what was deleted, forgetting old deliveries, looking after its log.
 
 use rusqlite::Connection;
 
 use super::Writer;
+use super::log;
 use super::transaction::{Effects, Transaction};
 use crate::files::BodyName;
 use crate::{StoreError, UnixSeconds};
 
-/// Pages in the log from which it is folded in when the writer is idle: 1 MiB.
-const IDLE_LOG_PAGES: u32 = 256;
-/// Pages in the log from which it is folded in even when others wait: 16 MiB.
-const MAX_LOG_PAGES: u32 = 4096;
 /// Files or messages that one chore takes.
 const LIMIT: i64 = 500;
 /// How long a repeated delivery is recognised.
@@ -48,11 +42,11 @@ impl Chores {
 }
 
 impl Writer {
-    pub(super) fn chores_waiting(&self) -> bool {
+    pub(super) fn chores_waiting(&mut self) -> bool {
         self.chores.unlinked
             || self.chores.doomed
             || UnixSeconds::now() >= self.chores.forget_after
-            || self.log_pages.load(Ordering::Relaxed) >= IDLE_LOG_PAGES
+            || self.log.is_waiting()
     }
 
     /// One chore, then back to the queue. A chore that fails is put off until something else happens or the next open.
@@ -68,26 +62,9 @@ impl Writer {
             self.chores.forget_after = UnixSeconds(now.saturating_add(FORGET_EVERY_SECONDS));
             self.alone(|transaction| forget(transaction.connection, UnixSeconds(now)))
         } else {
-            self.checkpoint()
+            self.log.tend(&self.connection, log::IDLE)
         };
-        if let Err(error) = result {
-            tracing::warn!(error = %error.within(&self.dir), "housekeeping of the account's store failed");
-        }
-    }
-
-    /// With nobody idle for long the log grows: readers would have to look through it, and an open would take longer.
-    pub(super) fn checkpoint_if_long(&mut self) {
-        if self.log_pages.load(Ordering::Relaxed) >= MAX_LOG_PAGES
-            && let Err(error) = self.checkpoint()
-        {
-            tracing::warn!(error = %error.within(&self.dir), "the account's log cannot be folded into its database");
-        }
-    }
-
-    fn checkpoint(&mut self) -> Result<(), StoreError> {
-        // Counted anew by the next commit, also when readers kept some pages from being folded in.
-        self.log_pages.store(0, Ordering::Relaxed);
-        Ok(self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |_| Ok(()))?)
+        self.warn(result);
     }
 
     /// Removes files without a body row, then their names: after a crash in between it is done again.

@@ -263,3 +263,71 @@ fn a_long_log_is_folded_in_when_the_writer_is_idle() {
     store.read(&Budget::default(), |reader| reader.mailboxes()).unwrap();
     check(&store);
 }
+
+/// Octets of the log's file.
+fn log_size(dir: &TempDir) -> u64 {
+    std::fs::metadata(dir.path().join("account.sqlite-wal")).map_or(0, |found| found.len())
+}
+
+/// Nobody is idle here: the log is folded in while commits go on, and begun anew.
+#[test]
+fn a_log_that_never_rests_does_not_grow_without_end() {
+    let (dir, store) = account();
+    let (send, receive) = mpsc::channel();
+    let mut written = 0;
+    for number in 0..=255 {
+        let send = send.clone();
+        // 60 KB are 15 pages and some: all in all 4 logs of 8 MiB.
+        for half in 0..2 {
+            written += 60_000;
+            let octets = vec![b'x'; 60_000];
+            let staged = store.stage(b"", &mut &*octets, Parse::No, 1 << 20).unwrap();
+            let mut id = [number; 16];
+            id[0] = half;
+            let delivery = Delivery {
+                id: DeliveryId(id),
+                mailbox: MailboxName::inbox(),
+                flags: Flags::NONE,
+                received: UnixSeconds(0),
+            };
+            let send = send.clone();
+            store.deliver(staged, delivery, move |result| send.send(result.is_ok()).unwrap());
+        }
+        // As if eight clients were at it: there is always something in the queue.
+        if number >= 4 {
+            assert!(receive.iter().take(2).all(|filed| filed));
+        }
+    }
+    assert!(receive.iter().take(8).all(|filed| filed));
+    let (size, whole) = (log_size(&dir), 2 * u64::from(super::log::BUSY) * 4096);
+    assert!(size < whole, "{size} octets of log, {written} were delivered");
+    check(&store);
+}
+
+/// A reader that stays holds the log back, for as long as it stays and no longer.
+#[test]
+fn a_reader_that_stays_holds_the_log_back_until_it_goes() {
+    let (dir, store) = account();
+    let reader = Connection::open(dir.path().join("account.sqlite")).unwrap();
+    reader.execute_batch("BEGIN; SELECT modseq FROM account").unwrap();
+    let seen = committed(&dir);
+    let (send, receive) = mpsc::channel();
+    let deliver_some = |numbers: std::ops::Range<u8>| {
+        for number in numbers {
+            let send = send.clone();
+            deliver(&store, number, 60_000, move |result| send.send(result).unwrap());
+            receive.recv().unwrap().unwrap();
+        }
+    };
+    deliver_some(0..100);
+    let rows: i64 = reader.query_row("SELECT count(*) FROM message", (), |row| row.get(0)).unwrap();
+    assert_eq!(rows, seen, "its view is the one that it began with");
+    reader.execute_batch("COMMIT").unwrap();
+    drop(reader);
+    deliver_some(100..200);
+    store.close().unwrap();
+    assert_eq!(log_size(&dir), 0, "all of it is in the database");
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(committed(&dir), 200);
+    check(&store);
+}
