@@ -1,9 +1,10 @@
 //! Commands about mailboxes as a whole (RFC 3501 §6.3; RFC 3348; RFC 6154).
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 use imapd::{StatusItem, response};
-use store_lib::{Mailbox, MailboxName, SEPARATOR, StoreError};
+use store_lib::{Columns, Mailbox, MailboxId, MailboxName, SEPARATOR, StoreError, Uid};
 
 use crate::pattern::Pattern;
 use crate::reply::{Reply, Stop};
@@ -30,7 +31,7 @@ impl Session {
         self.store.delete(&name, self.origin)?;
         // Its own doing does not take the client by surprise: the mailbox is simply not selected any more.
         if self.selected.as_ref().is_some_and(|selected| selected.mailbox == found.id) {
-            self.selected = None;
+            self.deselect();
         }
         Ok(Reply::ok("DELETE completed"))
     }
@@ -97,16 +98,8 @@ impl Session {
 
     pub(crate) fn status(&mut self, mailbox: &str, items: &[StatusItem]) -> Result<Reply, Stop> {
         let name = name(mailbox)?;
-        let found = self.read(|reader| {
-            let Some(found) = reader.find(&name)? else { return Err(StoreError::NoSuchMailbox) };
-            let recent = if items.contains(&StatusItem::Recent) && found.recent_from < found.uidnext {
-                reader.uids(found.id)?.iter().filter(|uid| uid.value() >= found.recent_from).count()
-            } else {
-                0
-            };
-            Ok((found, recent as u64))
-        })?;
-        let (found, recent) = found;
+        let found = self.read(|reader| reader.find(&name))?.ok_or(StoreError::NoSuchMailbox)?;
+        let recent = if items.contains(&StatusItem::Recent) { self.count_recent(found.id)? } else { 0 };
         let out = &mut self.connection.out;
         out.extend_from_slice(b"* STATUS ");
         response::mailbox(out, found.name.as_str());
@@ -130,6 +123,25 @@ impl Session {
         }
         out.extend_from_slice(b")\r\n");
         Ok(Reply::ok("STATUS completed"))
+    }
+
+    /// How many messages no session was told of yet.
+    fn count_recent(&self, mailbox: MailboxId) -> Result<u64, StoreError> {
+        let recent = self.store.recent(mailbox, false)?;
+        let (Some(first), Some(last)) = (Uid::new(recent.start), Uid::new(recent.end.saturating_sub(1)))
+        else {
+            return Ok(0);
+        };
+        let mut count = 0;
+        if first <= last {
+            self.read(|reader| {
+                reader.fetch(mailbox, first..=last, Columns::Flags, |_| {
+                    count += 1;
+                    ControlFlow::Continue(())
+                })
+            })?;
+        }
+        Ok(count)
     }
 }
 

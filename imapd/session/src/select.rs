@@ -17,7 +17,7 @@ const ROWS_PER_SLICE: usize = 2000;
 impl Session {
     pub(crate) fn select(&mut self, mailbox: &str, examine: bool) -> Result<Reply, Stop> {
         // Even an attempt that fails leaves no mailbox selected (RFC 3501 §6.3.1).
-        self.selected = None;
+        self.deselect();
         let name = name(mailbox)?;
         let read_only = examine || self.facts.read_only;
         let Some(mailbox) = self.read(|reader| reader.find(&name))? else {
@@ -25,21 +25,22 @@ impl Session {
         };
         // Watch first, read after: so no change falls between.
         let changes = self.store.watch(mailbox.id)?;
-        // Claiming is a write, so only where there is something to claim and RFC 3501 §6.3.2 lets us.
-        let recent_from = if read_only || mailbox.recent_from >= mailbox.uidnext {
-            mailbox.recent_from
-        } else {
-            self.store.recent(mailbox.id, true)?
-        };
         let read = self.read(|reader| match reader.mailbox(mailbox.id)? {
             Some(mailbox) => Ok(Some((reader.uids(mailbox.id)?, mailbox))),
             None => Ok(None),
         })?;
         let Some((uids, mailbox)) = read else { return Err(StoreError::NoSuchMailbox.into()) };
+        // After the UIDs were read, so that none of them belongs to nobody; EXAMINE takes `\Recent` from no other session
+        // (RFC 3501 §6.3.2).
+        let recent = self.store.recent(mailbox.id, !read_only)?;
+        // A write, so only where there is something to keep.
+        if !read_only && !recent.is_empty() {
+            self.store.keep_recent(mailbox.id);
+        }
         let first_unseen =
             if mailbox.counts.unseen > 0 { self.first_unseen(mailbox.id, &uids)? } else { None };
         let (id, modseq, keywords) = (mailbox.id, mailbox.modseq, mailbox.keywords);
-        let selected = Selected::new(id, read_only, changes, uids, modseq, recent_from, keywords);
+        let selected = Selected::new(id, read_only, changes, uids, modseq, recent, keywords);
 
         let out = &mut self.connection.out;
         selected.write_flags_response(out);
@@ -94,13 +95,22 @@ impl Session {
                 Err(error) => return Err(error.into()),
             }
         }
-        self.selected = None;
+        self.deselect();
         Ok(Reply::ok("CLOSE completed"))
     }
 
     pub(crate) fn unselect(&mut self) -> Result<Reply, Stop> {
         self.selected()?;
-        self.selected = None;
+        self.deselect();
         Ok(Reply::ok("UNSELECT completed"))
+    }
+
+    /// No mailbox is selected any more. What arrived meanwhile and was told as `\Recent` here is so to nobody else.
+    pub(crate) fn deselect(&mut self) {
+        if let Some(selected) = self.selected.take()
+            && selected.claimed
+        {
+            self.store.keep_recent(selected.mailbox);
+        }
     }
 }

@@ -25,8 +25,10 @@ pub(crate) struct Selected {
     read_at: ModSeq,
     /// The latest change that is in the above.
     modseq: ModSeq,
-    /// From this UID on messages are `\Recent` here.
-    recent_from: u32,
+    /// UIDs of messages that are `\Recent` here, in order.
+    recent: Vec<Range<u32>>,
+    /// Some of them were claimed since, and that is not stored yet.
+    pub(crate) claimed: bool,
     keywords: Vec<Keyword>,
     /// How many of these were in the latest FLAGS response.
     introduced: usize,
@@ -42,7 +44,7 @@ impl Selected {
         changes: Changes,
         uids: Vec<Uid>,
         modseq: ModSeq,
-        recent_from: u32,
+        recent: Range<u32>,
         keywords: Vec<Keyword>,
     ) -> Self {
         let (told, introduced) = (uids.len(), keywords.len());
@@ -56,7 +58,8 @@ impl Selected {
             flags: BTreeMap::new(),
             read_at: modseq,
             modseq,
-            recent_from,
+            recent: Vec::from_iter([recent]),
+            claimed: false,
             keywords,
             introduced,
         }
@@ -77,12 +80,21 @@ impl Selected {
     }
 
     pub(crate) fn is_recent(&self, uid: Uid) -> bool {
-        uid.value() >= self.recent_from
+        let before = self.recent.partition_point(|range| range.end <= uid.value());
+        self.recent.get(before).is_some_and(|range| range.contains(&uid.value()))
+    }
+
+    /// These are `\Recent` here too; they are behind those that were.
+    pub(crate) fn add_recent(&mut self, uids: Range<u32>) {
+        match self.recent.last_mut() {
+            Some(last) if last.end >= uids.start => last.end = last.end.max(uids.end),
+            Some(_) | None => self.recent.push(uids),
+        }
     }
 
     pub(crate) fn recent_count(&self) -> u64 {
-        let old = self.told().partition_point(|uid| !self.is_recent(*uid));
-        (self.told - old) as u64
+        let before = |limit: u32| self.told().partition_point(|uid| uid.value() < limit);
+        self.recent.iter().map(|range| before(range.end).saturating_sub(before(range.start)) as u64).sum()
     }
 
     /// Where the messages of `set` stand. Unknown UIDs are passed over (RFC 3501 §6.4.8); an unknown sequence number
@@ -235,9 +247,14 @@ impl Selected {
         outcome
     }
 
+    /// Whether there are messages that the client has not been told of.
+    pub(crate) fn has_arrivals(&self) -> bool {
+        self.uids.len() > self.told
+    }
+
     /// Lets the client count new messages; how many it knows then, if there are any new ones.
     pub(crate) fn tell_arrived(&mut self) -> Option<u64> {
-        let arrived = self.uids.len() > self.told;
+        let arrived = self.has_arrivals();
         self.told = self.uids.len();
         arrived.then_some(self.told as u64)
     }
@@ -300,8 +317,15 @@ mod tests {
         let inbox = store_lib::MailboxName::inbox();
         let mailbox = store.read(&Default::default(), |reader| reader.find(&inbox)).unwrap().unwrap();
         let changes = store.watch(mailbox.id).unwrap();
-        let selected =
-            Selected::new(mailbox.id, false, changes, uids(values), ModSeq::ZERO, 1, mailbox.keywords);
+        let selected = Selected::new(
+            mailbox.id,
+            false,
+            changes,
+            uids(values),
+            ModSeq::ZERO,
+            1..u32::MAX,
+            mailbox.keywords,
+        );
         (selected, dir)
     }
 

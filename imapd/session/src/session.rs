@@ -75,6 +75,7 @@ impl Session {
             Err(End::Disconnected) if self.facts.stopping.load(Ordering::Acquire) => End::Stopping,
             Err(end) => end,
         };
+        self.deselect();
         let last_words = match &end {
             End::Idle => "* BYE idle for too long\r\n",
             End::Stalled => "* BYE command not finished in time\r\n",
@@ -347,7 +348,7 @@ impl Session {
     /// Notes and tells what changed in the selected mailbox.
     fn tell_changes(&mut self, expunges: Expunges) -> Result<(), End> {
         self.absorb_changes()?;
-        let Self { selected: Some(selected), connection, .. } = self else { return Ok(()) };
+        let Self { selected: Some(selected), connection, store, .. } = self else { return Ok(()) };
         if expunges == Expunges::Tell {
             selected.tell_expunged(|number| {
                 connection.out.extend_from_slice(b"* ");
@@ -355,6 +356,15 @@ impl Session {
                 connection.out.extend_from_slice(b" EXPUNGE\r\n");
                 connection.flush_if_full()
             })?;
+        }
+        if selected.has_arrivals() {
+            // The first session that is told of a message has it as `\Recent` (RFC 3501 §2.3.2). Kept when the
+            // mailbox is left: a commit for each message that arrives would double what its delivery cost.
+            let recent = store.recent(selected.mailbox, !selected.read_only).unwrap_or_default();
+            if !recent.is_empty() {
+                selected.claimed |= !selected.read_only;
+                selected.add_recent(recent);
+            }
         }
         if let Some(count) = selected.tell_arrived() {
             let out = &mut connection.out;

@@ -17,13 +17,19 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// An account with its directory.
 pub(crate) struct Account {
     pub(crate) store: Store,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Account {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self { store: Store::open(dir.path()).unwrap(), _dir: dir }
+        Self { store: Store::open(dir.path()).unwrap(), dir }
+    }
+
+    /// As after a restart. No session may be left.
+    pub(crate) fn reopen(&mut self) {
+        self.store.clone().close().unwrap();
+        self.store = Store::open(self.dir.path()).unwrap();
     }
 
     /// Files a message as a delivery would: by no session.

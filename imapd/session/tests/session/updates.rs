@@ -41,10 +41,15 @@ fn ten_idling_sessions_all_hear_the_same() {
         client.until("+ ");
     }
     account.file("INBOX", b"Subject: x\r\n\r\n");
+    // To one of them it is new (RFC 3501 §2.3.2).
+    let mut recent = Vec::new();
     for client in &mut clients {
         assert_eq!(client.line(), "* 1 EXISTS");
-        client.until("* 1 RECENT");
+        recent.push(client.line());
     }
+    recent.sort_unstable();
+    assert_eq!(recent[..9], vec!["* 0 RECENT"; 9]);
+    assert_eq!(recent[9], "* 1 RECENT");
 }
 
 /// Attack class 27: a session that was told of more changes than the store keeps for it looks at its mailbox anew,
@@ -198,4 +203,22 @@ fn a_read_only_session_changes_nothing() {
     client.command("FETCH 1 BODY[]");
     assert_eq!(client.command("CLOSE"), ["t OK CLOSE completed"]);
     assert_eq!(client.command("STATUS INBOX (UNSEEN RECENT)")[0], "* STATUS INBOX (UNSEEN 1 RECENT 1)");
+}
+
+/// `\Recent` is claimed when it is told, and stored when the mailbox is left, whichever way.
+#[test]
+fn what_was_told_as_recent_is_not_recent_after_a_restart() {
+    for leave in ["CLOSE", "UNSELECT", "SELECT Drafts", "LOGOUT"] {
+        let mut account = Account::new();
+        let mut client = account.log_in();
+        client.command("SELECT INBOX");
+        account.file("INBOX", b"Subject: x\r\n\r\n");
+        assert_eq!(client.command("NOOP")[..2], ["* 1 EXISTS", "* 1 RECENT"]);
+        client.command(leave);
+        client.stream.shutdown(std::net::Shutdown::Both).unwrap();
+        client.end();
+        account.reopen();
+        let mut client = account.log_in();
+        assert_eq!(client.command("STATUS INBOX (RECENT)")[0], "* STATUS INBOX (RECENT 0)", "{leave}");
+    }
 }
