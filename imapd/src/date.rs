@@ -127,7 +127,7 @@ pub(crate) fn parse_quoted_date_time(cursor: &mut Cursor<'_>) -> Result<i64, Syn
         cursor.expect(b'-', "a zone like -0700")?;
     }
     let zone = fixed_digits(cursor, 4)?;
-    if zone % 100 > 59 {
+    if zone / 100 > 23 || zone % 100 > 59 {
         return Err(SyntaxError::Number);
     }
     cursor.expect(b'"', "a closing quote")?;

@@ -145,7 +145,7 @@ impl SearchKey {
             b"NEW" => Self::And(vec![Self::Recent, unless(Self::Flag(Flag::Seen))]),
             b"OLD" => unless(Self::Recent),
             argument_follows => {
-                cursor.space()?;
+                cursor.space().map_err(|_| SyntaxError::Expected("a search key and what belongs to it"))?;
                 match argument_follows {
                     b"BCC" => Self::Bcc(SearchText::parse(cursor)?),
                     b"BEFORE" => Self::Before(Date::parse(cursor)?),
