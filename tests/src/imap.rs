@@ -37,9 +37,25 @@ impl Imap {
 
     /// Connects and logs in; instances of tests let loopback do so without TLS.
     pub fn login(address: SocketAddr) -> io::Result<Self> {
+        Self::login_as(address, ACCOUNT, PASSWORD)
+    }
+
+    /// The same into another account.
+    pub fn login_as(address: SocketAddr, account: &str, password: &str) -> io::Result<Self> {
         let mut imap = Self::open(address)?;
-        imap.command(&format!("LOGIN {ACCOUNT} {PASSWORD}"))?;
+        imap.command(&format!("LOGIN {account} {password}"))?;
         Ok(imap)
+    }
+
+    /// Sends a command whose answers nobody reads.
+    pub fn send_only(&mut self, command: &str) -> io::Result<()> {
+        self.tag += 1;
+        self.stream.get_mut().write_all(format!("t{} {command}\r\n", self.tag).as_bytes())
+    }
+
+    /// What the other side sent and nobody read: whether there is something.
+    pub fn has_unread(&self) -> io::Result<bool> {
+        Ok(self.stream.get_ref().peek(&mut [0])? > 0)
     }
 
     /// Runs a command: its untagged responses if it ended with OK.

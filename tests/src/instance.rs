@@ -3,7 +3,7 @@
 use std::{
     env, fmt,
     fs::{self, File},
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::{
         linux::net::SocketAddrExt,
@@ -228,6 +228,20 @@ impl Instance {
         let mut moxctl = Command::new(programs().join("moxctl"));
         moxctl.arg("--dir").arg(self.home().data()).args(arguments).stdin(Stdio::null());
         moxctl.output().expect("moxctl starts")
+    }
+
+    /// Adds an account `name` with the address `name@localhost` and that password.
+    pub fn add_account(&self, name: &str, password: &str) {
+        let added = self.moxctl(&["account", "add", name, &format!("{name}@localhost")]);
+        assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
+        let mut moxctl = Command::new(programs().join("moxctl"));
+        moxctl.arg("--dir").arg(self.home().data()).args(["password", "set", name]);
+        moxctl.stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut child = moxctl.spawn().expect("moxctl starts");
+        let mut stdin = child.stdin.take().expect("stdin is a pipe");
+        writeln!(stdin, "{password}").expect("moxctl reads");
+        drop(stdin);
+        assert!(child.wait().expect("our child").success(), "password set {name}");
     }
 
     /// `moxctl --json status`.

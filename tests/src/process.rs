@@ -29,6 +29,34 @@ pub fn uid(pid: i32) -> u32 {
     line.split_whitespace().nth(2).and_then(|uid| uid.parse().ok()).expect("a number")
 }
 
+/// The private memory that a process has asked for and holds, in octets: what `limits.memory` limits (RLIMIT_DATA).
+#[must_use]
+pub fn data(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    kilobytes(&status, "VmData:")
+}
+
+/// Of that, what is in memory.
+#[must_use]
+pub fn private(pid: i32) -> u64 {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("the process runs");
+    kilobytes(&rollup, "Private_Dirty:") + kilobytes(&rollup, "Private_Clean:")
+}
+
+/// The limit of [`data`] that is in force.
+#[must_use]
+pub fn data_limit(pid: i32) -> u64 {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("the process runs");
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max data size")).expect("a limit of data");
+    line.split_whitespace().next().and_then(|limit| limit.parse().ok()).expect("a number")
+}
+
+fn kilobytes(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("a line of that name");
+    let number = line.trim().strip_suffix(" kB").and_then(|number| number.trim().parse::<u64>().ok());
+    number.expect("kilobytes") << 10
+}
+
 /// Looks until it is so, for at most `limit`; says whether it came.
 pub fn eventually(limit: Duration, mut is_so: impl FnMut() -> bool) -> bool {
     let started = Instant::now();
