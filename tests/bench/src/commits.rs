@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::resource::{UsageWho, getrusage};
 use rusqlite::Connection;
 
 use crate::failure::Failure;
@@ -12,17 +13,25 @@ use crate::failure::Failure;
 /// For so long.
 const MEASURED: Duration = Duration::from_secs(2);
 
-/// How long one commit takes.
+/// What one commit takes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct RawCommit(Duration);
+pub(crate) struct RawCommit {
+    took: Duration,
+    processor: Duration,
+}
 
 impl RawCommit {
     pub(crate) fn a_second(self) -> f64 {
-        1.0 / self.0.as_secs_f64()
+        1.0 / self.took.as_secs_f64()
     }
 
     pub(crate) fn milliseconds(self) -> f64 {
-        self.0.as_secs_f64() * 1000.0
+        self.took.as_secs_f64() * 1000.0
+    }
+
+    /// Of which a processor was busy, with the file system mostly.
+    pub(crate) fn processor_milliseconds(self) -> f64 {
+        self.processor.as_secs_f64() * 1000.0
     }
 }
 
@@ -33,11 +42,24 @@ pub(crate) fn rate(path: &Path) -> Result<RawCommit, Failure> {
     database.pragma_update(None, "synchronous", "FULL")?;
     database.execute("CREATE TABLE row (id INTEGER PRIMARY KEY, text TEXT NOT NULL)", ())?;
     let mut insert = database.prepare("INSERT INTO row (text) VALUES ('a row of no great length')")?;
+    let before = processor_time()?;
     let start = Instant::now();
     let mut commits = 0_u32;
     while start.elapsed() < MEASURED {
         insert.execute(())?;
         commits += 1;
     }
-    Ok(RawCommit(start.elapsed() / commits.max(1)))
+    let (commits, took) = (commits.max(1), start.elapsed());
+    Ok(RawCommit { took: took / commits, processor: processor_time()?.saturating_sub(before) / commits })
+}
+
+/// Of this process.
+fn processor_time() -> Result<Duration, Failure> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF);
+    let usage = usage.map_err(|error| Failure::io("this process's own times", error.into()))?;
+    let duration = |time: nix::sys::time::TimeVal| {
+        let microseconds = time.tv_sec() * 1_000_000 + time.tv_usec();
+        Duration::from_micros(u64::try_from(microseconds).unwrap_or_default())
+    };
+    Ok(duration(usage.user_time()) + duration(usage.system_time()))
 }

@@ -25,6 +25,23 @@ pub(crate) struct Load {
     pub(crate) messages: usize,
 }
 
+impl Load {
+    /// So many of something, for each message.
+    pub(crate) fn share(self, count: u64) -> f64 {
+        u32::try_from(count).map_or(f64::INFINITY, f64::from) / self.whole()
+    }
+
+    /// Messages.
+    pub(crate) fn whole(self) -> f64 {
+        u32::try_from(self.messages).map_or(f64::INFINITY, f64::from)
+    }
+
+    /// Octets of one message.
+    pub(crate) fn octets(self) -> f64 {
+        u32::try_from(self.size.0).map_or(f64::INFINITY, f64::from)
+    }
+}
+
 /// What it took.
 #[derive(Debug)]
 pub(crate) struct Delivered {
@@ -83,10 +100,24 @@ pub(crate) fn measure(instance: &Instance, load: Load) -> Result<Delivered, Fail
 }
 
 impl Delivered {
+    pub(crate) fn a_second(&self) -> f64 {
+        per(self.load.messages, self.took)
+    }
+
+    /// For each message.
+    pub(crate) fn processor_milliseconds(&self) -> f64 {
+        1000.0 / per(self.load.messages, self.processor)
+    }
+
+    /// So many of a hundred replies came within this time.
+    pub(crate) fn reply_milliseconds(&self, percent: usize) -> f64 {
+        milliseconds(self.reply(percent))
+    }
+
     /// One line below [`heading`].
     pub(crate) fn row(&self, raw: RawCommit) -> String {
-        let a_second = per(self.load.messages, self.took);
-        let median = milliseconds(self.reply(50));
+        let a_second = self.a_second();
+        let median = self.reply_milliseconds(50);
         format!(
             "{:<10} {:>11} {:>11.0} {:>15.2} {:>10.2} {:>12.1} {:>7.2} {:>22.3}",
             self.load.size,
@@ -95,12 +126,11 @@ impl Delivered {
             a_second / raw.a_second(),
             median,
             median / raw.milliseconds(),
-            milliseconds(self.reply(99)),
-            1000.0 / per(self.load.messages, self.processor),
+            self.reply_milliseconds(99),
+            self.processor_milliseconds(),
         )
     }
 
-    /// So many of a hundred replies came within this time.
     fn reply(&self, percent: usize) -> Duration {
         let at = (self.replies.len() * percent / 100).min(self.replies.len().saturating_sub(1));
         self.replies.get(at).copied().unwrap_or_default()

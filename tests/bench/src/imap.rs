@@ -16,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Client {
     reader: BufReader<TcpStream>,
     line: Vec<u8>,
+    /// Literals, where they are to be kept.
+    kept: Option<Vec<Vec<u8>>>,
 }
 
 /// What a command brought.
@@ -35,16 +37,47 @@ impl Client {
         let stream = TcpStream::connect(server).map_err(failed)?;
         stream.set_nodelay(true).map_err(failed)?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
-        let mut client = Self { reader: BufReader::with_capacity(256 * 1024, stream), line: Vec::new() };
+        let mut client =
+            Self { reader: BufReader::with_capacity(256 * 1024, stream), line: Vec::new(), kept: None };
         client.response(&mut Answer::default())?;
         client.command(&format!("LOGIN {account} {password}"))?;
         Ok(client)
     }
 
+    /// Sends a command and reads to its OK; the literals that came, such as whole messages.
+    pub(crate) fn literals(&mut self, command: &str) -> Result<Vec<Vec<u8>>, Failure> {
+        self.kept = Some(Vec::new());
+        let answer = self.command(command);
+        let kept = self.kept.take().unwrap_or_default();
+        answer.map(|_| kept)
+    }
+
+    /// Waits in IDLE (RFC 2177) for the rest of the connection.
+    pub(crate) fn idle(&mut self) -> Result<(), Failure> {
+        self.send("a IDLE\r\n")?;
+        self.response(&mut Answer::default())?;
+        if self.line.starts_with(b"+") { Ok(()) } else { Err(Failure::new("IMAP does not wait in IDLE")) }
+    }
+
+    /// The next number of messages that is told.
+    pub(crate) fn exists(&mut self) -> Result<usize, Failure> {
+        let mut answer = Answer::default();
+        while answer.exists == 0 {
+            self.response(&mut answer)?;
+        }
+        Ok(answer.exists)
+    }
+
+    fn send(&mut self, line: &str) -> Result<(), Failure> {
+        self.reader
+            .get_mut()
+            .write_all(line.as_bytes())
+            .map_err(|error| Failure::io("sending to IMAP", error))
+    }
+
     /// Sends a command and reads to its OK.
     pub(crate) fn command(&mut self, command: &str) -> Result<Answer, Failure> {
-        let sent = self.reader.get_mut().write_all(format!("a {command}\r\n").as_bytes());
-        sent.map_err(|error| Failure::io("sending to IMAP", error))?;
+        self.send(&format!("a {command}\r\n"))?;
         let mut answer = Answer::default();
         loop {
             self.response(&mut answer)?;
@@ -67,8 +100,17 @@ impl Client {
         while let Some(size) = literal {
             first.get_or_insert_with(|| self.line.clone());
             answer.octets += usize::try_from(size).unwrap_or(usize::MAX);
-            let skipped = io::copy(&mut (&mut self.reader).take(size), &mut io::sink()).map_err(failed)?;
-            if skipped < size {
+            let mut octets = (&mut self.reader).take(size);
+            let read = match &mut self.kept {
+                None => io::copy(&mut octets, &mut io::sink()),
+                Some(kept) => {
+                    let mut whole = Vec::new();
+                    let read = octets.read_to_end(&mut whole);
+                    kept.push(whole);
+                    read.map(|read| read as u64)
+                }
+            };
+            if read.map_err(failed)? < size {
                 return Err(Failure::new("IMAP closed the connection inside a literal"));
             }
             literal = self.line(answer).map_err(failed)?;

@@ -65,7 +65,23 @@ pub(crate) struct Instance {
 impl Instance {
     /// Starts one in `directory` and waits until every process is locked in and listens.
     pub(crate) fn start(programs: &Programs, directory: &Path) -> Result<Self, Failure> {
-        let offset = free_offset()?;
+        Self::start_at(programs, directory, free_offset()?)
+    }
+
+    /// The same with these lines in its configuration.
+    pub(crate) fn start_with(programs: &Programs, directory: &Path, lines: &str) -> Result<Self, Failure> {
+        // The first start writes the file, which holds for as long as the ports stay.
+        let first = Self::start(programs, directory)?;
+        let offset = first.offset;
+        first.stop()?;
+        let path = directory.join("moxd.toml");
+        let failed = |error| Failure::io(path.display().to_string(), error);
+        let text = fs::read_to_string(&path).map_err(failed)?;
+        fs::write(&path, format!("{text}\n{lines}\n")).map_err(failed)?;
+        Self::start_at(programs, directory, offset)
+    }
+
+    fn start_at(programs: &Programs, directory: &Path, offset: u16) -> Result<Self, Failure> {
         let mut command = Command::new(&programs.moxctl);
         command.arg("localserve").arg("--dir").arg(directory);
         command.args(["--wait-ready", "--quiet", "--port-offset", &offset.to_string()]);
@@ -97,6 +113,10 @@ impl Instance {
 
     pub(crate) fn imap(&self) -> SocketAddr {
         address(143, self.offset)
+    }
+
+    pub(crate) fn imaps(&self) -> SocketAddr {
+        address(993, self.offset)
     }
 
     pub(crate) fn processes(&self) -> Result<Processes, Failure> {

@@ -14,15 +14,25 @@
 //! part has an instance of its own, so that none is measured on what another left behind.
 //! Start at [`run`]. What the rows mean: `docs/performance.md`.
 
+mod aims;
+mod announce;
 mod commits;
 mod delivery;
+mod disk;
+mod dovecot;
 mod failure;
 mod fetching;
+mod fsyncs;
+mod growth;
+mod idle;
 mod imap;
 mod instance;
 mod message;
+mod parts;
+mod play;
 mod processes;
 mod smtp;
+mod tls;
 
 use std::{
     fs::{self, Permissions},
@@ -36,11 +46,11 @@ use tempfile::TempDir;
 
 use crate::{
     failure::Failure,
-    instance::{Instance, Programs},
-    message::Octets,
+    instance::Programs,
+    parts::{Bench, Part},
 };
 
-/// Measures moxd: builds nothing, starts an instance of its own, prints rows.
+/// Measures moxd: builds nothing, starts instances of its own, prints rows, and marks the aims that are missed.
 #[derive(Debug, Parser)]
 #[command(name = "moxd-bench", version)]
 struct Options {
@@ -50,10 +60,21 @@ struct Options {
     /// A tenth of the messages: to see that everything works
     #[arg(long)]
     quick: bool,
+    /// These parts only
+    #[arg(long, value_enum, value_name = "PART")]
+    only: Vec<Part>,
+    /// For children of this program
+    #[arg(long, value_enum, hide = true)]
+    play: Option<play::Part>,
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
+    let options = Options::parse();
+    let done = match options.play {
+        Some(part) => play::play(part, &options.dir),
+        None => run(&options),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("moxd-bench: {failure}");
@@ -66,46 +87,22 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<(), Failure> {
     let programs = Programs::find()?;
     let place = place(&options.dir)?;
-    let share = if options.quick { 10 } else { 1 };
     let raw = commits::rate(&place.path().join("raw.sqlite"))?;
-    line(format_args!("raw commits: {:.0} a second, {:.3} ms each\n", raw.a_second(), raw.milliseconds()));
-
-    delivery::heading();
-    {
-        let instance = Instance::start(&programs, &place.path().join("delivering"))?;
-        for (size, connections, messages) in [
-            (Octets(1024), 1, 2_000),
-            (Octets(1024), 10, 20_000),
-            (Octets(1024), 50, 20_000),
-            (Octets(50 * 1024), 1, 500),
-            (Octets(50 * 1024), 10, 4_000),
-            (Octets(50 * 1024), 50, 4_000),
-        ] {
-            let load = delivery::Load { size, connections, messages: messages / share };
-            line(format_args!("{}", delivery::measure(&instance, load)?.row(raw)));
+    line(format_args!(
+        "raw commits: {:.0} a second, {:.3} ms each, of which CPU {:.3} ms",
+        raw.a_second(),
+        raw.milliseconds(),
+        raw.processor_milliseconds()
+    ));
+    let mut bench = Bench::new(programs, place.path(), if options.quick { 10 } else { 1 }, raw);
+    for part in Part::ALL {
+        if options.only.is_empty() || options.only.contains(&part) {
+            bench.measure(part)?;
         }
-        instance.stop()?;
     }
-
-    let directory = place.path().join("fetching");
-    {
-        let instance = Instance::start(&programs, &directory)?;
-        let mailbox = delivery::Load { size: Octets(2048), connections: 10, messages: 10_000 / share };
-        delivery::measure(&instance, mailbox)?;
-        fetching::heading(mailbox.messages);
-        for row in fetching::measure(&instance, mailbox.messages)? {
-            line(format_args!("{row}"));
-        }
-        instance.stop()?;
-    }
-
-    let instance = Instance::start(&programs, &directory)?;
-    line(format_args!("\nsecond start to ready: {:.0} ms", instance.start_took.as_secs_f64() * 1000.0));
-    line(format_args!("\n{}", processes::Memory::of(&instance.processes()?)));
-    instance.stop()?;
-
     let raw = commits::rate(&place.path().join("raw-after.sqlite"))?;
-    line(format_args!("raw commits, again: {:.0} a second", raw.a_second()));
+    line(format_args!("\nraw commits, again: {:.0} a second", raw.a_second()));
+    line(format_args!("\n{}", bench.aims));
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! moxd's processes as the kernel accounts for them.
+//! A server's processes as the kernel accounts for them.
 
 use std::{fmt, fs, io, time::Duration};
 
@@ -6,7 +6,7 @@ use nix::unistd::{SysconfVar, sysconf};
 
 use crate::failure::Failure;
 
-/// The supervisor and its children.
+/// The first process of a server and its children.
 #[derive(Debug, Clone)]
 pub(crate) struct Processes(Vec<Process>);
 
@@ -25,40 +25,88 @@ struct Process {
 impl Processes {
     /// moxd as a child of `parent`, and its own children.
     pub(crate) fn below(parent: u32) -> Result<Self, Failure> {
-        let failed = |error| Failure::io("/proc", error);
-        let mut all = Vec::new();
-        for entry in fs::read_dir("/proc").map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
-            let pid = name.to_str().and_then(|name| name.parse().ok());
-            // A process that has ended meanwhile is none of ours: ours are waited for by moxd, which counts them.
-            all.extend(pid.and_then(Process::read));
+        let all = all()?;
+        let moxd = all.iter().find(|process| process.parent == parent && process.name == "moxd");
+        match moxd.map(|process| process.pid) {
+            Some(supervisor) => Ok(Self::family(all, supervisor)),
+            None => Err(Failure::new("moxd has ended")),
         }
-        let moxd: Vec<Process> = all
-            .iter()
-            .filter(|process| process.parent == parent && process.name == "moxd")
-            .cloned()
-            .collect();
-        let Some(supervisor) = moxd.first().map(|process| process.pid) else {
-            return Err(Failure::new("moxd has ended"));
-        };
-        let workers = all.into_iter().filter(|process| process.parent == supervisor);
-        Ok(Self(moxd.into_iter().chain(workers).collect()))
+    }
+
+    /// `first` and its children.
+    pub(crate) fn of(first: u32) -> Result<Self, Failure> {
+        Ok(Self::family(all()?, first))
+    }
+
+    fn family(all: Vec<Process>, first: u32) -> Self {
+        let (first, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|process| process.pid == first);
+        let pids: Vec<u32> = first.iter().map(|process| process.pid).collect();
+        let children = others.into_iter().filter(|process| pids.contains(&process.parent));
+        Self(first.into_iter().chain(children).collect())
+    }
+
+    pub(crate) fn pids(&self) -> impl Iterator<Item = u32> {
+        self.0.iter().map(|process| process.pid)
+    }
+
+    /// Of the processes with this name.
+    pub(crate) fn memory(&self, name: &str) -> Result<Kilobytes, Failure> {
+        let mut all = Kilobytes::default();
+        for process in self.0.iter().filter(|process| process.name == name) {
+            let one = process.memory().map_err(|error| Failure::io(format!("memory of {name}"), error))?;
+            all.proportional += one.proportional;
+            all.private += one.private;
+            all.anonymous += one.anonymous;
+        }
+        Ok(all)
+    }
+
+    /// Processor time by name, those that have ended left out.
+    pub(crate) fn times(&self) -> Result<Vec<(String, Duration)>, Failure> {
+        self.0.iter().map(|process| Ok((process.name.clone(), ticks(process.used)?))).collect()
     }
 
     /// Processor time of all of them, those that have ended too.
     pub(crate) fn processor_time(&self) -> Result<Duration, Failure> {
-        let ticks: u64 = self.0.iter().map(|process| process.used + process.buried).sum();
-        let a_second =
-            sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u64::try_from(ticks).ok());
-        let a_second = a_second.ok_or_else(|| Failure::new("the system does not say how long a tick is"))?;
-        Ok(Duration::from_millis(ticks * 1000 / a_second))
+        ticks(self.0.iter().map(|process| process.used + process.buried).sum())
     }
+}
+
+fn all() -> Result<Vec<Process>, Failure> {
+    let failed = |error| Failure::io("/proc", error);
+    let mut all = Vec::new();
+    for entry in fs::read_dir("/proc").map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        let pid = name.to_str().and_then(|name| name.parse().ok());
+        // A process that has ended meanwhile is none of ours: ours are waited for by the first one, which counts them.
+        all.extend(pid.and_then(Process::read));
+    }
+    Ok(all)
+}
+
+fn ticks(ticks: u64) -> Result<Duration, Failure> {
+    let a_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u64::try_from(ticks).ok());
+    let a_second = a_second.ok_or_else(|| Failure::new("the system does not say how long a tick is"))?;
+    Ok(Duration::from_millis(ticks * 1000 / a_second))
 }
 
 impl Process {
     /// `None`: it is gone.
     fn read(pid: u32) -> Option<Self> {
         Self::parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    fn memory(&self) -> io::Result<Kilobytes> {
+        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid))?;
+        let of = |name: &str| -> u64 {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+        };
+        Ok(Kilobytes {
+            proportional: of("Pss:"),
+            private: of("Private_Clean:") + of("Private_Dirty:"),
+            anonymous: of("Anonymous:") + of("Swap:"),
+        })
     }
 
     /// proc(5): `pid (name) state ppid …`, utime to cstime being fields 14 to 17.
@@ -84,23 +132,25 @@ impl Process {
 #[derive(Debug)]
 pub(crate) struct Memory(Vec<(String, io::Result<Kilobytes>)>);
 
-#[derive(Debug, Clone, Copy)]
-struct Kilobytes {
-    proportional: u64,
-    private: u64,
+/// Memory, 1024 octets each.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Kilobytes {
+    /// PSS.
+    pub(crate) proportional: u64,
+    /// Nobody else's.
+    pub(crate) private: u64,
+    /// No file's, swapped out or not.
+    pub(crate) anonymous: u64,
 }
 
 impl Memory {
     pub(crate) fn of(processes: &Processes) -> Self {
-        let memory = |process: &Process| {
-            let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", process.pid))?;
-            let of = |name: &str| -> u64 {
-                let line = text.lines().find_map(|line| line.strip_prefix(name));
-                line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
-            };
-            Ok(Kilobytes { proportional: of("Pss:"), private: of("Private_Clean:") + of("Private_Dirty:") })
-        };
-        Self(processes.0.iter().map(|process| (process.name.clone(), memory(process))).collect())
+        Self(processes.0.iter().map(|process| (process.name.clone(), process.memory())).collect())
+    }
+
+    /// PSS of all, if all may be looked at.
+    pub(crate) fn proportional(&self) -> Option<u64> {
+        self.0.iter().map(|(_, memory)| memory.as_ref().ok().map(|memory| memory.proportional)).sum()
     }
 }
 
