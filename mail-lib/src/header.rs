@@ -24,6 +24,9 @@ pub use self::{
     subject::{BaseSubject, base_subject},
 };
 
+/// Up to so many names [`select`] compares a field with one by one.
+const FEW_NAMES: usize = 16;
+
 /// How many ids [`message_ids`] gives: a thread that is deeper is joined by its nearest thousand.
 pub const MAX_MESSAGE_IDS: usize = 1_000;
 
@@ -182,9 +185,10 @@ pub fn message_ids(value: &[u8]) -> Vec<&[u8]> {
 /// line (RFC 3501 §6.4.5). Lines that are no field are in neither selection.
 #[must_use]
 pub fn select<N: AsRef<[u8]>>(block: &[u8], selection: Selection, names: &[N]) -> Vec<u8> {
+    let named = Named::new(names);
     let mut selected = Vec::new();
     for field in fields(block) {
-        let named = names.iter().any(|name| field.name.eq_ignore_ascii_case(name.as_ref()));
+        let named = named.has(field.name);
         let kept = match selection {
             Selection::Fields => named,
             Selection::FieldsNot => !named,
@@ -198,6 +202,34 @@ pub fn select<N: AsRef<[u8]>>(block: &[u8], selection: Selection, names: &[N]) -
     }
     selected.extend_from_slice(b"\r\n");
     selected
+}
+
+/// Field names to look for, without regard to case.
+enum Named<'a, N> {
+    Few(&'a [N]),
+    /// In lower case and in order: hundreds of names times as many fields as a header has room for would be felt.
+    Many(Vec<Vec<u8>>),
+}
+
+impl<'a, N: AsRef<[u8]>> Named<'a, N> {
+    fn new(names: &'a [N]) -> Self {
+        if names.len() <= FEW_NAMES {
+            return Self::Few(names);
+        }
+        let mut sorted: Vec<_> = names.iter().map(|name| name.as_ref().to_ascii_lowercase()).collect();
+        sorted.sort_unstable();
+        Self::Many(sorted)
+    }
+
+    fn has(&self, field: &[u8]) -> bool {
+        match self {
+            Self::Few(names) => names.iter().any(|name| field.eq_ignore_ascii_case(name.as_ref())),
+            Self::Many(sorted) => {
+                let lower = |octet: &u8| octet.to_ascii_lowercase();
+                sorted.binary_search_by(|name| name.iter().copied().cmp(field.iter().map(lower))).is_ok()
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -232,6 +264,18 @@ mod tests {
         }
         assert_eq!(select(b"A: b", Selection::Fields, &["a"]), b"A: b\r\n\r\n");
         assert_eq!(select(b"\r\nA: b", Selection::FieldsNot, &["b"]), b"\r\n");
+    }
+
+    #[test]
+    fn many_names_are_found_as_few_are() {
+        let others: Vec<String> = (0..500).map(|number| format!("X-{number}")).collect();
+        for few in [&["SUBJECT", "last"][..], &["to"], &["x-empty", "Subject", "LAST"], &[]] {
+            let mut many: Vec<&str> = others.iter().map(String::as_str).collect();
+            many.extend(few);
+            for selection in [Selection::Fields, Selection::FieldsNot] {
+                assert_eq!(select(BLOCK, selection, &many), select(BLOCK, selection, few), "{few:?}");
+            }
+        }
     }
 
     #[test]
