@@ -29,5 +29,6 @@ pub mod password;
 pub mod pool;
 pub mod proven;
 pub mod refused;
+pub mod sasl;
 pub mod service;
 pub mod verifier;

@@ -48,6 +48,9 @@ pub fn address_key(address: &Address) -> String {
     key
 }
 
+/// The longest user name of a login, octets.
+const MAX_TYPED: usize = 320;
+
 /// What was typed as the user name of a login.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum LoginName {
@@ -70,6 +73,19 @@ impl LoginName {
             Ok(address) => Self::Address(address_key(&address)),
             Err(_) => Self::Nobody(text.to_lowercase()),
         }
+    }
+
+    /// As [`Self::parse`]; a name that is too long is nobody's, and is treated like anybody's.
+    #[must_use]
+    pub fn typed(text: &str) -> Self {
+        Self::parse(if text.len() <= MAX_TYPED { text } else { "" })
+    }
+
+    /// What stands before the last `@`, or all of it.
+    #[must_use]
+    pub fn localpart(&self) -> &str {
+        let text = self.folded();
+        text.rsplit_once('@').map_or(text, |(localpart, _)| localpart)
     }
 
     /// The text that all spellings of this name share.

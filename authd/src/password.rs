@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use icu_normalizer::ComposingNormalizerBorrowed;
 use ipc_proto::Secret;
 use precis_profiles::{OpaqueString, precis_core::profile::PrecisFastInvocation};
 use zeroize::Zeroizing;
@@ -26,6 +27,12 @@ pub enum PasswordError {
         "the password has characters that passwords may not have, such as tabs or line ends; choose another"
     )]
     Forbidden,
+    /// Not the same octets under all profiles that clients use.
+    #[error(
+        "the password has letters that mail programs send in more than one way; choose one without ligatures, \
+         full-width letters and the like"
+    )]
+    Ambiguous,
     /// Too few octets.
     #[error("the password is too short; choose one of at least {MIN_PASSWORD} characters")]
     TooShort,
@@ -59,6 +66,12 @@ impl Password {
     /// As chosen for an account.
     pub fn choose(typed: &Secret) -> Result<Self, PasswordError> {
         let password = Self::prepare(typed)?;
+        // SCRAM's clients hash after SASLprep (RFC 4013), which has normal form KC where OpaqueString has C: a password in
+        // which they differ would pass with PLAIN and fail with SCRAM.
+        let text = std::str::from_utf8(password.octets()).map_err(|_| PasswordError::NotText)?;
+        if !ComposingNormalizerBorrowed::new_nfkc().is_normalized(text) {
+            return Err(PasswordError::Ambiguous);
+        }
         match password.octets().len() {
             ..MIN_PASSWORD => Err(PasswordError::TooShort),
             MIN_PASSWORD..=MAX_PASSWORD => Ok(password),
@@ -128,6 +141,9 @@ mod tests {
         for (typed, error) in [
             (&b""[..], PasswordError::Forbidden),
             (b"1234567", PasswordError::TooShort),
+            ("o\u{fb03}cial secret".as_bytes(), PasswordError::Ambiguous),
+            ("full\u{ff57}idth letters".as_bytes(), PasswordError::Ambiguous),
+            ("soft\u{ad}hyphen inside".as_bytes(), PasswordError::Forbidden),
             (b"tab\tinside", PasswordError::Forbidden),
             (b"nul\0inside", PasswordError::Forbidden),
             (b"\xff\xfe\xfd\xfc\xfb\xfa\xf9\xf8", PasswordError::NotText),

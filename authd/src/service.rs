@@ -7,6 +7,8 @@
 mod clerk;
 mod connection;
 mod login;
+mod open;
+mod sasl;
 mod session;
 
 use std::{
@@ -144,7 +146,14 @@ impl Service {
                         responder.reply(&AuthdToImapd::Client(shared.client(front, client)), Vec::new());
                     }
                     ImapdToAuthd::Login { connection, user, password } => {
-                        login::login(&shared, front, connection, &user, &password, responder);
+                        login::login(&shared, front, connection, &user, &password, move |login| {
+                            responder.reply(&AuthdToImapd::Login(login), Vec::new());
+                        });
+                    }
+                    ImapdToAuthd::Sasl(connection, step) => {
+                        sasl::step(&shared, front, connection, step, move |reply| {
+                            responder.reply(&AuthdToImapd::Sasl(reply), Vec::new());
+                        });
                     }
                 })
             }
@@ -299,10 +308,11 @@ impl Shared {
         }
     }
 
-    /// Ends all sessions of an account whose password or state changed.
+    /// Ends all sessions of an account whose password or state changed, those too that an authd before this one opened:
+    /// the supervisor knows them all.
     fn cut(&self, account: AccountId) {
-        let cut = self.state().sessions.cut(account);
-        cut.into_iter().for_each(|session| (self.up)(Event::Disconnect(session)));
+        self.state().sessions.refuse(account);
+        (self.up)(Event::DisconnectAccount(account));
     }
 }
 

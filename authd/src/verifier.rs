@@ -50,7 +50,7 @@ impl Verifier {
 
     /// RFC 5802 §3: SaltedPassword is PBKDF2; StoredKey is H(HMAC(SaltedPassword, "Client Key")), ServerKey is
     /// HMAC(SaltedPassword, "Server Key").
-    fn derive(password: &[u8], salt: Vec<u8>, rounds: NonZeroU32) -> Self {
+    pub(crate) fn derive(password: &[u8], salt: Vec<u8>, rounds: NonZeroU32) -> Self {
         let mut salted = Zeroizing::new([0; 32]);
         pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, &salt, password, salted.as_mut_slice());
         let key = hmac::Key::new(hmac::HMAC_SHA256, salted.as_slice());
@@ -68,14 +68,15 @@ impl Verifier {
     }
 }
 
-fn array(octets: &[u8]) -> [u8; 32] {
+pub(crate) fn array(octets: &[u8]) -> [u8; 32] {
     let mut array = [0; 32];
     array.iter_mut().zip(octets).for_each(|(to, from)| *to = *from);
     array
 }
 
 /// Makes verifiers for users who do not exist: always the same salt for the same name, as real users have, so that
-/// neither time nor, with SCRAM, the salt tells them apart.
+/// neither time nor, with SCRAM, the salt tells them apart. Whatever stands behind the `@` makes no difference: an
+/// account has one salt too, whether it is called `mox` or `mox@example.org`.
 pub struct Pretender {
     key: hmac::Key,
     rounds: NonZeroU32,
@@ -94,21 +95,20 @@ impl Pretender {
         Self { key: hmac::Key::new(hmac::HMAC_SHA256, secret), rounds }
     }
 
-    /// No password passes it: its key is a hash of nothing known.
+    /// No password passes it: its key is a hash of nothing known. With `like`, it looks like that one.
     #[must_use]
-    pub fn verifier(&self, user: &LoginName) -> Verifier {
+    pub fn verifier(&self, user: &LoginName, like: Option<&Verifier>) -> Verifier {
         let part = |label: &[u8]| {
             let mut context = hmac::Context::with_key(&self.key);
             context.update(label);
-            context.update(user.folded().as_bytes());
+            context.update(user.localpart().as_bytes());
             array(context.sign().as_ref())
         };
-        Verifier {
-            salt: part(b"salt\0").into_iter().take(SALT).collect(),
-            rounds: self.rounds,
-            stored_key: part(b"stored\0"),
-            server_key: part(b"server\0"),
-        }
+        let (salt, rounds) = match like {
+            Some(like) => (like.salt.clone(), like.rounds),
+            None => (part(b"salt\0").into_iter().take(SALT).collect(), self.rounds),
+        };
+        Verifier { salt, rounds, stored_key: part(b"stored\0"), server_key: part(b"server\0") }
     }
 }
 
@@ -163,10 +163,15 @@ mod tests {
     fn pretended_verifiers_look_real_stay_the_same_and_pass_nobody() {
         let pretender = Pretender::new(b"secret", FEW);
         let nobody = LoginName::parse("nobody@example.org");
-        let verifier = pretender.verifier(&nobody);
-        assert_eq!(verifier, pretender.verifier(&LoginName::parse("Nobody@EXAMPLE.org")));
-        assert_ne!(verifier.salt, pretender.verifier(&LoginName::parse("nobody")).salt);
-        assert_ne!(verifier.salt, Pretender::new(b"other", FEW).verifier(&nobody).salt);
+        let verifier = pretender.verifier(&nobody, None);
+        assert_eq!(verifier, pretender.verifier(&LoginName::parse("Nobody@EXAMPLE.org"), None));
+        assert_eq!(verifier.salt, pretender.verifier(&LoginName::parse("nobody"), None).salt);
+        assert_ne!(verifier.salt, pretender.verifier(&LoginName::parse("nobodyelse"), None).salt);
+        assert_ne!(verifier.salt, Pretender::new(b"other", FEW).verifier(&nobody, None).salt);
+        let real = Verifier::new(&password("moxmoxmox"), NonZeroU32::new(7).unwrap()).unwrap();
+        let like = pretender.verifier(&nobody, Some(&real));
+        assert_eq!((&like.salt, like.rounds), (&real.salt, real.rounds));
+        assert!(!like.check(&password("moxmoxmox")));
         assert_eq!((verifier.salt.len(), verifier.rounds), (SALT, FEW));
         assert!(!verifier.check(&password("nobody@example.org")));
     }

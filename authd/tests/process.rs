@@ -151,6 +151,7 @@ fn fill(authd: &mut Authd) {
     assert!(matches!(added, AuthdToAdmin::Added(account) if account.number() == 1), "{added:?}");
     let password = Secret(b"moxmoxmox".to_vec());
     let request = AdminToAuthd::PasswordSet { account: "alice".into(), password };
+    assert!(matches!(authd.event(), Event::DisconnectAccount(account) if account.number() == 1));
     assert_eq!(ask(&admin, request), AuthdToAdmin::Done);
 }
 

@@ -4,11 +4,8 @@
 pub const SESSION: &str =
     "IMAP4rev1 LITERAL+ SASL-IR ID NAMESPACE UIDPLUS MOVE IDLE UNSELECT CHILDREN SPECIAL-USE";
 
-/// Before login, under TLS. AUTH words appear only here: a password never travels in the clear.
-pub const BEFORE_LOGIN: &str = "IMAP4rev1 LITERAL+ SASL-IR ID AUTH=PLAIN";
+/// Before login. Behind it: STARTTLS where TLS can be had, and either the mechanisms or [`LOGIN_DISABLED`].
+pub const BEFORE_LOGIN: &str = "IMAP4rev1 LITERAL+ SASL-IR ID";
 
-/// Before login without TLS, where TLS can be had (RFC 3501 §6.2.1, §6.2.3).
-pub const BEFORE_LOGIN_STARTTLS: &str = "IMAP4rev1 LITERAL+ SASL-IR ID STARTTLS LOGINDISABLED";
-
-/// Before login without TLS, where TLS cannot be had: nobody can log in.
-pub const BEFORE_LOGIN_PLAIN: &str = "IMAP4rev1 LITERAL+ SASL-IR ID LOGINDISABLED";
+/// Before login without TLS: no password, and no proof of one, travels in the clear (RFC 3501 §6.2.1, §6.2.3).
+pub const LOGIN_DISABLED: &str = "LOGINDISABLED";

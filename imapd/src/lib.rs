@@ -35,7 +35,7 @@ mod search;
 mod sequence_set;
 
 pub use append::Append;
-pub use capability::{BEFORE_LOGIN, BEFORE_LOGIN_PLAIN, BEFORE_LOGIN_STARTTLS, SESSION};
+pub use capability::{BEFORE_LOGIN, LOGIN_DISABLED, SESSION};
 pub use command::{Command, Numbering, Secret, StatusItem, StoreAction, Tag, Tagged};
 pub use cursor::{NESTING_LIMIT, SyntaxError};
 pub use date::{Date, date_of, days_of, parse_date_time};
@@ -43,6 +43,6 @@ pub use fetch::{FetchItem, Partial, Section, SectionText};
 pub use flag::Flag;
 pub use mailbox_name::{NameError, decode_mailbox_name, encode_mailbox_name};
 pub use parser::{Bad, Event, Fatal, Limits, Parser};
-pub use sasl::{SaslAnswer, SaslError};
+pub use sasl::{SaslAnswer, SaslError, encode_challenge};
 pub use search::{SearchKey, SearchText};
 pub use sequence_set::{Bound, NumberSet, SequenceSet};

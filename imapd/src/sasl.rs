@@ -29,6 +29,12 @@ impl SaslAnswer {
     }
 }
 
+/// A challenge as it stands in a continuation.
+#[must_use]
+pub fn encode_challenge(challenge: &[u8]) -> String {
+    STANDARD.encode(challenge)
+}
+
 /// An initial response: `=` is the empty one (RFC 4959 §3).
 pub(crate) fn initial_response(text: &[u8]) -> Result<Secret, SaslError> {
     if text == b"=" { Ok(Secret::new(Vec::new())) } else { decode(text) }

@@ -7,6 +7,7 @@ use mail_lib::address::{Address, Domain};
 
 use crate::{
     channel::{Message, channel},
+    sasl::{SaslReply, SaslStep},
     types::{AccountId, ClientAddress, ConnectionId, Secret, SessionId, Timestamp},
 };
 
@@ -115,6 +116,9 @@ pub enum ImapdToAuthd {
         /// As typed, at most 1,024 octets.
         password: Secret,
     },
+    /// A step of AUTHENTICATE, under TLS or from loopback only, on a connection that must have been admitted. On success
+    /// as with `Login`. Answered by `Sasl`.
+    Sasl(ConnectionId, SaslStep),
 }
 
 /// What authd answers imapd.
@@ -124,6 +128,8 @@ pub enum AuthdToImapd {
     Client(ClientReply),
     /// About a login.
     Login(Login),
+    /// About AUTHENTICATE.
+    Sasl(SaslReply),
 }
 
 /// How a login ended.
@@ -138,6 +144,8 @@ pub enum Login {
     },
     /// Not judged: too many logins wait, too many failures from there, or the account's process cannot be had.
     TryLater,
+    /// Not judged: the client asks to act for somebody else (RFC 4422 §3.4.1), which nobody may.
+    OnlyAsYourself,
 }
 
 impl Login {
@@ -146,7 +154,7 @@ impl Login {
     pub fn wait(&self) -> Duration {
         match self {
             Self::Denied { wait_ms } => Duration::from_millis(u64::from(*wait_ms)),
-            Self::Ok(_) | Self::TryLater => Duration::ZERO,
+            Self::Ok(_) | Self::TryLater | Self::OnlyAsYourself => Duration::ZERO,
         }
     }
 }

@@ -28,4 +28,4 @@ mod socket;
 pub use connections::{Connections, Limits, Place};
 pub use door::{Admitted, ClientChannel, Door, TurnedBack};
 pub use handshake::{Certificates, HandshakeError, Handshaker, KeydChannel, TlsSettings};
-pub use socket::{Socket, TlsStream};
+pub use socket::{Socket, TlsStream, tls_exporter};

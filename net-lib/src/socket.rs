@@ -14,6 +14,16 @@ use tokio::{
 /// A connection under TLS, after its handshake.
 pub type TlsStream = tokio_rustls::server::TlsStream<Socket>;
 
+/// The value that binds a login to this TLS connection and to no other (RFC 9266). Only TLS 1.3 has one here: in TLS 1.2
+/// it would hang on the extended master secret, and an empty context is not the same as none.
+#[must_use]
+pub fn tls_exporter(stream: &TlsStream) -> Option<[u8; 32]> {
+    let (_, session) = stream.get_ref();
+    (session.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3))
+        .then(|| session.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b"")).ok())
+        .flatten()
+}
+
 /// The connection below a [`TlsStream`]. Everywhere but inside this crate it is there; on its way from one event loop
 /// to another it is taken out.
 #[derive(Debug)]

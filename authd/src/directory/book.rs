@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    ops::Bound::{Excluded, Unbounded},
+    ops::Bound::{Excluded, Included, Unbounded},
     sync::Arc,
 };
 
@@ -24,6 +24,9 @@ pub(crate) const NETWORKS: usize = 8;
 
 /// How long a network counts as the owner's after the last login from it, seconds.
 pub(crate) const NETWORK_LIFETIME: i64 = 30 * 24 * 3600;
+
+/// Addresses that are looked through for one with a localpart.
+const NAMESAKES: usize = 16;
 
 /// Changes with every change of an account that a login depends on; no two states of any accounts share one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -218,6 +221,25 @@ impl Book {
             LoginName::Address(key) => self.holder(key),
             LoginName::Nobody(_) => None,
         }
+    }
+
+    /// Whom a name that is nobody's has to look like: whose salt is shown for it. A stranger who compares the salts of
+    /// `mox`, `mox@example.org` and `mox@nowhere.example` shall find them equal, whether there is a mox or not.
+    #[must_use]
+    pub fn namesake(&self, name: &LoginName) -> Option<&Verifier> {
+        let localpart = name.localpart();
+        let named = AccountName::parse(localpart).ok().and_then(|name| self.account_named(&name));
+        let account = named.or_else(|| {
+            let from = format!("{localpart}@");
+            let begins = self.addresses.range::<str, _>((Included(from.as_str()), Unbounded));
+            // A quoted localpart may have an `@` of its own; few share a beginning with another.
+            begins
+                .take_while(|(key, _)| key.starts_with(&from))
+                .take(NAMESAKES)
+                .find(|(key, _)| key.rsplit_once('@').is_some_and(|(found, _)| found == localpart))
+                .and_then(|(_, held)| self.accounts.get(&held.account))
+        });
+        account?.verifier.as_deref()
     }
 
     /// By its number.

@@ -2,31 +2,23 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use ipc_proto::{
-    AccountId, ConnectionId, Secret,
-    authd::{AuthdToImapd, ImapdAuthd, Login},
-    control::{Event, Role, SessionFacts},
-    stream::Responder,
-    types::{Protocol, Timestamp},
-};
+use ipc_proto::{AccountId, ConnectionId, Secret, authd::Login, types::Timestamp};
 use tokio::sync::oneshot;
 
 use super::{
-    PATIENCE, Shared,
+    Shared, State,
     connection::{Admission, Front, Stage},
+    open,
 };
 use crate::{
     directory::Version,
-    limits::{Attempt, Network, Target, blocks},
+    limits::{Attempt, Moment, Network, Target, blocks},
     name::LoginName,
     password::Password,
     pool::{Job, Lane},
     refused::{Tried, Who},
     verifier::Verifier,
 };
-
-/// The longest user name, octets.
-const MAX_USER: usize = 320;
 
 /// Judges a login and answers it, at once or from a task of its own.
 pub(super) fn login(
@@ -35,17 +27,41 @@ pub(super) fn login(
     connection: ConnectionId,
     user: &str,
     password: &Secret,
-    responder: Responder<ImapdAuthd>,
+    answer: impl FnOnce(Login) + Send + 'static,
 ) {
     match begin(shared, front, connection, user, password) {
         Ok(judging) => {
             let shared = Arc::clone(shared);
-            tokio::spawn(async move {
-                let login = judging.finish(&shared).await;
-                responder.reply(&AuthdToImapd::Login(login), Vec::new());
-            });
+            tokio::spawn(async move { answer(judging.finish(&shared).await) });
         }
-        Err(login) => responder.reply(&AuthdToImapd::Login(login), Vec::new()),
+        Err(login) => answer(login),
+    }
+}
+
+/// Who a login is for, as it was when it began.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    /// What failures count against.
+    pub(super) target: Target,
+    /// Whose wrong passwords are known.
+    pub(super) who: Who,
+    /// Who logs in; `None`: nobody who could.
+    pub(super) account: Option<(AccountId, Version)>,
+    /// The account's, or one that looks like it and that nothing passes.
+    pub(super) verifier: Arc<Verifier>,
+}
+
+impl Candidate {
+    /// Somebody, and nothing has changed since.
+    pub(super) fn may(&self, shared: &Shared) -> bool {
+        let book = shared.book.read();
+        self.account
+            .is_some_and(|(id, version)| book.account(id).is_some_and(|account| account.version == version))
+    }
+
+    /// For the log.
+    pub(super) fn number(&self) -> Option<u32> {
+        self.account.map(|(id, _)| id.number())
     }
 }
 
@@ -56,9 +72,7 @@ pub(super) struct Judging {
     admission: Admission,
     address: IpAddr,
     attempt: Attempt,
-    who: Who,
-    /// Who logs in, as it was when the check began; `None`: nobody who could.
-    account: Option<(AccountId, Version)>,
+    candidate: Candidate,
     proof: Proof,
 }
 
@@ -85,39 +99,33 @@ pub(super) fn begin(
         return Err(Login::TryLater);
     };
     let (address, admission) = (found.address, found.admission);
-    // A name that is too long is nobody's, and is hashed like anybody's.
-    let name = LoginName::parse(if user.len() <= MAX_USER { user } else { "" });
-    let password = Password::prepare(typed).ok();
-    let (target, who, verifier) = look_up(shared, &name, address);
-    if let Some(password) = &password
-        && state.refused.knows(Tried { who, network: Network::of(address) }, password)
+    let prepared = Password::prepare(typed).ok();
+    let mut candidate = look_up(shared, &LoginName::typed(user), address);
+    if let Some(password) = &prepared
+        && state.refused.knows(Tried { who: candidate.who, network: Network::of(address) }, password)
     {
         found.failures = found.failures.saturating_add(1);
         return Err(denied(state.limits.wait(address, found.failures, now)));
     }
-    let attempt = state.limits.attempt(address, target, now).map_err(|_too_many_failures| {
+    let attempt = state.limits.attempt(address, candidate.target, now).map_err(|_too_many_failures| {
         tracing::debug!(%connection, "login not judged: too many failures");
         Login::TryLater
     })?;
-    let (account, job) = match (who, verifier, password) {
-        (Who::Account(id, version), Some(verifier), Some(password)) => {
-            (Some((id, version)), Job { verifier, password })
-        }
-        // Nobody, nobody who may, or nothing that can be a password: it takes the same work.
-        (_, _, password) => {
-            let password = password.unwrap_or_else(|| Password::impossible(typed));
-            (None, Job { verifier: Arc::new(shared.pretender.verifier(&name)), password })
-        }
-    };
-    let proof = match account {
-        Some((id, version)) if state.proven.knows(id, version, &job.password, now) => Proof::Known,
+    // What cannot be a password is nobody's, and takes the same work.
+    let password = prepared.unwrap_or_else(|| {
+        candidate.account = None;
+        Password::impossible(typed)
+    });
+    let proof = match candidate.account {
+        Some((id, version)) if state.proven.knows(id, version, &password, now) => Proof::Known,
         Some(_) | None => {
-            let lane = match target {
+            let lane = match candidate.target {
                 Target::Account { known: Some(_), .. } => Lane::Known,
                 Target::Account { known: None, .. } | Target::Nobody(_) => Lane::Strange,
             };
             let [source, _, _] = blocks(address);
-            match shared.pool.check(lane, source, job) {
+            match shared.pool.check(lane, source, Job { verifier: Arc::clone(&candidate.verifier), password })
+            {
                 Ok(asked) => Proof::Asked(asked),
                 Err(_full) => {
                     state.limits.succeeded(attempt);
@@ -128,39 +136,53 @@ pub(super) fn begin(
         }
     };
     found.stage = Stage::Judging;
-    Ok(Judging { front, connection, admission, address, attempt, who, account, proof })
+    Ok(Judging { front, connection, admission, address, attempt, candidate, proof })
 }
 
-/// Whom the name stands for: what failures count against, whose wrong passwords are known, and the verifier of an
-/// account that may log in.
-fn look_up(shared: &Shared, name: &LoginName, address: IpAddr) -> (Target, Who, Option<Arc<Verifier>>) {
+/// Whom the name stands for.
+pub(super) fn look_up(shared: &Shared, name: &LoginName, address: IpAddr) -> Candidate {
     let book = shared.book.read();
     let Some(account) = book.login(name) else {
         let hash = shared.hash(name.folded());
-        return (Target::Nobody(hash), Who::Nobody(hash), None);
+        let verifier = Arc::new(shared.pretender.verifier(name, book.namesake(name)));
+        return Candidate { target: Target::Nobody(hash), who: Who::Nobody(hash), account: None, verifier };
     };
     let network = Network::of(address);
     let known = account.knows(network, Timestamp::now().seconds).then_some(network);
-    (
-        Target::Account { account: account.id, known },
-        Who::Account(account.id, account.version),
-        account.verifier.clone().filter(|_| !account.disabled),
-    )
+    let (may, verifier) = match &account.verifier {
+        Some(verifier) if !account.disabled => (true, Arc::clone(verifier)),
+        like => (false, Arc::new(shared.pretender.verifier(name, like.as_deref()))),
+    };
+    Candidate {
+        target: Target::Account { account: account.id, known },
+        who: Who::Account(account.id, account.version),
+        account: may.then_some((account.id, account.version)),
+        verifier,
+    }
 }
 
 fn denied(wait: std::time::Duration) -> Login {
     Login::Denied { wait_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX) }
 }
 
+impl State {
+    /// One more failure of this connection's.
+    pub(super) fn failed(&mut self, front: Front, connection: ConnectionId, now: Moment) -> Login {
+        let Some(found) = self.connections.get(front, connection) else { return Login::TryLater };
+        found.failures = found.failures.saturating_add(1);
+        denied(self.limits.wait(found.address, found.failures, now))
+    }
+}
+
 impl Judging {
     pub(super) async fn finish(self, shared: &Shared) -> Login {
-        let Self { front, connection, admission, address, attempt, who, account, proof } = self;
+        let Self { front, connection, admission, address, attempt, candidate, proof } = self;
         let verdict = match proof {
             Proof::Known => Some((true, None)),
             Proof::Asked(asked) => asked.await.ok().map(|(right, password)| (right, Some(password))),
         };
         let now = shared.now();
-        let (session, id, joined) = {
+        let opened = {
             let mut state = shared.state();
             let state = &mut *state;
             let found = state.connections.get(front, connection);
@@ -177,48 +199,23 @@ impl Judging {
                 return Login::TryLater;
             };
             // The account may have changed while the password was hashed.
-            let proved = account.filter(|(id, version)| {
-                right && shared.book.read().account(*id).is_some_and(|account| account.version == *version)
-            });
-            let Some((id, version)) = proved else {
+            let Some((id, version)) = candidate.account.filter(|_| right && candidate.may(shared)) else {
                 if let Some(password) = password.filter(|_| !right) {
-                    state.refused.remember(Tried { who, network: Network::of(address) }, &password);
+                    let tried = Tried { who: candidate.who, network: Network::of(address) };
+                    state.refused.remember(tried, &password);
                 }
-                found.failures = found.failures.saturating_add(1);
-                tracing::debug!(%connection, account = account.map(|(id, _)| id.number()), "login denied");
-                return denied(state.limits.wait(address, found.failures, now));
+                tracing::debug!(%connection, account = candidate.number(), "login denied");
+                return state.failed(front, connection, now);
             };
             state.limits.succeeded(attempt);
             if let Some(password) = password {
                 state.proven.remember(id, version, &password, now);
             }
-            shared.book.write().logged_in(id, Network::of(address), Timestamp::now().seconds);
-            shared.clerk.logged_in(id);
-            let Some((session, joined)) = state.sessions.open(id) else {
-                return Login::TryLater;
-            };
-            found.stage = Stage::LoggedIn(id);
-            (session, id, joined)
+            match open::open(shared, state, front, connection, candidate) {
+                Ok(opened) => opened,
+                Err(login) => return login,
+            }
         };
-        let facts = SessionFacts { session, connection, protocol: Protocol::Imap, account: id };
-        (shared.up)(Event::Connect { front: Role::Imapd, facts });
-        match tokio::time::timeout(PATIENCE, joined).await {
-            Ok(Ok(true)) => {
-                tracing::debug!(%connection, account = id.number(), %session, "logged in");
-                return Login::Ok(session);
-            }
-            Ok(Ok(false) | Err(_)) => {}
-            Err(_too_late) => {
-                shared.state().sessions.remove(session);
-                (shared.up)(Event::Disconnect(session));
-            }
-        }
-        let mut state = shared.state();
-        if let Some(found) = state.connections.get(front, connection)
-            && found.admission == admission
-        {
-            found.stage = Stage::Stranger;
-        }
-        Login::TryLater
+        opened.join(shared).await
     }
 }

@@ -53,19 +53,14 @@ impl Sessions {
         self.0.remove(&session);
     }
 
-    /// Those of an account, to be cut; logins that wait for theirs are refused. They stay in the table until the
+    /// An account's sessions are being cut: logins that wait for theirs are refused. They stay in the table until the
     /// supervisor says that they ended.
-    pub(super) fn cut(&mut self, account: AccountId) -> Vec<SessionId> {
-        let mut cut = Vec::new();
-        for (id, session) in &mut self.0 {
-            if session.account == account {
-                if let Some(waiting) = session.waiting.take() {
-                    let _ = waiting.send(false);
-                }
-                cut.push(*id);
+    pub(super) fn refuse(&mut self, account: AccountId) {
+        for session in self.0.values_mut().filter(|session| session.account == account) {
+            if let Some(waiting) = session.waiting.take() {
+                let _ = waiting.send(false);
             }
         }
-        cut
     }
 
     #[cfg(test)]

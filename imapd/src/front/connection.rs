@@ -6,6 +6,7 @@ use ipc_proto::{
     ConnectionId,
     authd::{AuthdToImapd, ImapdAuthd, ImapdToAuthd, Login, Offence},
     control::SessionFacts,
+    sasl::{SaslReply, SaslStep},
     types::Protocol,
 };
 use net_lib::{
@@ -21,7 +22,7 @@ use zeroize::Zeroize;
 
 use super::{
     Front,
-    dialogue::{Attempt, Dialogue, Privacy, Reason, Step, bye},
+    dialogue::{Ask, Dialogue, Privacy, Reason, Step, bye},
     relay::{self, End},
     wire::Wire,
 };
@@ -143,7 +144,7 @@ impl Client<'_> {
         };
         let (wire, privacy) = match entrance {
             Entrance::StartTls => (Wire::Plain(stream), clear),
-            Entrance::Tls => (self.handshake(stream).await?, Privacy::Tls),
+            Entrance::Tls => self.handshake(stream).await?,
         };
         let mut talk = Talk {
             wire,
@@ -183,15 +184,20 @@ impl Client<'_> {
                 Step::StartTls => {
                     talk.flush().await?;
                     let Wire::Plain(stream) = talk.wire else { return Err(Over::Closed) };
-                    talk.wire = self.handshake(stream).await?;
-                    talk.dialogue = Dialogue::new(Privacy::Tls);
+                    let (wire, privacy) = self.handshake(stream).await?;
+                    talk.wire = wire;
+                    talk.dialogue = Dialogue::new(privacy);
                     Step::Next
                 }
                 Step::Login(attempt) => {
                     // What was answered before need not wait for authd.
                     talk.flush().await?;
                     let tag = attempt.tag.clone();
-                    match self.login(attempt).await {
+                    match self.login(attempt.ask).await {
+                        Judged::More(challenge) => {
+                            deadline = Instant::now() + talk.limit;
+                            talk.dialogue.challenge(tag, &challenge, &mut talk.out)
+                        }
                         Judged::Yes(facts, session) => {
                             Dialogue::logged_in(&tag, &mut talk.out);
                             self.place.establish();
@@ -201,7 +207,15 @@ impl Client<'_> {
                         }
                         Judged::No => talk.dialogue.denied(&tag, &mut talk.out),
                         Judged::Later => talk.dialogue.unavailable(&tag, &mut talk.out),
+                        Judged::OnlyAsYourself => talk.dialogue.only_as_yourself(&tag, &mut talk.out),
                     }
+                }
+                Step::Cancel => {
+                    let request = ImapdToAuthd::Sasl(self.connection, SaslStep::Cancel);
+                    if let Err(error) = self.front.door.link().call(&request, Vec::new()).await {
+                        tracing::debug!(connection = %self.connection, %error, "authd was not told of a cancel");
+                    }
+                    Step::Next
                 }
                 Step::Close(reason) => {
                     talk.flush().await?;
@@ -212,36 +226,34 @@ impl Client<'_> {
         }
     }
 
-    async fn handshake(&self, stream: TcpStream) -> Result<Wire, Over> {
+    async fn handshake(&self, stream: TcpStream) -> Result<(Wire, Privacy), Over> {
         tokio::select! {
             () = self.place.told_to_leave() => Err(Over::Left),
-            result = self.front.tls.accept(stream) => Ok(Wire::Tls(Box::new(result?))),
+            result = self.front.tls.accept(stream) => {
+                let stream = result?;
+                let exported = net_lib::tls_exporter(&stream);
+                Ok((Wire::Tls(Box::new(stream)), Privacy::Tls(exported)))
+            }
         }
     }
 
-    async fn login(&mut self, attempt: Attempt) -> Judged {
+    async fn login(&mut self, ask: Ask) -> Judged {
         let connection = self.connection;
-        let Attempt { tag: _, user, password } = attempt;
         if let Err(error) = self.admitted.renew().await {
             tracing::info!(%connection, "login not judged: {error}");
             return Judged::Later;
         }
         let mut expected = self.front.sessions.expect(connection);
-        let request = ImapdToAuthd::Login { connection, user, password };
+        let request = match ask {
+            Ask::Password { user, password } => ImapdToAuthd::Login { connection, user, password },
+            Ask::Sasl(step) => ImapdToAuthd::Sasl(connection, step),
+        };
         let reply = self.front.door.link().call(&request, Vec::new()).await;
         drop(request);
-        let session = match reply {
-            Ok((AuthdToImapd::Login(Login::Ok(session)), _)) => session,
-            Ok((AuthdToImapd::Login(denied @ Login::Denied { .. }), _)) => {
-                tracing::info!(%connection, "login denied");
-                sleep(denied.wait()).await;
-                return Judged::No;
-            }
-            Ok((AuthdToImapd::Login(Login::TryLater), _)) => {
-                tracing::info!(%connection, "login put off");
-                return Judged::Later;
-            }
-            Ok((AuthdToImapd::Client(_), _)) => {
+        let login = match reply {
+            Ok((AuthdToImapd::Login(login) | AuthdToImapd::Sasl(SaslReply::Ended(login)), _)) => login,
+            Ok((AuthdToImapd::Sasl(SaslReply::Challenge(challenge)), _)) => return Judged::More(challenge),
+            Ok((AuthdToImapd::Client(_) | AuthdToImapd::Sasl(SaslReply::Cancelled), _)) => {
                 tracing::warn!(%connection, "authd answered another question than the login");
                 return Judged::Later;
             }
@@ -249,6 +261,19 @@ impl Client<'_> {
                 tracing::warn!(%connection, "login not judged: {error}");
                 return Judged::Later;
             }
+        };
+        let session = match login {
+            Login::Ok(session) => session,
+            Login::Denied { .. } => {
+                tracing::info!(%connection, "login denied");
+                sleep(login.wait()).await;
+                return Judged::No;
+            }
+            Login::TryLater => {
+                tracing::info!(%connection, "login put off");
+                return Judged::Later;
+            }
+            Login::OnlyAsYourself => return Judged::OnlyAsYourself,
         };
         match timeout(SESSION_WAIT, expected.arrival()).await {
             Ok(Some((facts, stream))) if facts.session == session && facts.protocol == Protocol::Imap => {
@@ -282,9 +307,12 @@ impl Client<'_> {
 
 /// What authd and the supervisor made of a login.
 enum Judged {
+    /// The client is to answer this.
+    More(Vec<u8>),
     Yes(SessionFacts, UnixStream),
     No,
     Later,
+    OnlyAsYourself,
 }
 
 fn into_tokio(stream: std::os::unix::net::UnixStream) -> io::Result<UnixStream> {

@@ -2,8 +2,11 @@
 
 use std::{
     net::SocketAddr,
-    os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
-    sync::{Arc, Mutex},
+    os::unix::net::UnixStream as StdUnixStream,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -12,11 +15,13 @@ use imapd::SESSION;
 use ipc_proto::{
     AccountId, ConnectionId, SessionId,
     authd::{AuthdToImapd, Client, ClientReply, ImapdAuthd, ImapdToAuthd, Login, Offence, TurnedAway},
-    control::{ImapdSettings, KeydSettings, Listener, Service, SessionFacts},
+    control::{ImapdSettings, KeydSettings, Service, SessionFacts},
+    sasl::{Mechanism, SaslReply, SaslStep, Transport},
     stream,
     types::Protocol,
 };
 use keyd::{answer::Desk, group::Group};
+use net_lib::front::listen;
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::aws_lc_rs::default_provider,
@@ -29,7 +34,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{Front, listen};
+use super::Front;
 
 pub(super) fn settings() -> ImapdSettings {
     ImapdSettings {
@@ -49,6 +54,7 @@ pub(super) struct Scene {
     pub(super) imaps: SocketAddr,
     pub(super) trusted: CertificateDer<'static>,
     told: Arc<Mutex<Vec<Client>>>,
+    cancelled: Arc<AtomicUsize>,
     pub(super) sessions: mpsc::UnboundedReceiver<(SessionFacts, UnixStream)>,
     _keys: tempfile::TempDir,
 }
@@ -69,11 +75,12 @@ impl Scene {
         let told = Arc::default();
         let (made, sessions) = mpsc::unbounded_channel();
         let (ours, theirs) = StdUnixStream::pair().unwrap();
-        authd(theirs, &front, Arc::clone(&told), made);
+        let cancelled = Arc::<AtomicUsize>::default();
+        authd(theirs, &front, Arc::clone(&told), made, Arc::clone(&cancelled));
         front.door.set_channel(ours, |violation| panic!("{violation}")).unwrap();
         let (imap, imaps) = (open(&front, Service::Imap), open(&front, Service::Imaps));
         front.tls.ready().await.unwrap();
-        Self { front, imap, imaps, trusted, told, sessions, _keys: keys }
+        Self { front, imap, imaps, trusted, told, cancelled, sessions, _keys: keys }
     }
 
     async fn plain(&self) -> BufReader<TcpStream> {
@@ -104,8 +111,8 @@ impl Scene {
 fn open(front: &Arc<Front>, service: Service) -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let facts = Listener { name: format!("{service:?}"), address, service };
-    drop(listen(front, &facts, OwnedFd::from(listener)));
+    let entrance = <Front as net_lib::front::Front>::entrance(service).unwrap();
+    tokio::spawn(listen(Arc::clone(front), listener, entrance));
     address
 }
 
@@ -114,6 +121,7 @@ fn authd(
     front: &Arc<Front>,
     told: Arc<Mutex<Vec<Client>>>,
     made: mpsc::UnboundedSender<(SessionFacts, UnixStream)>,
+    cancelled: Arc<AtomicUsize>,
 ) {
     let front = Arc::downgrade(front);
     let serving = stream::serve::<ImapdAuthd>(end, move |request, _, responder| {
@@ -125,17 +133,29 @@ fn authd(
                     Client::Closed(_) | Client::Charge(..) => ClientReply::Noted,
                 })
             }
+            ImapdToAuthd::Sasl(connection, step) => AuthdToImapd::Sasl(match step {
+                SaslStep::Start { mechanism: Mechanism::ScramSha256Plus, transport, initial: None } => {
+                    let Transport::Bound(exported) = transport else { panic!("{transport:?}") };
+                    SaslReply::Challenge(exported.to_vec())
+                }
+                SaslStep::Start { .. } => SaslReply::Challenge(Vec::new()),
+                SaslStep::Answer(answer) => {
+                    let front = front.upgrade().unwrap();
+                    SaslReply::Ended(match answer.0.as_slice() {
+                        b"right" => arrive(&front, connection, &made),
+                        b"as another" => Login::OnlyAsYourself,
+                        _ => Login::Denied { wait_ms: 50 },
+                    })
+                }
+                SaslStep::Cancel => {
+                    cancelled.fetch_add(1, Ordering::Relaxed);
+                    SaslReply::Cancelled
+                }
+            }),
             ImapdToAuthd::Login { connection, user, password } => {
                 let front = front.upgrade().unwrap();
                 AuthdToImapd::Login(match (user.as_str(), password.0.as_slice()) {
-                    ("mox", b"right") => {
-                        let facts = facts(connection);
-                        let (theirs, ours) = StdUnixStream::pair().unwrap();
-                        ours.set_nonblocking(true).unwrap();
-                        made.send((facts, UnixStream::from_std(ours).unwrap())).unwrap();
-                        front.sessions.arrived(facts, theirs);
-                        Login::Ok(facts.session)
-                    }
+                    ("mox", b"right") => arrive(&front, connection, &made),
                     ("absent", _) => {
                         front.sessions.refused(connection);
                         Login::Ok(SessionId(1))
@@ -148,6 +168,19 @@ fn authd(
         responder.reply(&reply, Vec::new());
     });
     tokio::spawn(serving.unwrap());
+}
+
+fn arrive(
+    front: &Front,
+    connection: ConnectionId,
+    made: &mpsc::UnboundedSender<(SessionFacts, UnixStream)>,
+) -> Login {
+    let facts = facts(connection);
+    let (theirs, ours) = StdUnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    made.send((facts, UnixStream::from_std(ours).unwrap())).unwrap();
+    front.sessions.arrived(facts, theirs);
+    Login::Ok(facts.session)
 }
 
 fn facts(connection: ConnectionId) -> SessionFacts {
@@ -209,7 +242,37 @@ async fn starttls_then_authenticate_is_the_same() {
     assert_eq!(line(&mut client).await, "b OK done\r\n");
     say(&mut client, "c AUTHENTICATE PLAIN\r\n").await;
     assert_eq!(line(&mut client).await, "+ \r\n");
-    say(&mut client, "AG1veAByaWdodA==\r\n").await;
+    say(&mut client, "cmlnaHQ=\r\n").await;
+    assert!(line(&mut client).await.starts_with("c OK"));
+    assert!(scene.sessions.recv().await.is_some());
+}
+
+#[tokio::test]
+async fn an_exchange_is_bound_to_this_tls_connection_and_can_be_cancelled() {
+    let mut scene = Scene::new(settings()).await;
+    let mut client = scene.tls().await;
+    line(&mut client).await;
+    let mut exported = client
+        .get_ref()
+        .get_ref()
+        .1
+        .export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b""))
+        .unwrap();
+    let challenge = format!("+ {}\r\n", imapd::encode_challenge(&exported));
+    say(&mut client, "a AUTHENTICATE SCRAM-SHA-256-PLUS\r\n").await;
+    assert_eq!(line(&mut client).await, challenge, "the front's value is the client's");
+    exported[0] ^= 1;
+    assert_ne!(challenge, format!("+ {}\r\n", imapd::encode_challenge(&exported)));
+    say(&mut client, "*\r\n").await;
+    assert_eq!(line(&mut client).await, "a BAD cancelled\r\n");
+    say(&mut client, "b AUTHENTICATE SCRAM-SHA-256\r\n").await;
+    assert_eq!(line(&mut client).await, "+ \r\n");
+    assert_eq!(scene.cancelled.load(Ordering::Relaxed), 1);
+    say(&mut client, "YXMgYW5vdGhlcg==\r\n").await;
+    assert_eq!(line(&mut client).await, "b NO [AUTHORIZATIONFAILED] log in as yourself\r\n");
+    say(&mut client, "c AUTHENTICATE LOGIN\r\n").await;
+    assert_eq!(line(&mut client).await, "+ \r\n");
+    say(&mut client, "cmlnaHQ=\r\n").await;
     assert!(line(&mut client).await.starts_with("c OK"));
     assert!(scene.sessions.recv().await.is_some());
 }

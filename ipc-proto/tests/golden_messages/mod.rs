@@ -15,6 +15,7 @@ use ipc_proto::{
     control::{Layers, Role},
     delivery::*,
     frame::{self, FrameReader, Kind},
+    sasl::*,
     tls::*,
     types::{ClientAddress, Timestamp},
 };
@@ -177,15 +178,36 @@ fn imapd_authd() -> Vec<Sample> {
             user: "a@example.org".to_owned(),
             password: Secret(b"secret".to_vec()),
         },
+        ImapdToAuthd::Sasl(_, SaslStep::Start { transport: Transport::Bound(_), .. }) => "Sasl start bound":
+            start(Mechanism::ScramSha256Plus, Transport::Bound([7; 32]), Some(b"p=tls-exporter,,n=u,r=n")),
+        ImapdToAuthd::Sasl(_, SaslStep::Start { transport: Transport::Tls, .. }) => "Sasl start TLS 1.2":
+            start(Mechanism::ScramSha256, Transport::Tls, None),
+        ImapdToAuthd::Sasl(_, SaslStep::Start { mechanism: Mechanism::Login, .. }) => "Sasl start LOGIN":
+            start(Mechanism::Login, Transport::Tls, None),
+        ImapdToAuthd::Sasl(_, SaslStep::Start { transport: Transport::Loopback, .. }) => "Sasl start loopback":
+            start(Mechanism::Plain, Transport::Loopback, Some(b"\0u\0secret")),
+        ImapdToAuthd::Sasl(_, SaslStep::Answer(_)) => "Sasl answer":
+            ImapdToAuthd::Sasl(CONNECTION, SaslStep::Answer(Secret(b"secret".to_vec()))),
+        ImapdToAuthd::Sasl(_, SaslStep::Cancel) => "Sasl cancel": ImapdToAuthd::Sasl(CONNECTION, SaslStep::Cancel),
     });
-    let login = AuthdToImapd::Login;
+    let (login, sasl) = (AuthdToImapd::Login, AuthdToImapd::Sasl);
     all.extend(samples_of!(answer, AuthdToImapd {
         AuthdToImapd::Client(_) => "Client": AuthdToImapd::Client(ClientReply::Admitted),
         AuthdToImapd::Login(Login::Ok(_)) => "Login ok": login(Login::Ok(SESSION)),
         AuthdToImapd::Login(Login::Denied { .. }) => "Login denied": login(Login::Denied { wait_ms: 1500 }),
         AuthdToImapd::Login(Login::TryLater) => "Login later": login(Login::TryLater),
+        AuthdToImapd::Login(Login::OnlyAsYourself) => "Login as another": login(Login::OnlyAsYourself),
+        AuthdToImapd::Sasl(SaslReply::Challenge(_)) => "Sasl challenge":
+            sasl(SaslReply::Challenge(b"Username:".to_vec())),
+        AuthdToImapd::Sasl(SaslReply::Ended(_)) => "Sasl ended": sasl(SaslReply::Ended(Login::Ok(SESSION))),
+        AuthdToImapd::Sasl(SaslReply::Cancelled) => "Sasl cancelled": sasl(SaslReply::Cancelled),
     }));
     all
+}
+
+fn start(mechanism: Mechanism, transport: Transport, initial: Option<&[u8]>) -> ImapdToAuthd {
+    let initial = initial.map(|octets| Secret(octets.to_vec()));
+    ImapdToAuthd::Sasl(CONNECTION, SaslStep::Start { mechanism, transport, initial })
 }
 
 fn webd_authd() -> Vec<Sample> {

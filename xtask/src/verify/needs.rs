@@ -24,7 +24,7 @@ const fn package(name: &'static str, shows: &'static str) -> Package {
 }
 
 /// Clients and peers that the end-to-end tests drive, and what holds them apart.
-const PACKAGES: [Package; 16] = [
+const PACKAGES: [Package; 17] = [
     // Clients.
     package("swaks", "swaks"),
     // swaks speaks TLS through it, and only recommends it.
@@ -34,6 +34,7 @@ const PACKAGES: [Package; 16] = [
     package("tmux", "tmux"),
     package("curl", "curl"),
     package("openssl", "openssl"),
+    package("gsasl", "gsasl"),
     package("python3", "python3"),
     package("python3-pip", "pip3"),
     package("nodejs", "node"),
@@ -57,7 +58,12 @@ pub(super) const NEXTEST: Tool = Tool { name: "cargo-nextest", version: "0.9.143
 pub(super) const FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2" };
 
 /// Of PyPI: distribution, version, module.
-const PYTHON: [(&str, &str, &str); 1] = [("imapclient", "4.1.0", "imapclient")];
+const PYTHON: [(&str, &str, &str); 3] = [
+    ("imapclient", "4.1.0", "imapclient"),
+    // scramp's one dependency, pinned too.
+    ("asn1crypto", "1.5.1", "asn1crypto"),
+    ("scramp", "1.5.0", "scramp"),
+];
 
 /// Where Python packages go.
 pub(super) fn python(workspace: &Workspace) -> PathBuf {

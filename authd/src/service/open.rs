@@ -1,0 +1,78 @@
+//! From who has proved to be somebody to the session.
+
+use ipc_proto::{
+    ConnectionId,
+    authd::Login,
+    control::{Event, Role, SessionFacts},
+    types::{Protocol, Timestamp},
+};
+use tokio::sync::oneshot;
+
+use super::{
+    PATIENCE, Shared, State,
+    connection::{Admission, Front, Stage},
+    login::Candidate,
+};
+use crate::limits::Network;
+
+/// A session that the supervisor is to make.
+pub(super) struct Opened {
+    front: Front,
+    admission: Admission,
+    facts: SessionFacts,
+    joined: oneshot::Receiver<bool>,
+}
+
+/// For a stranger's connection whose login was proved. `Err`: it is answered.
+pub(super) fn open(
+    shared: &Shared,
+    state: &mut State,
+    front: Front,
+    connection: ConnectionId,
+    candidate: Candidate,
+) -> Result<Opened, Login> {
+    let now = shared.now();
+    // The account may have changed since it was looked up.
+    let Some((account, _)) = candidate.account.filter(|_| candidate.may(shared)) else {
+        return Err(state.failed(front, connection, now));
+    };
+    let found = state.connections.get(front, connection).ok_or(Login::TryLater)?;
+    shared.book.write().logged_in(account, Network::of(found.address), Timestamp::now().seconds);
+    shared.clerk.logged_in(account);
+    let (session, joined) = state.sessions.open(account).ok_or(Login::TryLater)?;
+    found.stage = Stage::LoggedIn(account);
+    let facts = SessionFacts { session, connection, protocol: Protocol::Imap, account };
+    Ok(Opened { front, admission: found.admission, facts, joined })
+}
+
+impl Opened {
+    /// Has the supervisor make it.
+    pub(super) async fn join(self, shared: &Shared) -> Login {
+        let Self { front, admission, facts, joined } = self;
+        let SessionFacts { session, connection, account, .. } = facts;
+        (shared.up)(Event::Connect { front: Role::Imapd, facts });
+        match tokio::time::timeout(PATIENCE, joined).await {
+            Ok(Ok(true)) => {
+                tracing::debug!(%connection, account = account.number(), %session, "logged in");
+                return Login::Ok(session);
+            }
+            Ok(Ok(false) | Err(_)) => {}
+            Err(_too_late) => {
+                shared.state().sessions.remove(session);
+                (shared.up)(Event::Disconnect(session));
+            }
+        }
+        shared.state().stranger_again(front, connection, admission);
+        Login::TryLater
+    }
+}
+
+impl State {
+    fn stranger_again(&mut self, front: Front, connection: ConnectionId, admission: Admission) {
+        if let Some(found) = self.connections.get(front, connection)
+            && found.admission == admission
+        {
+            found.stage = Stage::Stranger;
+        }
+    }
+}
