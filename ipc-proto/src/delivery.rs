@@ -14,11 +14,15 @@ pub const MAX_RECIPIENTS: usize = 1000;
 /// What smtpd may ask queued.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum SmtpdToQueued {
-    /// A place for a message too large for memory. Answered by `Spool` with a write-only fd of an unlinked file.
+    /// A place for a message too large for memory. Answered by `Spool` with a write-only fd.
     Spool,
-    /// Deliver what the attached fd holds: a memfd with all four seals, or the spool file that `Spool` gave (send the
-    /// same fd back and close every other copy). Answered by `Delivered`.
+    /// Deliver what the attached fd holds, a memfd with all four seals; or the spool file of the number in the request,
+    /// every fd of which is closed by now. Answered by `Delivered`. Asked again under the same id, by whom the answer
+    /// did not reach, it happens once.
     Deliver(Deliver),
+    /// The spool file of this number is no longer needed: its message was answered, or never became whole. Answered by
+    /// `Forgotten`.
+    Forget(SpoolNumber),
 }
 
 /// One message and who is to get it.
@@ -42,7 +46,8 @@ pub struct Deliver {
     pub spool: Option<SpoolNumber>,
 }
 
-/// Names a spool file between smtpd and queued.
+/// Names a spool file between smtpd and queued, also one that comes after the queued that made it. Random: an smtpd
+/// that was not told it does not find it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct SpoolNumber(pub u64);
 
@@ -57,6 +62,8 @@ pub enum QueuedToSmtpd {
     Delivered(Vec<Outcome>),
     /// Nothing was looked at: the fd, the size or a bound is wrong. 451 4.3.0, and a violation in the log.
     Refused,
+    /// The answer to `Forget`.
+    Forgotten,
 }
 
 /// What became of a message for one recipient. `Filed` and `Stored` mean: on disk, fsynced.
@@ -82,8 +89,8 @@ pub enum Outcome {
 impl Message for SmtpdToQueued {
     fn fd_count(&self) -> usize {
         match self {
-            Self::Spool => 0,
-            Self::Deliver(_) => 1,
+            Self::Spool | Self::Forget(_) => 0,
+            Self::Deliver(deliver) => usize::from(deliver.spool.is_none()),
         }
     }
 }
@@ -92,7 +99,7 @@ impl Message for QueuedToSmtpd {
     fn fd_count(&self) -> usize {
         match self {
             Self::Spool(_) => 1,
-            Self::NoSpool | Self::Delivered(_) | Self::Refused => 0,
+            Self::NoSpool | Self::Delivered(_) | Self::Refused | Self::Forgotten => 0,
         }
     }
 }

@@ -35,6 +35,7 @@ fn requests_replies_and_their_fds_cross() {
                 SmtpdToQueued::Spool => {
                     question.responder.reply(&QueuedToSmtpd::Spool(SpoolNumber(9)), &[file_with("spool")]);
                 }
+                SmtpdToQueued::Forget(_) => panic!("nobody forgets here"),
                 SmtpdToQueued::Deliver(deliver) => {
                     let texts: Vec<_> = question.fds.into_iter().map(text_of).collect();
                     assert_eq!(texts, [format!("message {}", deliver.size)]);

@@ -58,6 +58,7 @@ async fn requests_replies_and_their_fds_cross() {
             assert!(fds.is_empty());
             responder.reply(&QueuedToSmtpd::Spool(SpoolNumber(9)), vec![file_with("spool")]);
         }
+        SmtpdToQueued::Forget(_) => panic!("nobody forgets here"),
         SmtpdToQueued::Deliver(deliver) => {
             let texts: Vec<_> = fds.into_iter().map(text_of).collect();
             assert_eq!(texts, [format!("message {}", deliver.size)]);

@@ -14,7 +14,8 @@ use nix::{
     fcntl::{FcntlArg, OFlag, fcntl},
     libc,
 };
-use tokio::sync::OwnedSemaphorePermit;
+
+use crate::spool::SpoolFile;
 
 /// Octets copied at once.
 const PIECE: usize = 64 * 1024;
@@ -39,12 +40,9 @@ pub(crate) enum BodyError {
         /// Of the file.
         found: u64,
     },
-    /// No spool file of this number was handed out on this channel, or it was used.
+    /// No spool file of this number was handed out, or it is forgotten.
     #[error("there is no such spool file")]
     UnknownSpool,
-    /// Not the file that was handed out under this number.
-    #[error("the fd is not the spool file of that number")]
-    OtherFile,
     /// A descriptor that can write is still open somewhere.
     #[error("the spool file still has a writer")]
     WriterLeft,
@@ -68,8 +66,8 @@ pub(crate) struct Body(Arc<Inner>);
 struct Inner {
     file: File,
     size: u64,
-    /// A spool file's place in the budget.
-    _place: Option<OwnedSemaphorePermit>,
+    /// What keeps a spool file's name and its place in the budget.
+    _spooled: Option<Arc<SpoolFile>>,
 }
 
 impl Body {
@@ -101,11 +99,11 @@ impl Body {
     pub(crate) fn complete(
         file: File,
         stated: u64,
-        place: Option<OwnedSemaphorePermit>,
+        spooled: Option<Arc<SpoolFile>>,
     ) -> Result<Self, BodyError> {
         let found = file.metadata()?.size();
         if found == stated {
-            Ok(Self(Arc::new(Inner { file, size: stated, _place: place })))
+            Ok(Self(Arc::new(Inner { file, size: stated, _spooled: spooled })))
         } else {
             Err(BodyError::Size { stated, found })
         }

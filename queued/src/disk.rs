@@ -1,6 +1,6 @@
 //! The thread that waits for the disk, so that the loop never does.
 
-use std::{io, sync::mpsc, thread};
+use std::{fs, io, path::PathBuf, sync::mpsc, thread};
 
 use tokio::sync::oneshot;
 
@@ -39,5 +39,15 @@ impl Disk {
         let gone = || QueueError::Fault("the disk's thread has ended".to_owned());
         self.jobs.send(job).map_err(|_| gone())?;
         result.await.map_err(|_| gone())?
+    }
+
+    /// Removes a file when the thread comes to it; nobody waits for that.
+    pub(crate) fn remove(&self, path: PathBuf) {
+        // Without the thread the process is at its end, and the next start looks after what lies about.
+        let _ = self.jobs.send(Box::new(move |_| {
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::warn!(?path, %error, "cannot remove a file");
+            }
+        }));
     }
 }

@@ -37,3 +37,4 @@ pub use accounts::Switchboard;
 pub use disk::Disk;
 pub use queue::{Queue, QueueError};
 pub use service::{Clock, Service, system_clock};
+pub use spool::Spooled;

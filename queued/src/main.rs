@@ -6,7 +6,7 @@ use ipc_proto::{
     AccountId, ChannelId, Violation,
     control::{Event, Order, QueuedSettings, Role, RoleSettings, ViolationKind},
 };
-use queued::{Disk, Queue, Service, Switchboard, system_clock};
+use queued::{Disk, Queue, Service, Spooled, Switchboard, system_clock};
 use worker_lib::{AsyncControl, Control, Events, Fault, Worker};
 
 /// Of the grace to stop in, what is left for the exit itself.
@@ -26,11 +26,12 @@ fn run(worker: Worker) -> Result<(), Fault> {
         .clone()
         .ok_or_else(|| Fault::new("no directory for the queue; restart moxd"))?;
     let message_size = worker.settings.message_size;
-    let queue = Queue::open(Path::new(&directory))?;
+    let mut queue = Queue::open(Path::new(&directory))?;
+    let spooled = queue.take_spooled();
     let control = worker.lock_in()?;
     let disk = Disk::start(queue)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    runtime.block_on(serve(control, settings, message_size, disk))
+    runtime.block_on(serve(control, settings, message_size, disk, spooled))
 }
 
 async fn serve(
@@ -38,13 +39,19 @@ async fn serve(
     settings: QueuedSettings,
     message_size: u64,
     disk: Disk,
+    spooled: Vec<Spooled>,
 ) -> Result<(), Fault> {
     let mut control = control.into_async()?;
     let events = control.events();
-    let service = Service::new(settings, message_size, disk, system_clock(), Arc::new(Up(events.clone())));
+    let switchboard = Arc::new(Up(events.clone()));
+    let service = Service::new(settings, message_size, disk, spooled, system_clock(), switchboard);
     tokio::spawn({
         let service = service.clone();
         async move { service.retry().await }
+    });
+    tokio::spawn({
+        let service = service.clone();
+        async move { service.forget_spooled().await }
     });
     events.send(Event::Ready);
     let grace = take_orders(&mut control, &service).await?;

@@ -3,7 +3,8 @@
 //! ```text
 //! queue/queue.sqlite    which messages, for whom, when to try next (WAL, synchronous=FULL)
 //! queue/message-ID      the octets as received, hashed; durable before the row that names it
-//! queue/new-ID          being written; queue/spool-N: being made; both are removed at start
+//! queue/new-ID          being written; removed at start
+//! queue/spool-NUMBER    a message that smtpd is writing or waits for; see `spool`
 //! ```
 //! Order of storing: write, fsync the file, rename, fsync the directory, commit. Of removing: commit, unlink. A crash
 //! in between leaves a file that no row names and nobody was promised, which the next start removes; never a row
@@ -12,20 +13,23 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, BufWriter, ErrorKind, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::{fd::OwnedFd, unix::fs::OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
-use ipc_proto::{ConnectionId, DeliveryId, types::Timestamp};
+use ipc_proto::{ConnectionId, DeliveryId, delivery::SpoolNumber, types::Timestamp};
 use mail_lib::address::Address;
 use nix::libc;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use crate::{body::Body, schema, spool::SpoolFile};
+use crate::{body::Body, schema, spool::Spooled, sys};
 
 /// The longest pause between two attempts; [`crate::retry`] keeps to it. A row that is due later than this was written
 /// before the clock jumped back, and counts as due.
 pub(crate) const LONGEST_PAUSE_MS: i64 = 3_600_000;
+
+/// How the names of spool files begin; their numbers follow in hexadecimal.
+const SPOOL: &str = "spool-";
 
 /// Why the queue cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -131,7 +135,7 @@ pub(crate) struct Due {
 pub struct Queue {
     directory: PathBuf,
     database: Connection,
-    spooled: u64,
+    left: Vec<Spooled>,
 }
 
 /// Milliseconds since 1970.
@@ -142,7 +146,12 @@ impl Queue {
     pub fn open(directory: &Path) -> Result<Self, QueueError> {
         let leftover = leftovers(directory)?;
         let database = schema::open(&directory.join(schema::FILE), !leftover.messages.is_empty())?;
-        let queue = Self { directory: directory.to_owned(), database, spooled: 0 };
+        let left = leftover.spooled.into_iter().map(|(number, path)| {
+            let reader = open(&path)?;
+            Ok(Spooled { number, reader, path })
+        });
+        let left = left.collect::<Result<_, QueueError>>()?;
+        let queue = Self { directory: directory.to_owned(), database, left };
         for path in leftover.unfinished {
             fs::remove_file(path)?;
         }
@@ -164,15 +173,23 @@ impl Queue {
         self.directory.join(format!("message-{id}"))
     }
 
-    /// A new file without a name, opened twice. It has one for the moment between the two: what runs here has no
-    /// /proc to open its own descriptor again.
-    pub(crate) fn spool_file(&mut self) -> Result<SpoolFile, QueueError> {
-        self.spooled += 1;
-        let path = self.directory.join(format!("spool-{}", self.spooled));
+    /// The spool files that were there when it was opened.
+    pub fn take_spooled(&mut self) -> Vec<Spooled> {
+        std::mem::take(&mut self.left)
+    }
+
+    /// A new file, opened twice: as what reads it here, and as what smtpd writes to.
+    pub(crate) fn spool_file(&mut self) -> Result<(Spooled, OwnedFd), QueueError> {
+        let number = SpoolNumber(sys::random()?);
+        let path = self.directory.join(format!("{SPOOL}{:016x}", number.0));
         let writer = create(&path)?;
-        let reader = open(&path);
-        fs::remove_file(&path)?;
-        Ok(SpoolFile { writer: writer.into(), reader: reader? })
+        match open(&path) {
+            Ok(reader) => Ok((Spooled { number, reader, path }, writer.into())),
+            Err(error) => {
+                let _ = fs::remove_file(&path);
+                Err(error.into())
+            }
+        }
     }
 
     /// Stores a message for these recipients. `Ok`: it survives power loss. `Err`: nothing changed. A repeat of an id
@@ -403,6 +420,7 @@ fn open(path: &Path) -> io::Result<File> {
 struct Leftovers {
     unfinished: Vec<PathBuf>,
     messages: Vec<(DeliveryId, PathBuf)>,
+    spooled: Vec<(SpoolNumber, PathBuf)>,
 }
 
 /// Lists our own files; names that are not ours stay untouched.
@@ -413,8 +431,13 @@ fn leftovers(directory: &Path) -> Result<Leftovers, QueueError> {
             let entry = entry?;
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
-            if name.starts_with("new-") || name.starts_with("spool-") {
+            if name.starts_with("new-") {
                 found.unfinished.push(entry.path());
+            } else if let Some(number) = name.strip_prefix(SPOOL) {
+                match parse_number(number) {
+                    Some(number) => found.spooled.push((number, entry.path())),
+                    None => found.unfinished.push(entry.path()),
+                }
             } else if let Some(id) = name.strip_prefix("message-").and_then(parse_id) {
                 found.messages.push((id, entry.path()));
             }
@@ -430,4 +453,8 @@ fn leftovers(directory: &Path) -> Result<Leftovers, QueueError> {
 fn parse_id(hex: &str) -> Option<DeliveryId> {
     let number = u128::from_str_radix(hex, 16).ok().filter(|_| hex.len() == 32)?;
     Some(DeliveryId(number.to_be_bytes()))
+}
+
+fn parse_number(hex: &str) -> Option<SpoolNumber> {
+    u64::from_str_radix(hex, 16).ok().filter(|_| hex.len() == 16).map(SpoolNumber)
 }

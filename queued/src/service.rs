@@ -13,10 +13,10 @@ use ipc_proto::{
     AccountId, ChannelId,
     authd::QueuedAuthd,
     control::{QueuedSettings, ViolationKind},
-    delivery::{Deliver, MAX_RECIPIENTS, Outcome, QueuedToSmtpd, SmtpdQueued, SmtpdToQueued},
+    delivery::{Deliver, MAX_RECIPIENTS, Outcome, QueuedToSmtpd, SmtpdQueued, SmtpdToQueued, SpoolNumber},
     stream::{End, Link, Responder, serve},
 };
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 
 use crate::{
     accounts::{Accounts, Answer, Switchboard},
@@ -26,7 +26,7 @@ use crate::{
     outcome::{self, Standing},
     queue::{Envelope, Millis, QueueError},
     retry,
-    spool::Spool,
+    spool::{ChannelNumber, Spool, Spooled},
 };
 
 /// The most that smtpd's trace fields may be, octets.
@@ -59,7 +59,7 @@ pub(crate) struct Shared {
     pub(crate) stopping: AtomicBool,
     message_size: u64,
     switchboard: Arc<dyn Switchboard>,
-    places: Arc<Semaphore>,
+    pub(crate) spool: Spool,
     /// Messages in hand.
     busy: watch::Sender<usize>,
 }
@@ -87,28 +87,29 @@ impl Shared {
 }
 
 impl Service {
-    /// With a queue that is open. `message_size`: the largest message that is taken, octets.
+    /// With a queue that is open, and the spool files that were in it. `message_size`: the largest message that is
+    /// taken, octets.
     #[must_use]
     pub fn new(
         settings: QueuedSettings,
         message_size: u64,
         disk: Disk,
+        spooled: Vec<Spooled>,
         clock: Clock,
         switchboard: Arc<dyn Switchboard>,
     ) -> Self {
-        let places = Arc::new(Semaphore::new(settings.spool_files as usize));
         Self(Arc::new(Shared {
             accounts: Accounts::new(Arc::clone(&switchboard)),
             authd: Link::default(),
             stored: Notify::new(),
             stopping: AtomicBool::new(false),
             busy: watch::Sender::new(0),
+            spool: Spool::new(disk.clone(), settings.spool_files, spooled),
             settings,
             disk,
             clock,
             message_size,
             switchboard,
-            places,
         }))
     }
 
@@ -135,15 +136,19 @@ impl Service {
     /// Takes a channel from smtpd and serves it in a task of its own.
     pub fn smtpd(&self, stream: UnixStream) -> std::io::Result<()> {
         let shared = Arc::clone(&self.0);
-        let spool = Arc::new(Spool::new(Arc::clone(&shared.places)));
+        let channel = shared.spool.channel();
         let serving = serve::<SmtpdQueued>(stream, move |request, fds, responder| {
-            tokio::spawn(answer(Arc::clone(&shared), Arc::clone(&spool), request, fds, responder));
+            tokio::spawn(answer(Arc::clone(&shared), channel, request, fds, responder));
         })?;
-        let switchboard = Arc::clone(&self.0.switchboard);
+        let shared = Arc::clone(&self.0);
         tokio::spawn(async move {
-            match serving.await {
+            let end = serving.await;
+            shared.spool.channel_ended(channel);
+            match end {
                 End::Closed => {}
-                End::Violation(violation) => switchboard.violation(ChannelId::SmtpdQueued, None, violation),
+                End::Violation(violation) => {
+                    shared.switchboard.violation(ChannelId::SmtpdQueued, None, violation);
+                }
             }
         });
         Ok(())
@@ -152,6 +157,11 @@ impl Service {
     /// Tries stored messages again, for ever.
     pub async fn retry(&self) {
         retry::run(&self.0).await;
+    }
+
+    /// Removes, after a while, the spool files of an earlier queued that nobody asked for again.
+    pub async fn forget_spooled(&self) {
+        self.0.spool.forget_earlier().await;
     }
 
     /// Takes nothing new and waits until what is in hand is answered, at most `grace`.
@@ -166,19 +176,19 @@ impl Service {
 
 async fn answer(
     shared: Arc<Shared>,
-    spool: Arc<Spool>,
+    channel: ChannelNumber,
     request: SmtpdToQueued,
     fds: Vec<OwnedFd>,
     responder: Responder<SmtpdQueued>,
 ) {
     let _busy = shared.busy();
     match request {
-        SmtpdToQueued::Spool => match open_spool(&shared, &spool).await {
+        SmtpdToQueued::Spool => match open_spool(&shared, channel).await {
             Some((number, writer)) => responder.reply(&QueuedToSmtpd::Spool(number), vec![writer]),
             None => responder.reply(&QueuedToSmtpd::NoSpool, Vec::new()),
         },
         SmtpdToQueued::Deliver(deliver) => {
-            let reply = match check(&shared, &spool, &deliver, fds).await {
+            let reply = match check(&shared, &deliver, fds) {
                 Ok(body) => QueuedToSmtpd::Delivered(shared.deliver(deliver, body).await),
                 Err(error) => {
                     tracing::warn!(mail = %deliver.id, connection = %deliver.connection,
@@ -189,19 +199,23 @@ async fn answer(
             };
             responder.reply(&reply, Vec::new());
         }
+        SmtpdToQueued::Forget(number) => {
+            shared.spool.forget(number);
+            responder.reply(&QueuedToSmtpd::Forgotten, Vec::new());
+        }
     }
 }
 
-async fn open_spool(shared: &Shared, spool: &Spool) -> Option<(ipc_proto::delivery::SpoolNumber, OwnedFd)> {
+async fn open_spool(shared: &Shared, channel: ChannelNumber) -> Option<(SpoolNumber, OwnedFd)> {
     if shared.stopping.load(Ordering::Relaxed) {
         return None;
     }
-    let Some(place) = spool.place() else {
-        tracing::warn!("all spool files are in use; raise `limits.spool_files` if this is usual");
-        return None;
-    };
-    match shared.disk.run(|queue| queue.spool_file()).await {
-        Ok(file) => Some((spool.note(file.reader, place), file.writer)),
+    match shared.spool.open(channel).await {
+        Ok(Some(spooled)) => Some(spooled),
+        Ok(None) => {
+            tracing::warn!("all spool files are in use; raise `limits.spool_files` if this is usual");
+            None
+        }
         Err(error) => {
             tracing::error!("cannot make a spool file: {error}");
             None
@@ -233,14 +247,7 @@ impl Refusal {
 }
 
 /// Everything about a request that can be wrong without asking anybody.
-async fn check(
-    shared: &Shared,
-    spool: &Spool,
-    deliver: &Deliver,
-    fds: Vec<OwnedFd>,
-) -> Result<Body, Refusal> {
-    // The channel has seen to it that there is exactly one.
-    let fd = fds.into_iter().next().ok_or(BodyError::NotAFile)?;
+fn check(shared: &Shared, deliver: &Deliver, fds: Vec<OwnedFd>) -> Result<Body, Refusal> {
     if deliver.recipients.is_empty() || deliver.recipients.len() > MAX_RECIPIENTS {
         return Err(Refusal::Recipients(deliver.recipients.len()));
     }
@@ -251,8 +258,9 @@ async fn check(
         return Err(Refusal::TooLarge(deliver.size));
     }
     Ok(match deliver.spool {
-        Some(number) => spool.take(number, fd, deliver.size).await?,
-        None => Body::sealed(fd, deliver.size)?,
+        Some(number) => shared.spool.body(number, deliver.size)?,
+        // The channel has seen to it that there is exactly one.
+        None => Body::sealed(fds.into_iter().next().ok_or(BodyError::NotAFile)?, deliver.size)?,
     })
 }
 

@@ -1,10 +1,15 @@
 //! Spool files: messages that are too large for smtpd's memory. smtpd gets a descriptor that can only write; queued
 //! keeps its own that can only read, and believes nothing before the kernel says that no writer is left.
+//!
+//! A spool file lies under its number until smtpd needs it no longer. Should queued die meanwhile, the next one finds
+//! it there, and smtpd, which asks again, learns what became of the one message. The number is random, so that an
+//! smtpd that was not told it, one that came later, has no file of an earlier one delivered.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::File,
-    os::{fd::OwnedFd, unix::fs::MetadataExt},
+    os::fd::OwnedFd,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -14,89 +19,165 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     body::{Body, BodyError},
+    disk::Disk,
+    queue::QueueError,
     sys,
 };
 
-/// How often a spool file is asked for its last writer, in pauses that double from [`FIRST_PAUSE`]: smtpd sends its
-/// descriptor first and closes its own copy right after, so the two may cross.
-const ASKED: u32 = 10;
+/// How long a file of an earlier queued is kept for its smtpd, which asks again at once if it still lives and takes no
+/// longer than [`ipc_proto::delivery::SmtpdQueued`]'s deadline over it. One that is still written to is kept longer.
+const KEPT_FOR: Duration = Duration::from_secs(600);
 
-/// See [`ASKED`]; all pauses together are about one second.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-
-/// Both ends of a new spool file, which has no name any more.
+/// A spool file without the bookkeeping: new, or left by the queued before this one.
 #[derive(Debug)]
-pub(crate) struct SpoolFile {
-    /// For smtpd.
-    pub(crate) writer: OwnedFd,
-    /// For us.
+pub struct Spooled {
+    pub(crate) number: SpoolNumber,
     pub(crate) reader: File,
+    pub(crate) path: PathBuf,
 }
 
-/// The spool files of one channel; gone with it.
+/// A spool file and its place in the budget.
+#[derive(Debug)]
+pub(crate) struct SpoolFile {
+    reader: File,
+    path: PathBuf,
+    _place: OwnedSemaphorePermit,
+}
+
+impl SpoolFile {
+    fn new(spooled: Spooled, place: OwnedSemaphorePermit) -> (SpoolNumber, Self) {
+        (spooled.number, Self { reader: spooled.reader, path: spooled.path, _place: place })
+    }
+}
+
+/// Tells one smtpd's channel from the next one's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ChannelNumber(u64);
+
+/// Whom a file was handed to.
+#[derive(Debug, PartialEq, Eq)]
+enum Of {
+    Channel(ChannelNumber),
+    /// By the queued before this one.
+    Earlier,
+}
+
+/// All spool files.
 #[derive(Debug)]
 pub(crate) struct Spool {
-    /// Shared by all channels: how many there may be at once.
+    disk: Disk,
     places: Arc<Semaphore>,
     files: Mutex<Files>,
 }
 
 #[derive(Debug, Default)]
 struct Files {
-    next: u64,
-    handed_out: HashMap<SpoolNumber, (File, OwnedSemaphorePermit)>,
+    channels: u64,
+    alive: HashSet<ChannelNumber>,
+    handed_out: HashMap<SpoolNumber, (Of, Arc<SpoolFile>)>,
+}
+
+impl Files {
+    fn note(&mut self, (number, file): (SpoolNumber, SpoolFile), of: Of) -> SpoolNumber {
+        self.handed_out.insert(number, (of, Arc::new(file)));
+        number
+    }
+
+    /// Takes out what `gone` says; the names go with it, the octets once nobody reads them any more.
+    fn forget(&mut self, disk: &Disk, mut gone: impl FnMut(SpoolNumber, &Of, &SpoolFile) -> bool) {
+        for (_, (_, file)) in self.handed_out.extract_if(|number, (of, file)| gone(*number, of, file)) {
+            disk.remove(file.path.clone());
+        }
+    }
 }
 
 impl Spool {
-    pub(crate) fn new(places: Arc<Semaphore>) -> Self {
-        Self { places, files: Mutex::default() }
+    /// With room for so many, among them those that the queued before this one left.
+    pub(crate) fn new(disk: Disk, places: u32, left: Vec<Spooled>) -> Self {
+        let spool = Self { disk, places: Arc::new(Semaphore::new(places as usize)), files: Mutex::default() };
+        for spooled in left {
+            match Arc::clone(&spool.places).try_acquire_owned() {
+                Ok(place) => {
+                    spool.files().note(SpoolFile::new(spooled, place), Of::Earlier);
+                }
+                // There were more places then.
+                Err(_) => spool.disk.remove(spooled.path),
+            }
+        }
+        spool
     }
 
     fn files(&self) -> MutexGuard<'_, Files> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for one more, `None` when all are taken. Files that smtpd has closed without handing them in (the
-    /// client went away) are forgotten here: the kernel says which have no writer left, and one that is on its way
-    /// back to us still counts as open.
-    pub(crate) fn place(&self) -> Option<OwnedSemaphorePermit> {
-        self.files().handed_out.retain(|_, (file, _)| !sys::has_no_writer(file).unwrap_or(false));
-        Arc::clone(&self.places).try_acquire_owned().ok()
-    }
-
-    /// Notes a file that is handed out now.
-    pub(crate) fn note(&self, reader: File, place: OwnedSemaphorePermit) -> SpoolNumber {
+    /// A new channel of smtpd.
+    pub(crate) fn channel(&self) -> ChannelNumber {
         let mut files = self.files();
-        files.next += 1;
-        let number = SpoolNumber(files.next);
-        files.handed_out.insert(number, (reader, place));
-        number
+        files.channels += 1;
+        let channel = ChannelNumber(files.channels);
+        files.alive.insert(channel);
+        channel
     }
 
-    /// The file that comes back: the same one, complete, and without a writer. Only our own descriptor is used. Each
-    /// number works once.
-    pub(crate) async fn take(
+    /// Forgets what the smtpd of this channel, which is gone, held. Whoever comes now was told no earlier number.
+    pub(crate) fn channel_ended(&self, ended: ChannelNumber) {
+        let mut files = self.files();
+        files.alive.remove(&ended);
+        files.forget(&self.disk, |_, of, _| *of == Of::Channel(ended) || *of == Of::Earlier);
+    }
+
+    /// A new file; `Ok(None)`: all places are taken, or smtpd is gone.
+    pub(crate) async fn open(
         &self,
-        number: SpoolNumber,
-        fd: OwnedFd,
-        stated: u64,
-    ) -> Result<Body, BodyError> {
-        let (reader, place) = self.files().handed_out.remove(&number).ok_or(BodyError::UnknownSpool)?;
-        let (theirs, ours) = (File::from(fd), reader.metadata()?);
-        let identity = theirs.metadata().map(|theirs| (theirs.dev(), theirs.ino()))?;
-        if identity != (ours.dev(), ours.ino()) {
-            return Err(BodyError::OtherFile);
+        channel: ChannelNumber,
+    ) -> Result<Option<(SpoolNumber, OwnedFd)>, QueueError> {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return Ok(None) };
+        let (spooled, writer) = self.disk.run(|queue| queue.spool_file()).await?;
+        let mut files = self.files();
+        let number = files.note(SpoolFile::new(spooled, place), Of::Channel(channel));
+        if files.alive.contains(&channel) {
+            return Ok(Some((number, writer)));
         }
-        // It can write: while we hold it, it is a writer too.
-        drop(theirs);
-        let mut pause = FIRST_PAUSE;
-        for _ in 0..ASKED {
-            if sys::has_no_writer(&reader)? {
-                return Body::complete(reader, stated, Some(place));
-            }
-            tokio::time::sleep(pause).await;
-            pause *= 2;
+        // smtpd has gone meanwhile: nobody would ever say that it is not needed.
+        files.forget(&self.disk, |file, _, _| file == number);
+        Ok(None)
+    }
+
+    /// The message in a file: complete, and without a writer.
+    pub(crate) fn body(&self, number: SpoolNumber, stated: u64) -> Result<Body, BodyError> {
+        let file = self.files().handed_out.get(&number).map(|(_, file)| Arc::clone(file));
+        let file = file.ok_or(BodyError::UnknownSpool)?;
+        if !sys::has_no_writer(&file.reader)? {
+            return Err(BodyError::WriterLeft);
         }
-        Err(BodyError::WriterLeft)
+        Body::complete(file.reader.try_clone()?, stated, Some(file))
+    }
+
+    /// smtpd needs it no longer. Unknown ones are not an offence: queued may have forgotten first.
+    pub(crate) fn forget(&self, number: SpoolNumber) {
+        let mut files = self.files();
+        if let Some((_, file)) = files.handed_out.remove(&number) {
+            self.disk.remove(file.path.clone());
+        }
+    }
+
+    /// Forgets what nobody asked for again. Runs until nothing of the kind is left.
+    pub(crate) async fn forget_earlier(&self) {
+        while self.has_earlier() {
+            tokio::time::sleep(KEPT_FOR).await;
+            self.forget_unclaimed();
+        }
+    }
+
+    fn has_earlier(&self) -> bool {
+        self.files().handed_out.values().any(|(of, _)| *of == Of::Earlier)
+    }
+
+    /// Forgets the files of an earlier queued that nobody writes to.
+    pub(crate) fn forget_unclaimed(&self) {
+        self.files().forget(&self.disk, |_, of, file| {
+            *of == Of::Earlier && sys::has_no_writer(&file.reader).unwrap_or(true)
+        });
     }
 }

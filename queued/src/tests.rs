@@ -26,7 +26,7 @@ use ipc_proto::{
     control::{QueuedSettings, ViolationKind},
     delivery::{
         AccountDelivery, AccountRefusal, AccountdToQueued, Deliver, Outcome, QueuedAccountd,
-        QueuedToAccountd, QueuedToSmtpd, SmtpdQueued, SmtpdToQueued,
+        QueuedToAccountd, QueuedToSmtpd, SmtpdQueued, SmtpdToQueued, SpoolNumber,
     },
     stream::{Asker, Responder, serve},
     types::Timestamp,
@@ -205,10 +205,12 @@ impl World {
         let board = Arc::new(Board { open, refused: Mutex::default(), violations: Mutex::default() });
         let clock = Arc::new(AtomicI64::new(now));
         let reading = Arc::clone(&clock);
-        let disk = Disk::start(Queue::open(directory).unwrap()).unwrap();
+        let mut queue = Queue::open(directory).unwrap();
+        let spooled = queue.take_spooled();
+        let disk = Disk::start(queue).unwrap();
         let switchboard: Arc<dyn Switchboard> = board.clone();
         let clock_of = Arc::new(move || reading.load(Ordering::Relaxed));
-        let service = Service::new(settings(), 4 << 20, disk, clock_of, switchboard);
+        let service = Service::new(settings(), 4 << 20, disk, spooled, clock_of, switchboard);
 
         let owners = Arc::new(Mutex::new(BTreeMap::new()));
         let (ours, theirs) = UnixStream::pair().unwrap();
@@ -289,6 +291,17 @@ impl World {
         self.smtpd.call(&SmtpdToQueued::Deliver(deliver), vec![fd]).await.unwrap().0
     }
 
+    /// A message in a spool file.
+    async fn send_spooled(&self, number: SpoolNumber, size: usize) -> QueuedToSmtpd {
+        let deliver = Deliver { spool: Some(number), ..message(1, &["1@x.org"], size) };
+        self.smtpd.call(&SmtpdToQueued::Deliver(deliver), Vec::new()).await.unwrap().0
+    }
+
+    async fn forget(&self, number: SpoolNumber) {
+        let reply = self.smtpd.call(&SmtpdToQueued::Forget(number), Vec::new()).await.unwrap().0;
+        assert_eq!(reply, QueuedToSmtpd::Forgotten);
+    }
+
     /// A while later, everything that is due is tried once.
     async fn later(&self, milliseconds: i64) {
         self.clock.fetch_add(milliseconds, Ordering::Relaxed);
@@ -297,6 +310,15 @@ impl World {
 
     fn now(&self) -> i64 {
         self.clock.load(Ordering::Relaxed)
+    }
+}
+
+/// A spool file, as smtpd gets it.
+async fn spool(smtpd: &Asker<SmtpdQueued>) -> Option<(SpoolNumber, File)> {
+    match smtpd.call(&SmtpdToQueued::Spool, Vec::new()).await.unwrap() {
+        (QueuedToSmtpd::Spool(number), fds) => Some((number, File::from(fds.into_iter().next().unwrap()))),
+        (QueuedToSmtpd::NoSpool, _) => None,
+        (other, _) => panic!("{other:?}"),
     }
 }
 
@@ -347,6 +369,13 @@ const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
 
 fn sealed(octets: &[u8]) -> OwnedFd {
     with_seals(octets, SEALS)
+}
+
+/// Until that lies in the queue's directory: files are removed after the answer.
+async fn until_queued_files(directory: &Path, expected: usize) {
+    while queued_files(directory).len() != expected {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// What lies in the queue's directory besides the database.

@@ -271,6 +271,7 @@ fn smtpd_queued() -> Vec<Sample> {
         SmtpdToQueued::Spool => "Spool": SmtpdToQueued::Spool,
         SmtpdToQueued::Deliver(_) => "Deliver": SmtpdToQueued::Deliver(full),
         SmtpdToQueued::Deliver(_) => "Deliver from nobody": SmtpdToQueued::Deliver(bare),
+        SmtpdToQueued::Forget(_) => "Forget": SmtpdToQueued::Forget(SpoolNumber(3)),
     });
     let outcomes = vec![
         Outcome::Filed,
@@ -294,6 +295,7 @@ fn smtpd_queued() -> Vec<Sample> {
         QueuedToSmtpd::NoSpool => "NoSpool": QueuedToSmtpd::NoSpool,
         QueuedToSmtpd::Delivered(_) => "Delivered": QueuedToSmtpd::Delivered(outcomes),
         QueuedToSmtpd::Refused => "Refused": QueuedToSmtpd::Refused,
+        QueuedToSmtpd::Forgotten => "Forgotten": QueuedToSmtpd::Forgotten,
     }));
     all
 }

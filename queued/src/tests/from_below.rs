@@ -1,6 +1,5 @@
 //! What a captured smtpd may try with descriptors and requests.
 
-use ipc_proto::delivery::SpoolNumber;
 use nix::unistd::pipe;
 
 use super::*;
@@ -76,30 +75,23 @@ async fn a_request_without_its_fd_costs_the_channel() {
     assert_eq!(world.deliver(2, &["1@x.org"]).await, [Outcome::Filed]);
 }
 
-async fn spool(smtpd: &Asker<SmtpdQueued>) -> Option<(SpoolNumber, File)> {
-    match smtpd.call(&SmtpdToQueued::Spool, Vec::new()).await.unwrap() {
-        (QueuedToSmtpd::Spool(number), fds) => Some((number, File::from(fds.into_iter().next().unwrap()))),
-        (QueuedToSmtpd::NoSpool, _) => None,
-        (other, _) => panic!("{other:?}"),
-    }
-}
-
-fn spooled(number: SpoolNumber, size: usize) -> Deliver {
-    Deliver { spool: Some(number), ..message(1, &["1@x.org"], size) }
-}
-
 #[tokio::test]
 async fn a_spool_file_comes_back_as_a_message() {
     let directory = tempfile::tempdir().unwrap();
     let world = World::start(directory.path());
     let (number, mut file) = spool(&world.smtpd).await.unwrap();
     assert!(file.read_at(&mut [0], 0).is_err(), "smtpd can only write");
-    assert_eq!(queued_files(directory.path()), [""; 0], "it has no name");
     let large = TEXT.repeat(50_000);
     file.write_all(&large).unwrap();
-    let reply = world.send(spooled(number, large.len()), file.into()).await;
-    assert_eq!(reply, QueuedToSmtpd::Delivered(vec![Outcome::Filed]));
-    assert!(world.account(1, |account| account.filed[0].octets == large));
+    drop(file);
+    for reason in ["at first", "to whom the answer was lost"] {
+        let reply = world.send_spooled(number, large.len()).await;
+        assert_eq!(reply, QueuedToSmtpd::Delivered(vec![Outcome::Filed]), "{reason}");
+    }
+    assert!(world.account(1, |account| account.filed[0].octets == large && account.filed.len() == 1));
+    world.forget(number).await;
+    until_queued_files(directory.path(), 0).await;
+    assert_eq!(world.send_spooled(number, large.len()).await, QueuedToSmtpd::Refused, "it is gone");
 }
 
 /// Attack class 26: a spool file that can still be changed is not believed, and neither is any other file.
@@ -107,48 +99,36 @@ async fn a_spool_file_comes_back_as_a_message() {
 async fn a_spool_file_with_a_writer_left_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let world = World::start(directory.path());
-    for (attempt, reason) in ["writer", "twice", "size", "other", "memfd", "number"].iter().enumerate() {
+    for (attempt, reason) in ["writer", "writer on its way", "size", "number", "forgotten"].iter().enumerate()
+    {
         let (number, mut file) = spool(&world.smtpd).await.unwrap();
         file.write_all(TEXT).unwrap();
-        let mut kept = None;
-        let (number, size, fd): (_, _, OwnedFd) = match *reason {
-            "writer" => {
-                kept = Some(file.try_clone().unwrap());
-                (number, TEXT.len(), file.into())
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (named, size, kept) = match *reason {
+            "writer" => (number, TEXT.len(), Some(file)),
+            "writer on its way" => {
+                // Between processes a descriptor can write as well.
+                let fds = [std::os::fd::AsRawFd::as_raw_fd(&file)];
+                let rights = [nix::sys::socket::ControlMessage::ScmRights(&fds)];
+                let octets = [std::io::IoSlice::new(b"x")];
+                let socket = std::os::fd::AsRawFd::as_raw_fd(&ours);
+                let flags = nix::sys::socket::MsgFlags::empty();
+                nix::sys::socket::sendmsg::<()>(socket, &octets, &rights, flags, None).unwrap();
+                (number, TEXT.len(), None)
             }
-            "twice" => {
-                let first = world.send(spooled(number, TEXT.len()), file.into()).await;
-                assert_eq!(first, QueuedToSmtpd::Delivered(vec![Outcome::Filed]));
-                (number, TEXT.len(), sealed(TEXT))
+            "size" => (number, TEXT.len() + 1, None),
+            "number" => (SpoolNumber(number.0 ^ 1), TEXT.len(), None),
+            _ => {
+                world.forget(number).await;
+                (number, TEXT.len(), None)
             }
-            "size" => (number, TEXT.len() + 1, file.into()),
-            "other" => {
-                let (_, other) = spool(&world.smtpd).await.unwrap();
-                (number, TEXT.len(), other.into())
-            }
-            "memfd" => (number, TEXT.len(), sealed(TEXT)),
-            _ => (SpoolNumber(number.0 + 1000), TEXT.len(), file.into()),
         };
-        let reply = world.send(spooled(number, size), fd).await;
-        assert_eq!(reply, QueuedToSmtpd::Refused, "{reason}");
+        assert_eq!(world.send_spooled(named, size).await, QueuedToSmtpd::Refused, "{reason}");
         assert_eq!(world.board.refused.lock().unwrap().len(), attempt + 1, "{reason}");
-        drop(kept);
+        drop((kept, theirs));
+        world.forget(number).await;
     }
-}
-
-/// smtpd sends its descriptor first and closes its own copy after that.
-#[tokio::test]
-async fn a_writer_that_is_just_being_closed_is_waited_for() {
-    let directory = tempfile::tempdir().unwrap();
-    let world = World::start(directory.path());
-    let (number, mut file) = spool(&world.smtpd).await.unwrap();
-    file.write_all(TEXT).unwrap();
-    let copy = file.try_clone().unwrap();
-    let (reply, ()) = tokio::join!(world.send(spooled(number, TEXT.len()), file.into()), async {
-        tokio::task::yield_now().await;
-        drop(copy);
-    });
-    assert_eq!(reply, QueuedToSmtpd::Delivered(vec![Outcome::Filed]));
+    assert_eq!(world.has(1), 0);
 }
 
 /// Attack class 27: the number of spool files is bounded, and what a client leaves behind is given back.
@@ -161,22 +141,57 @@ async fn spool_files_are_bounded_and_abandoned_ones_forgotten() {
         held.push(spool(&world.smtpd).await.unwrap());
     }
     assert!(spool(&world.smtpd).await.is_none(), "the budget is used up");
-    held.pop();
-    held.push(spool(&world.smtpd).await.expect("a closed one makes room"));
+    let (number, file) = held.pop().unwrap();
+    drop(file);
+    world.forget(number).await;
+    held.push(spool(&world.smtpd).await.expect("a forgotten one makes room"));
     assert!(spool(&world.smtpd).await.is_none());
     // Another smtpd: the first one's files end with its channel, whether it holds them or not.
     let World { service, smtpd, .. } = world;
     drop(smtpd);
+    until_queued_files(directory.path(), 0).await;
     let smtpd = connect(&service);
-    let mut opened = None;
-    for _ in 0..1000 {
-        opened = spool(&smtpd).await;
-        if opened.is_some() {
-            break;
-        }
-        tokio::task::yield_now().await;
+    assert!(spool(&smtpd).await.is_some());
+}
+
+/// Attack class 26: a later smtpd was told no number of an earlier one's files, and they do not wait for it.
+#[tokio::test]
+async fn spool_files_end_with_the_smtpd_that_knows_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let names: Vec<_> =
+        (0..settings().spool_files + 2).map(|number| format!("spool-{number:016x}")).collect();
+    for name in &names {
+        std::fs::write(directory.path().join(name), TEXT).unwrap();
     }
-    assert!(opened.is_some());
+    let world = World::start(directory.path());
+    // More than there are places are not kept.
+    until_queued_files(directory.path(), settings().spool_files as usize).await;
+    assert!(spool(&world.smtpd).await.is_none(), "they have their places");
+    let World { service, smtpd, .. } = world;
+    drop(smtpd);
+    until_queued_files(directory.path(), 0).await;
+    assert!(spool(&connect(&service)).await.is_some());
+}
+
+/// The file of an smtpd that died together with queued is nobody's.
+#[tokio::test]
+async fn what_nobody_asks_for_again_is_forgotten() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |number: u64| directory.path().join(format!("spool-{number:016x}"));
+    std::fs::write(path(1), TEXT).unwrap();
+    std::fs::write(path(2), TEXT).unwrap();
+    let mut writer = File::options().append(true).open(path(2)).unwrap();
+    let world = World::start(directory.path());
+    world.service.0.spool.forget_unclaimed();
+    until_queued_files(directory.path(), 1).await;
+    assert!(path(2).exists(), "a message is still coming in");
+    writer.write_all(TEXT).unwrap();
+    drop(writer);
+    let reply = world.send_spooled(SpoolNumber(2), 2 * TEXT.len()).await;
+    assert_eq!(reply, QueuedToSmtpd::Delivered(vec![Outcome::Filed]));
+    world.service.0.spool.forget_unclaimed();
+    until_queued_files(directory.path(), 0).await;
+    world.service.forget_spooled().await;
 }
 
 #[test]

@@ -85,6 +85,48 @@ proptest! {
         prop_assert_eq!(queued_files(directory.path()), Vec::<String>::new());
     }
 
+    /// The same of a message in a spool file: the next queued finds it, and smtpd, which closed it, asks again.
+    #[test]
+    fn a_spooled_message_is_filed_once_whoever_fails(
+        does in proptest::collection::vec(does(), 0..4),
+        cut_off in 0u32..60,
+    ) {
+        let directory = tempfile::tempdir().unwrap();
+        let accounts = Accounts::default();
+        accounts.lock().unwrap().insert(1, Account { does: does.into(), ..Account::default() });
+        let number = life(async {
+            let world = World::start_with(directory.path(), Arc::clone(&accounts), 0);
+            let (number, mut file) = spool(&world.smtpd).await.unwrap();
+            file.write_all(TEXT).unwrap();
+            drop(file);
+            tokio::select! {
+                biased;
+                _ = world.send_spooled(number, TEXT.len()) => {}
+                () = yields(cut_off) => {}
+            }
+            number
+        });
+        while matches!(Queue::open(directory.path()), Err(QueueError::InUse { .. })) {
+            std::thread::yield_now();
+        }
+        let (outcome, copies) = life(async {
+            let world = World::start_with(directory.path(), accounts, 0);
+            let QueuedToSmtpd::Delivered(outcomes) = world.send_spooled(number, TEXT.len()).await else {
+                panic!("the spool file is gone")
+            };
+            for _ in 0..10 {
+                world.later(2 * LONGEST_PAUSE_MS).await;
+            }
+            world.forget(number).await;
+            until_queued_files(directory.path(), 0).await;
+            (outcomes[0], world.has(1))
+        });
+        prop_assert!(copies <= 1, "{outcome:?}");
+        if matches!(outcome, Outcome::Filed | Outcome::Stored) {
+            prop_assert_eq!(copies, 1, "{:?}", outcome);
+        }
+    }
+
     #[test]
     fn a_stored_message_comes_back_as_it_was(
         id: [u8; 16],

@@ -7,7 +7,6 @@ use std::{
     sync::Arc,
 };
 
-use ipc_proto::delivery::SpoolNumber;
 use nix::{
     fcntl::{FcntlArg, SealFlag, fcntl},
     sys::memfd::{MFdFlags, memfd_create},
@@ -15,7 +14,7 @@ use nix::{
 
 use super::{
     budget::{Budget, Held},
-    peers::Spool,
+    peers::{Spool, Spooled},
 };
 
 /// Written at once: a small message costs one write.
@@ -39,22 +38,29 @@ enum Place {
     /// There are none.
     Nowhere,
     Memory(File, Held),
-    Spool(File, SpoolNumber),
+    Spool(File, Spooled),
     /// There was no room: the rest is read and forgotten.
     Lost,
 }
 
-/// A whole message, ready for queued: the only copy of the fd.
+/// A whole message, ready for queued.
 #[derive(Debug)]
 pub(crate) struct Whole {
-    /// What holds it.
-    pub(crate) fd: OwnedFd,
-    /// Its number, where that is a spool file.
-    pub(crate) spool: Option<SpoolNumber>,
-    /// Octets.
+    pub(crate) octets: Octets,
     pub(crate) size: u64,
-    /// Given back when queued is done.
-    pub(crate) held: Option<Held>,
+}
+
+/// What holds a whole message until queued is done with it.
+#[derive(Debug)]
+pub(crate) enum Octets {
+    /// Sealed.
+    Memory {
+        fd: OwnedFd,
+        /// Its part of the budget.
+        _held: Held,
+    },
+    /// With no writer left: the descriptor is closed.
+    Spool(Spooled),
 }
 
 /// There is no room for the message.
@@ -88,14 +94,15 @@ impl Body {
         let size = self.written;
         match std::mem::take(self).place {
             Place::Memory(file, held) => match seal(&file) {
-                Ok(()) => Ok(Whole { fd: file.into(), spool: None, size, held: Some(held) }),
+                Ok(()) => Ok(Whole { octets: Octets::Memory { fd: file.into(), _held: held }, size }),
                 Err(error) => {
                     tracing::error!(%error, "cannot seal message data");
                     Err(NoRoom)
                 }
             },
-            Place::Spool(file, number) => {
-                Ok(Whole { fd: file.into(), spool: Some(number), size, held: None })
+            Place::Spool(file, spooled) => {
+                drop(file);
+                Ok(Whole { octets: Octets::Spool(spooled), size })
             }
             Place::Nowhere | Place::Lost => Err(NoRoom),
         }
@@ -146,7 +153,7 @@ impl Body {
 
     /// Moves what is in memory, and the buffer, to a spool file.
     async fn move_to_spool(&mut self, memory: Option<&File>, spool: &impl Spool) -> Place {
-        let Some((fd, number)) = spool.spool().await else { return Place::Lost };
+        let Some((fd, spooled)) = spool.spool().await else { return Place::Lost };
         let mut file = File::from(fd);
         if let Some(memory) = memory
             && let Err(error) = copy(memory, &mut file, self.written)
@@ -154,7 +161,7 @@ impl Body {
             tracing::warn!(%error, "message data finds no room");
             return Place::Lost;
         }
-        self.write(Place::Spool(file, number))
+        self.write(Place::Spool(file, spooled))
     }
 }
 

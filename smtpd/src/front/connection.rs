@@ -341,11 +341,9 @@ impl Conversation<'_> {
                     trace,
                     received: received_at,
                     size: whole.size,
-                    spool: whole.spool,
+                    spool: None,
                 };
-                let verdict = front.deliver(deliver, whole.fd).await;
-                drop(whole.held);
-                (whole.size, verdict)
+                (whole.size, front.deliver(deliver, &whole.octets).await)
             }
             Err(super::body::NoRoom) => (0, MessageVerdict::Refused(Refusal::NoSpace)),
         };

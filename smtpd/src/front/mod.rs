@@ -84,7 +84,7 @@ impl Settings {
 pub(crate) struct Front {
     settings: Settings,
     authd: Door<SmtpdAuthd>,
-    queued: Link<SmtpdQueued>,
+    queued: Arc<Link<SmtpdQueued>>,
     tls: Handshaker<tls::SmtpdKeyd>,
     connections: Connections,
     budget: Arc<Budget>,
@@ -107,7 +107,7 @@ impl Front {
         };
         Ok(Self {
             authd: Door::default(),
-            queued: Link::default(),
+            queued: Arc::default(),
             tls: Handshaker::start(&tls_settings, violated)?,
             connections: Connections::new(limits),
             random: default_provider().secure_random,

@@ -126,6 +126,48 @@ async fn a_large_message_reaches_queued_in_the_file_that_it_opened() {
     }
 }
 
+/// The client of a message whose answer is lost must not have to send it again: it may be filed already.
+#[tokio::test]
+async fn when_queued_dies_the_next_one_is_asked_about_the_same_message() {
+    const HOLD: Queued = Queued { outcome: Some(Outcome::Filed), spool: true, hold: true };
+    let later = Queued { outcome: Some(Outcome::TryLater { no_space: false }), ..Queued::default() };
+    for octets in [10, 1_500_000] {
+        let fixture = Fixture::start_with(settings(), HOLD).await;
+        let mut client = Client::greeted(&fixture).await;
+        client.send("MAIL FROM:<a@b.org>\r\nRCPT TO:<c@d.org>\r\nDATA\r\n").await;
+        for _ in 0..3 {
+            client.reply().await;
+        }
+        client.send("x".repeat(octets) + "\r\n.\r\n").await;
+        fixture.delivery_arrives().await;
+        let first = fixture.take_delivery();
+        fixture.restart_queued(HOLD);
+        fixture.delivery_arrives().await;
+        assert!(fixture.take_delivery() == first, "{octets}: the same, under the same id");
+        // One that cannot tell whether it is filed is no answer either.
+        fixture.restart_queued(later);
+        fixture.delivery_arrives().await;
+        fixture.restart_queued(Queued::default());
+        assert_eq!(client.reply().await, format!("250 2.0.0 kept as {}\n", first.0.id));
+        assert!(first.0.spool.is_some() == (octets > 1_000_000));
+        if first.0.spool.is_some() {
+            fixture.spool_file_is_forgotten().await;
+        }
+    }
+}
+
+/// A message that never became whole leaves nothing at queued.
+#[tokio::test]
+async fn the_spool_file_of_a_client_that_goes_is_forgotten() {
+    let fixture = Fixture::start(settings()).await;
+    let mut client = Client::greeted(&fixture).await;
+    client.send("MAIL FROM:<a@b.org> SIZE=2000000\r\nRCPT TO:<c@d.org>\r\nDATA\r\n").await;
+    client.send("x".repeat(200_000)).await;
+    drop(client);
+    fixture.spool_file_is_forgotten().await;
+    assert!(fixture.has_no_delivery());
+}
+
 #[tokio::test]
 async fn without_room_the_client_is_told_to_try_later_and_may_go_on() {
     let none = Settings { memory_budget: 0, ..settings() };

@@ -68,9 +68,8 @@ type Delivery = (Deliver, Vec<u8>, bool);
 pub(super) struct Fixture {
     pub(super) front: Arc<Front>,
     pub(super) address: SocketAddr,
-    deliveries: Arc<Mutex<Vec<Delivery>>>,
-    arrived: Arc<Notify>,
-    released: Arc<Notify>,
+    delivered: Delivered,
+    kill_queued: Mutex<UnixStream>,
     turned_away: Arc<Mutex<Option<TurnedAway>>>,
     charges: tokio::sync::Mutex<mpsc::UnboundedReceiver<Offence>>,
     roots: RootCertStore,
@@ -96,9 +95,8 @@ impl Fixture {
         let turned_away = Arc::default();
         let (charge, charges) = mpsc::unbounded_channel();
         front.authd.set_channel(authd(Arc::clone(&turned_away), charge), |v| panic!("authd: {v}")).unwrap();
-        let (deliveries, arrived, released) = (Arc::default(), Arc::default(), Arc::default());
-        let theirs =
-            fake_queued(queued, Arc::clone(&deliveries), Arc::clone(&arrived), Arc::clone(&released));
+        let delivered = Delivered::default();
+        let (theirs, kill) = fake_queued(queued, delivered.clone());
         front.queued.set(theirs, |violation| assert_eq!(violation, None)).unwrap();
         let mut roots = RootCertStore::empty();
         front.tls.set_channel(keyd(&mut roots)).unwrap();
@@ -107,24 +105,38 @@ impl Fixture {
         let address = listener.local_addr().unwrap();
         tokio::spawn(Arc::clone(&front).listen(listener));
         let charges = tokio::sync::Mutex::new(charges);
-        Self { front, address, deliveries, arrived, released, turned_away, charges, roots }
+        let kill_queued = Mutex::new(kill);
+        Self { front, address, delivered, kill_queued, turned_away, charges, roots }
+    }
+
+    /// queued dies, and here is the next one.
+    pub(super) fn restart_queued(&self, queued: Queued) {
+        let (theirs, kill) = fake_queued(queued, self.delivered.clone());
+        let killed = std::mem::replace(&mut *self.kill_queued.lock().unwrap(), kill);
+        killed.shutdown(std::net::Shutdown::Both).unwrap();
+        self.front.queued.set(theirs, |violation| assert_eq!(violation, None)).unwrap();
+    }
+
+    /// Until queued was told that a spool file is not needed any more.
+    pub(super) async fn spool_file_is_forgotten(&self) {
+        self.delivered.forgotten.notified().await;
     }
 
     /// What was delivered last.
     pub(super) fn take_delivery(&self) -> Delivery {
-        self.deliveries.lock().unwrap().pop().unwrap()
+        self.delivered.deliveries.lock().unwrap().pop().unwrap()
     }
 
     pub(super) fn has_no_delivery(&self) -> bool {
-        self.deliveries.lock().unwrap().is_empty()
+        self.delivered.deliveries.lock().unwrap().is_empty()
     }
 
     pub(super) async fn delivery_arrives(&self) {
-        self.arrived.notified().await;
+        self.delivered.arrived.notified().await;
     }
 
     pub(super) fn release(&self) {
-        self.released.notify_one();
+        self.delivered.released.notify_one();
     }
 
     pub(super) fn turn_away(&self, why: Option<TurnedAway>) {
@@ -195,44 +207,55 @@ fn authd(turned_away: Arc<Mutex<Option<TurnedAway>>>, charge: mpsc::UnboundedSen
     ours
 }
 
-fn fake_queued(
-    queued: Queued,
+/// What the fakes of queued share, as the real ones share a directory.
+#[derive(Clone, Default)]
+struct Delivered {
     deliveries: Arc<Mutex<Vec<Delivery>>>,
     arrived: Arc<Notify>,
     released: Arc<Notify>,
-) -> UnixStream {
+    spooled: Arc<Mutex<HashMap<SpoolNumber, std::fs::File>>>,
+    forgotten: Arc<Notify>,
+}
+
+/// One end of its channel, and what ends it.
+fn fake_queued(queued: Queued, delivered: Delivered) -> (UnixStream, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    let mut spooled = HashMap::new();
+    let kill = theirs.try_clone().unwrap();
     let handle = move |request, fds: Vec<OwnedFd>, responder: Responder<SmtpdQueued>| match request {
         SmtpdToQueued::Spool if !queued.spool => responder.reply(&QueuedToSmtpd::NoSpool, Vec::new()),
         SmtpdToQueued::Spool => {
             let (writer, reader) = super::spool_file().unwrap();
+            let mut spooled = delivered.spooled.lock().unwrap();
             let number = SpoolNumber(spooled.len() as u64);
             spooled.insert(number, reader);
             responder.reply(&QueuedToSmtpd::Spool(number), vec![writer]);
         }
+        SmtpdToQueued::Forget(number) => {
+            delivered.spooled.lock().unwrap().remove(&number).unwrap();
+            delivered.forgotten.notify_one();
+            responder.reply(&QueuedToSmtpd::Forgotten, Vec::new());
+        }
         SmtpdToQueued::Deliver(deliver) => {
-            let fd = fds.into_iter().next().unwrap();
             let all = SealFlag::F_SEAL_SEAL
                 | SealFlag::F_SEAL_SHRINK
                 | SealFlag::F_SEAL_GROW
                 | SealFlag::F_SEAL_WRITE;
-            let seals = fcntl(fd.as_fd(), FcntlArg::F_GET_SEALS)
-                .map_or(SealFlag::empty(), SealFlag::from_bits_retain);
             let file = match deliver.spool {
-                Some(number) => spooled.remove(&number).unwrap(),
-                None => std::fs::File::from(fd),
+                Some(number) => delivered.spooled.lock().unwrap()[&number].try_clone().unwrap(),
+                None => std::fs::File::from(fds.into_iter().next().unwrap()),
             };
+            let seals = fcntl(file.as_fd(), FcntlArg::F_GET_SEALS)
+                .map_or(SealFlag::empty(), SealFlag::from_bits_retain);
             let mut octets = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
             file.read_exact_at(&mut octets, 0).unwrap();
             assert_eq!(octets.len() as u64, deliver.size);
             let recipients = deliver.recipients.len();
-            deliveries.lock().unwrap().push((deliver, octets, seals.contains(all)));
-            arrived.notify_one();
+            delivered.deliveries.lock().unwrap().push((deliver, octets, seals.contains(all)));
+            delivered.arrived.notify_one();
             let Some(outcome) = queued.outcome else { return drop(responder) };
             let reply = QueuedToSmtpd::Delivered(vec![outcome; recipients]);
             if queued.hold {
-                let released = Arc::clone(&released);
+                let released = Arc::clone(&delivered.released);
                 tokio::spawn(async move {
                     released.notified().await;
                     responder.reply(&reply, Vec::new());
@@ -243,7 +266,7 @@ fn fake_queued(
         }
     };
     tokio::spawn(serve::<SmtpdQueued>(theirs, handle).unwrap());
-    ours
+    (ours, kill)
 }
 
 fn keyd(roots: &mut RootCertStore) -> UnixStream {
