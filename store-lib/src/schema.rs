@@ -162,27 +162,32 @@ pub(crate) fn open_writer(dir: &Path, dir_fd: &File, used: bool) -> Result<Conne
     Ok(connection)
 }
 
-/// Opens a connection beside the writer's, for folding in the log.
-pub(crate) fn open_beside(dir: &Path) -> Result<Connection, StoreError> {
-    let path = dir.join(FILE_NAME);
-    let sort = |error: rusqlite::Error| opening(&path, &error);
-    let connection =
-        Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | FLAGS).map_err(sort)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(sort)?;
-    prepare(&connection, READER_CACHE_KIB).map_err(sort)?;
-    // Only a connection that has read knows that there is a log.
-    connection.query_row("SELECT modseq FROM account", (), |_| Ok(())).map_err(sort)?;
-    Ok(connection)
-}
-
 /// Opens a connection that cannot write. The writer's has to be open.
 pub(crate) fn open_reader(dir: &Path) -> Result<Connection, StoreError> {
+    open_beside(dir, OpenFlags::SQLITE_OPEN_READ_ONLY, |_| Ok(()))
+}
+
+/// Opens a connection that folds in the log. The writer's has to be open.
+pub(crate) fn open_folder(dir: &Path) -> Result<Connection, StoreError> {
+    open_beside(dir, OpenFlags::SQLITE_OPEN_READ_WRITE, |connection| {
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        // Only a connection that has read knows that there is a log.
+        connection.query_row("SELECT modseq FROM account", (), |_| Ok(()))
+    })
+}
+
+fn open_beside(
+    dir: &Path,
+    access: OpenFlags,
+    set_up: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+) -> Result<Connection, StoreError> {
     let path = dir.join(FILE_NAME);
-    let sort = |error: rusqlite::Error| opening(&path, &error);
-    let connection =
-        Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY | FLAGS).map_err(sort)?;
-    prepare(&connection, READER_CACHE_KIB).map_err(sort)?;
-    Ok(connection)
+    let opened = Connection::open_with_flags(&path, access | FLAGS).and_then(|connection| {
+        prepare(&connection, READER_CACHE_KIB)?;
+        set_up(&connection)?;
+        Ok(connection)
+    });
+    opened.map_err(|error| opening(&path, &error))
 }
 
 /// One thread at a time uses a connection, which the type system sees to; links are never followed.

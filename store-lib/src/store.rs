@@ -16,7 +16,7 @@ use crate::change::{Changes, Hub};
 use crate::files::{BodyName, Files};
 use crate::hand::{Hand, LastEnd};
 use crate::read::Pool;
-use crate::writer::{Expunge, Outcome, Queue, Rank, SLICE, Transaction, Writer};
+use crate::writer::{Expunge, Originals, Outcome, Queue, Rank, SLICE, Transaction, Writer};
 use crate::{
     Budget, DeliveryId, Flags, MailboxId, MailboxName, ModSeq, Origin, Staged, StoreError, SystemFlag, Uid,
     UidValidity, UnixSeconds, schema, writer,
@@ -266,26 +266,17 @@ impl Store {
         to: MailboxId,
         origin: Origin,
     ) -> Result<Copied, StoreError> {
-        let mut copied: Option<Copied> = None;
-        for slice in slices(uids) {
-            let uids = slice.to_vec();
-            let next =
-                self.session(slice.len(), move |transaction| transaction.copy(from, &uids, to, origin));
-            match (next, &mut copied) {
-                (Ok(next), None) => copied = Some(next),
-                (Ok(next), Some(copied)) => copied.pairs.extend(next.pairs),
-                (Err(error), before) => {
-                    for slice in before.take().map(|copied| copied.pairs).unwrap_or_default().chunks(SLICE) {
-                        let copies: Vec<Uid> = slice.iter().map(|(_, copy)| *copy).collect();
-                        self.session(slice.len(), move |transaction| {
-                            transaction.expunge(to, &copies, Expunge::Named, origin)
-                        })?;
-                    }
-                    return Err(error);
-                }
-            }
+        let (copied, error) = match self.transfer(from, uids, to, Originals::Stay, origin) {
+            Ok(copied) => return Ok(copied),
+            Err(stopped) => stopped,
+        };
+        for slice in copied.chunks(SLICE) {
+            let copies: Vec<Uid> = slice.iter().map(|(_, copy)| *copy).collect();
+            self.session(slice.len(), move |transaction| {
+                transaction.expunge(to, &copies, Expunge::Named, origin)
+            })?;
         }
-        copied.ok_or(StoreError::NoSuchMailbox)
+        Err(error)
     }
 
     /// MOVE, in slices, each message as a whole (RFC 6851 §3.3). `Err`: earlier slices may have been moved; the
@@ -297,18 +288,33 @@ impl Store {
         to: MailboxId,
         origin: Origin,
     ) -> Result<Copied, StoreError> {
-        let mut moved: Option<Copied> = None;
+        self.transfer(from, uids, to, Originals::Go, origin).map_err(|(_, error)| error)
+    }
+
+    /// In slices. `Err`: what earlier ones have done, and why it went no further.
+    fn transfer(
+        &self,
+        from: MailboxId,
+        uids: &[Uid],
+        to: MailboxId,
+        originals: Originals,
+        origin: Origin,
+    ) -> Result<Copied, (Vec<(Uid, Uid)>, StoreError)> {
+        let mut done: Option<Copied> = None;
         for slice in slices(uids) {
             let uids = slice.to_vec();
             let next = self.session(slice.len(), move |transaction| {
-                transaction.move_messages(from, &uids, to, origin)
-            })?;
-            match &mut moved {
-                None => moved = Some(next),
-                Some(moved) => moved.pairs.extend(next.pairs),
+                transaction.transfer(from, &uids, to, originals, origin)
+            });
+            match (next, &mut done) {
+                (Ok(next), None) => done = Some(next),
+                (Ok(next), Some(done)) => done.pairs.extend(next.pairs),
+                (Err(error), done) => {
+                    return Err((done.take().map_or_else(Vec::new, |done| done.pairs), error));
+                }
             }
         }
-        moved.ok_or(StoreError::NoSuchMailbox)
+        done.ok_or((Vec::new(), StoreError::NoSuchMailbox))
     }
 
     /// EXPUNGE: removes the messages with `\Deleted`, of `only` these UIDs or of all, in slices. What was removed.

@@ -29,7 +29,7 @@ use rusqlite::Connection;
 pub(crate) use filing::{PIECES, delivered};
 pub(crate) use queue::{Queue, Rank, SLICE};
 pub(crate) use transaction::Transaction;
-pub(crate) use transfer::Expunge;
+pub(crate) use transfer::{Expunge, Originals};
 
 use crate::change::Hub;
 use crate::files::Files;

@@ -56,7 +56,7 @@ impl Log {
     }
 
     /// Goes on with what is under way, or begins when the log has `least` pages that are not in the database. Takes
-    /// the writer as long as a commit or two at most.
+    /// the writer a commit or two; longer only where commits outrun the thread, being fast.
     pub(super) fn tend(&mut self, connection: &Connection, least: u32) -> Result<(), StoreError> {
         match self.thread.take() {
             Some(thread) if !thread.is_finished() => self.thread = Some(thread),
@@ -101,7 +101,7 @@ fn join(thread: JoinHandle<Result<(), StoreError>>) -> Result<(), StoreError> {
 }
 
 fn fold_while_it_grows(dir: &Path, pages: &AtomicU32) -> Result<(), StoreError> {
-    let connection = schema::open_beside(dir)?;
+    let connection = schema::open_folder(dir)?;
     for _ in 0..ROUNDS {
         let folded = fold(&connection)?;
         if pages.load(Ordering::Relaxed).saturating_sub(folded) <= REST {

@@ -15,38 +15,23 @@ pub(crate) enum Expunge {
     Named,
 }
 
-impl Transaction<'_> {
-    /// One slice of a COPY.
-    pub(crate) fn copy(
-        &mut self,
-        from: MailboxId,
-        uids: &[Uid],
-        to: MailboxId,
-        origin: Origin,
-    ) -> Result<Copied, StoreError> {
-        self.mailbox(from)?;
-        let mut target = self.mailbox(to)?;
-        let modseq = self.next_modseq();
-        let mut delta = Delta::default();
-        let mut pairs = Vec::with_capacity(uids.len());
-        for uid in uids {
-            let Some((entry, _)) = self.entry(from, *uid)? else { continue };
-            self.execute(
-                "INSERT INTO shared (body, more) VALUES (?1, 1) ON CONFLICT (body) DO UPDATE SET more = more + 1",
-                [entry.body],
-            )?;
-            pairs.push((*uid, self.insert_message(&mut target, &entry, modseq, &mut delta, origin)?));
-        }
-        self.save_mailbox(&target, delta, modseq)?;
-        Ok(Copied { uidvalidity: target.uidvalidity, pairs })
-    }
+/// What becomes of the messages that are copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Originals {
+    /// COPY.
+    Stay,
+    /// MOVE.
+    Go,
+}
 
-    /// One slice of a MOVE.
-    pub(crate) fn move_messages(
+impl Transaction<'_> {
+    /// One slice of a COPY or a MOVE.
+    pub(crate) fn transfer(
         &mut self,
         from: MailboxId,
         uids: &[Uid],
         to: MailboxId,
+        originals: Originals,
         origin: Origin,
     ) -> Result<Copied, StoreError> {
         self.mailbox(from)?;
@@ -57,12 +42,17 @@ impl Transaction<'_> {
         for uid in uids {
             let Some((entry, _)) = self.entry(from, *uid)? else { continue };
             pairs.push((*uid, self.insert_message(&mut target, &entry, modseq, &mut added, origin)?));
-            self.remove_message(from, *uid, &entry, modseq, &mut removed, origin)?;
+            match originals {
+                Originals::Stay => self.share_body(entry.body)?,
+                Originals::Go => self.remove_message(from, *uid, &entry, modseq, &mut removed, origin)?,
+            }
         }
         self.save_mailbox(&target, added, modseq)?;
-        // Read after the target was saved: both may be the same mailbox.
-        let source = self.mailbox(from)?;
-        self.save_mailbox(&source, removed, modseq)?;
+        if originals == Originals::Go {
+            // Read after the target was saved: both may be the same mailbox.
+            let source = self.mailbox(from)?;
+            self.save_mailbox(&source, removed, modseq)?;
+        }
         Ok(Copied { uidvalidity: target.uidvalidity, pairs })
     }
 
@@ -111,6 +101,15 @@ impl Transaction<'_> {
         )?;
         delta.remove(Counts::of(&entry.flags, entry.size))?;
         self.tell(mailbox, origin, Event::Expunged { uid, modseq });
+        Ok(())
+    }
+
+    /// One message more has this body.
+    fn share_body(&mut self, body: i64) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT INTO shared (body, more) VALUES (?1, 1) ON CONFLICT (body) DO UPDATE SET more = more + 1",
+            [body],
+        )?;
         Ok(())
     }
 
