@@ -20,6 +20,8 @@ pub(crate) struct Announced {
     pub(crate) reply: Duration,
     /// To its EXISTS.
     pub(crate) exists: Duration,
+    /// Private memory of the account's process with both connections open, KiB.
+    pub(crate) private: u64,
 }
 
 /// So many messages, one after the other.
@@ -46,7 +48,8 @@ pub(crate) fn measure(instance: &Instance, messages: usize) -> Result<Announced,
         Ok::<_, Failure>((sent, heard))
     })?;
     let exists = sent.iter().zip(&heard).map(|((sent, _), heard)| heard.saturating_duration_since(*sent));
-    Ok(Announced { reply: median(sent.iter().map(|(_, reply)| *reply)), exists: median(exists) })
+    let private = instance.processes()?.most_private("mox-accountd")?;
+    Ok(Announced { private, reply: median(sent.iter().map(|(_, reply)| *reply)), exists: median(exists) })
 }
 
 fn median(times: impl Iterator<Item = Duration>) -> Duration {

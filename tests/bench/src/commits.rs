@@ -17,6 +17,8 @@ const MEASURED: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RawCommit {
     took: Duration,
+    /// 99 of 100 took no longer.
+    slow: Duration,
     processor: Duration,
 }
 
@@ -27,6 +29,11 @@ impl RawCommit {
 
     pub(crate) fn milliseconds(self) -> f64 {
         self.took.as_secs_f64() * 1000.0
+    }
+
+    /// 99 of 100 took no longer.
+    pub(crate) fn p99_milliseconds(self) -> f64 {
+        self.slow.as_secs_f64() * 1000.0
     }
 
     /// Of which a processor was busy, with the file system mostly.
@@ -44,13 +51,17 @@ pub(crate) fn rate(path: &Path) -> Result<RawCommit, Failure> {
     let mut insert = database.prepare("INSERT INTO row (text) VALUES ('a row of no great length')")?;
     let before = processor_time()?;
     let start = Instant::now();
-    let mut commits = 0_u32;
+    let mut times = Vec::new();
     while start.elapsed() < MEASURED {
+        let begun = Instant::now();
         insert.execute(())?;
-        commits += 1;
+        times.push(begun.elapsed());
     }
-    let (commits, took) = (commits.max(1), start.elapsed());
-    Ok(RawCommit { took: took / commits, processor: processor_time()?.saturating_sub(before) / commits })
+    let (took, processor) = (start.elapsed(), processor_time()?.saturating_sub(before));
+    let commits = u32::try_from(times.len()).unwrap_or(u32::MAX).max(1);
+    times.sort_unstable();
+    let slow = times.get(times.len() * 99 / 100).copied().unwrap_or_default();
+    Ok(RawCommit { took: took / commits, slow, processor: processor / commits })
 }
 
 /// Of this process.

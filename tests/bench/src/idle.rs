@@ -133,7 +133,7 @@ struct Anonymous {
 impl Anonymous {
     fn of(instance: &Instance) -> Result<Self, Failure> {
         let processes = instance.processes()?;
-        let of = |name| processes.memory(name).map(|memory| memory.anonymous);
+        let of = |name| processes.anonymous(name);
         let kilobytes = |octets: u64| u32::try_from(octets).map_or(f64::INFINITY, f64::from);
         Ok(Self { front: kilobytes(of(FRONT)?), account: kilobytes(of(ACCOUNTS)?) })
     }

@@ -57,6 +57,7 @@ impl Programs {
 #[derive(Debug)]
 pub(crate) struct Instance {
     moxctl: Child,
+    directory: PathBuf,
     offset: u16,
     /// From the start of moxctl to the line `ready`.
     pub(crate) start_took: Duration,
@@ -92,7 +93,8 @@ impl Instance {
         let failed = |error| Failure::io(programs.moxctl.display().to_string(), error);
         let mut moxctl = command.spawn().map_err(failed)?;
         let stdout = moxctl.stdout.take();
-        let mut instance = Self { moxctl, offset, start_took: Duration::ZERO };
+        let directory = directory.to_owned();
+        let mut instance = Self { moxctl, directory, offset, start_took: Duration::ZERO };
         let mut said = String::new();
         if let Some(stdout) = stdout {
             BufReader::new(stdout).read_line(&mut said).map_err(failed)?;
@@ -117,6 +119,23 @@ impl Instance {
 
     pub(crate) fn imaps(&self) -> SocketAddr {
         address(993, self.offset)
+    }
+
+    /// One more account, with an address of the same name.
+    pub(crate) fn add_account(&self, programs: &Programs, name: &str) -> Result<(), Failure> {
+        let mut command = Command::new(&programs.moxctl);
+        command.arg("--dir").arg(&self.directory).args([
+            "account",
+            "add",
+            name,
+            &format!("{name}@localhost"),
+        ]);
+        let output = command.output().map_err(|error| Failure::io("moxctl account add", error))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(Failure::new(format!("moxctl account add: {}", said.trim_end())))
     }
 
     pub(crate) fn processes(&self) -> Result<Processes, Failure> {

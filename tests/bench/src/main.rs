@@ -89,9 +89,10 @@ fn run(options: &Options) -> Result<(), Failure> {
     let place = place(&options.dir)?;
     let raw = commits::rate(&place.path().join("raw.sqlite"))?;
     line(format_args!(
-        "raw commits: {:.0} a second, {:.3} ms each, of which CPU {:.3} ms",
+        "raw commits: {:.0} a second, {:.3} ms each, p99 {:.3} ms, CPU {:.3} ms",
         raw.a_second(),
         raw.milliseconds(),
+        raw.p99_milliseconds(),
         raw.processor_milliseconds()
     ));
     let mut bench = Bench::new(programs, place.path(), if options.quick { 10 } else { 1 }, raw);
@@ -101,7 +102,11 @@ fn run(options: &Options) -> Result<(), Failure> {
         }
     }
     let raw = commits::rate(&place.path().join("raw-after.sqlite"))?;
-    line(format_args!("\nraw commits, again: {:.0} a second", raw.a_second()));
+    line(format_args!(
+        "\nraw commits, again: {:.0} a second, p99 {:.3} ms",
+        raw.a_second(),
+        raw.p99_milliseconds()
+    ));
     line(format_args!("\n{}", bench.aims));
     Ok(())
 }

@@ -49,16 +49,20 @@ impl Processes {
         self.0.iter().map(|process| process.pid)
     }
 
-    /// Of the processes with this name.
-    pub(crate) fn memory(&self, name: &str) -> Result<Kilobytes, Failure> {
-        let mut all = Kilobytes::default();
-        for process in self.0.iter().filter(|process| process.name == name) {
-            let one = process.memory().map_err(|error| Failure::io(format!("memory of {name}"), error))?;
-            all.proportional += one.proportional;
-            all.private += one.private;
-            all.anonymous += one.anonymous;
-        }
-        Ok(all)
+    /// Memory that is no file's of the processes with this name, KiB.
+    pub(crate) fn anonymous(&self, name: &str) -> Result<u64, Failure> {
+        Ok(self.memory(name)?.iter().map(|memory| memory.anonymous).sum())
+    }
+
+    /// Private memory of that one of them that has most, KiB.
+    pub(crate) fn most_private(&self, name: &str) -> Result<u64, Failure> {
+        Ok(self.memory(name)?.iter().map(|memory| memory.private).max().unwrap_or_default())
+    }
+
+    fn memory(&self, name: &str) -> Result<Vec<Kilobytes>, Failure> {
+        let named = self.0.iter().filter(|process| process.name == name);
+        let memory = named.map(Process::memory).collect::<io::Result<_>>();
+        memory.map_err(|error| Failure::io(format!("memory of {name}; run as root"), error))
     }
 
     /// Processor time by name, those that have ended left out.
@@ -133,14 +137,14 @@ impl Process {
 pub(crate) struct Memory(Vec<(String, io::Result<Kilobytes>)>);
 
 /// Memory, 1024 octets each.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Kilobytes {
+#[derive(Debug, Clone, Copy)]
+struct Kilobytes {
     /// PSS.
-    pub(crate) proportional: u64,
+    proportional: u64,
     /// Nobody else's.
-    pub(crate) private: u64,
+    private: u64,
     /// No file's, swapped out or not.
-    pub(crate) anonymous: u64,
+    anonymous: u64,
 }
 
 impl Memory {

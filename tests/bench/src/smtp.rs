@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::failure::Failure;
+use crate::{failure::Failure, instance::ACCOUNT};
 
 /// No server is waited for longer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,7 +33,13 @@ impl Client {
 
     /// Sends `body`, which ends in CRLF. How long the server took from the last octet to its 250.
     pub(crate) fn deliver(&mut self, body: &str) -> Result<Duration, Failure> {
-        self.send(b"MAIL FROM:<ada@example.org>\r\nRCPT TO:<mox@localhost>\r\nDATA\r\n")?;
+        self.deliver_to(ACCOUNT, body)
+    }
+
+    /// The same to another account of the instance.
+    pub(crate) fn deliver_to(&mut self, account: &str, body: &str) -> Result<Duration, Failure> {
+        let envelope = format!("MAIL FROM:<ada@example.org>\r\nRCPT TO:<{account}@localhost>\r\nDATA\r\n");
+        self.send(envelope.as_bytes())?;
         self.expect("250")?;
         self.expect("250")?;
         self.expect("354")?;
