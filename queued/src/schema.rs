@@ -51,8 +51,9 @@ pub(crate) fn open(path: &Path, messages: bool) -> Result<Connection, QueueError
     if size == 0 && messages {
         return Err(QueueError::Missing { path: path.to_owned() });
     }
-    prepare(path).map_err(|error| match error {
+    prepare(path, messages).map_err(|error| match error {
         OpenError::Sqlite(error) => sorted(path, &error),
+        OpenError::Empty => QueueError::Missing { path: path.to_owned() },
         OpenError::Damaged(detail) => QueueError::Damaged { path: path.to_owned(), detail },
         OpenError::Newer(found) => QueueError::NewerSchema { path: path.to_owned(), found, known: newest() },
     })
@@ -60,6 +61,7 @@ pub(crate) fn open(path: &Path, messages: bool) -> Result<Connection, QueueError
 
 enum OpenError {
     Sqlite(rusqlite::Error),
+    Empty,
     Damaged(String),
     Newer(i64),
 }
@@ -70,7 +72,7 @@ impl From<rusqlite::Error> for OpenError {
     }
 }
 
-fn prepare(path: &Path) -> Result<Connection, OpenError> {
+fn prepare(path: &Path, messages: bool) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
@@ -91,6 +93,11 @@ fn prepare(path: &Path) -> Result<Connection, OpenError> {
         .ok()
         .and_then(|version| STEPS.get(version..))
         .ok_or(OpenError::Newer(version))?;
+    // SQLite takes a file that was cut short in its header for an empty one. With that as the queue, all messages would
+    // be leftovers that belong to nobody.
+    if version == 0 && messages {
+        return Err(OpenError::Empty);
+    }
     let found: String = database.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if found != "ok" {
         return Err(OpenError::Damaged(found));

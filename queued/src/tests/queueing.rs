@@ -219,8 +219,16 @@ async fn what_a_crash_left_behind_is_removed_at_start() {
 fn a_damaged_database_is_refused_and_left_alone() {
     let garbage = vec![b'x'; 8192];
     type Damage<'a> = &'a dyn Fn(&Path);
-    let cases: [(Damage<'_>, &str, &str); 5] = [
+    let cut_to =
+        |path: &Path, octets| fs::File::options().write(true).open(path).unwrap().set_len(octets).unwrap();
+    let cases: [(Damage<'_>, &str, &str); 7] = [
         (&|path| fs::write(path, &garbage).unwrap(), "is damaged", "not a database"),
+        (&|path| cut_to(path, 100), "is damaged", "nothing but its header"),
+        (
+            &|path| cut_to(path, 50),
+            "is missing or empty",
+            "less than a header, which SQLite takes for nothing",
+        ),
         (
             &|path| {
                 let whole = fs::read(path).unwrap();
