@@ -36,7 +36,8 @@ pub fn no_core_files() -> bool {
     result == 0 && limit.rlim_cur == 0 && limit.rlim_max == 0
 }
 
-/// No capability in the permitted, effective or inheritable set, and none to be had in the bounding set.
+/// No capability in the permitted, effective or inheritable set, and none to be had again: not in the bounding set or, for a
+/// user who may not take it away there, not by any exec, since [`no_new_privs`] is set.
 #[must_use]
 pub fn no_capabilities() -> bool {
     #[repr(C)]
@@ -52,7 +53,7 @@ pub fn no_capabilities() -> bool {
     let result = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()) };
     // SAFETY: takes no pointers; asks about CAP_SYS_ADMIN.
     let bounding = unsafe { libc::prctl(libc::PR_CAPBSET_READ, 21, 0, 0, 0) };
-    result == 0 && sets == [0; 6] && bounding <= 0
+    result == 0 && sets == [0; 6] && (bounding <= 0 || no_new_privs())
 }
 
 /// Installs a filter on this thread and all it will start; refusals go to the kernel's audit log.
