@@ -51,12 +51,18 @@ fn bin(home: &Home) -> PathBuf {
 #[must_use]
 pub fn program(home: &Home, name: &str) -> Command {
     let mut command = Command::new(bin(home).join(name));
-    // Nothing of root's that they could not look at.
-    command.current_dir("/").env("HOME", home.path()).stdin(Stdio::null());
+    command.env("HOME", home.path()).stdin(Stdio::null());
+    by_them(&mut command);
+    command
+}
+
+/// Has a command run by them.
+pub fn by_them(command: &mut Command) -> &mut Command {
     if geteuid().is_root() {
         command.uid(UID).gid(UID);
     }
-    command
+    // Nothing of root's that they could not look at.
+    command.current_dir("/")
 }
 
 /// `moxctl localserve` on their home.
