@@ -92,18 +92,24 @@ impl Layout {
 /// Makes a directory with its owner, or checks the one that is there.
 fn make(path: &Path, mode: u32, owner: Option<u32>) -> Result<(), StartError> {
     match DirBuilder::new().mode(mode).create(path) {
-        Ok(()) => {
-            if let Some(owner) = owner {
-                std::os::unix::fs::chown(path, Some(owner), Some(owner))
-                    .map_err(|error| StartError::directory(path, &error))?;
-            }
-            // The umask may have taken bits away.
-            let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
-            fs::set_permissions(path, permissions).map_err(|error| StartError::directory(path, &error))
-        }
+        Ok(()) => own_and_sync(path, mode, owner).map_err(|error| StartError::directory(path, &error)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check(path, mode, owner),
         Err(error) => Err(StartError::directory(path, &error)),
     }
+}
+
+/// Gives a new directory its owner and makes it durable, itself and its name: what a worker syncs inside must not go
+/// with it when the power does.
+fn own_and_sync(path: &Path, mode: u32, owner: Option<u32>) -> io::Result<()> {
+    // Opened while it is still ours: afterwards we could not, without the capability to read everything.
+    let made = File::open(path)?;
+    if let Some(owner) = owner {
+        std::os::unix::fs::chown(path, Some(owner), Some(owner))?;
+    }
+    // The umask may have taken bits away.
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode))?;
+    made.sync_all()?;
+    path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
 }
 
 fn check(path: &Path, mode: u32, owner: Option<u32>) -> Result<(), StartError> {
