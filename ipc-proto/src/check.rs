@@ -23,8 +23,12 @@ use crate::{
 pub fn check_channel(input: &[u8]) {
     let Some((which, rest)) = input.split_first() else { return };
     match which {
-        0..=63 => check_edge(*which, Side::Request, rest),
-        64..=127 => check_edge(which - 64, Side::Reply, rest),
+        0..=63 => {
+            check_edge(*which, Side::Request, rest);
+        }
+        64..=127 => {
+            check_edge(which - 64, Side::Reply, rest);
+        }
         128 => check_message::<Order>(rest, MAX_ORDER),
         129 => check_event(rest),
         130 => check_stream(&[&frame::hello(ChannelId::SmtpdQueued), rest].concat()),
@@ -40,27 +44,30 @@ enum Side {
     Reply,
 }
 
-fn check_edge(number: u8, side: Side, body: &[u8]) {
-    fn of<C: Channel>(number: u8, side: Side, body: &[u8]) {
-        if number == C::ID as u8 {
-            match side {
-                Side::Request => check_message::<C::Request>(body, C::MAX_BODY),
-                Side::Reply => check_message::<C::Reply>(body, C::MAX_BODY),
-            }
+/// Whether there is such an edge.
+fn check_edge(number: u8, side: Side, body: &[u8]) -> bool {
+    fn of<C: Channel>(number: u8, side: Side, body: &[u8]) -> bool {
+        if number != C::ID as u8 {
+            return false;
         }
+        match side {
+            Side::Request => check_message::<C::Request>(body, C::MAX_BODY),
+            Side::Reply => check_message::<C::Reply>(body, C::MAX_BODY),
+        }
+        true
     }
-    of::<SmtpdKeyd>(number, side, body);
-    of::<ImapdKeyd>(number, side, body);
-    of::<WebdKeyd>(number, side, body);
-    of::<SmtpdAuthd>(number, side, body);
-    of::<ImapdAuthd>(number, side, body);
-    of::<WebdAuthd>(number, side, body);
-    of::<SmtpdQueued>(number, side, body);
-    of::<QueuedAuthd>(number, side, body);
-    of::<QueuedAccountd>(number, side, body);
-    of::<AdminAuthd>(number, side, body);
-    of::<AdminAccountd>(number, side, body);
-    of::<AdminSupervisor>(number, side, body);
+    of::<SmtpdKeyd>(number, side, body)
+        || of::<ImapdKeyd>(number, side, body)
+        || of::<WebdKeyd>(number, side, body)
+        || of::<SmtpdAuthd>(number, side, body)
+        || of::<ImapdAuthd>(number, side, body)
+        || of::<WebdAuthd>(number, side, body)
+        || of::<SmtpdQueued>(number, side, body)
+        || of::<QueuedAuthd>(number, side, body)
+        || of::<QueuedAccountd>(number, side, body)
+        || of::<AdminAuthd>(number, side, body)
+        || of::<AdminAccountd>(number, side, body)
+        || of::<AdminSupervisor>(number, side, body)
 }
 
 fn check_message<M: Message>(body: &[u8], max_body: usize) {
@@ -167,6 +174,17 @@ mod tests {
             count += 1;
         }
         assert!(count > 100, "{count} inputs in {}", corpus.display());
+    }
+
+    #[test]
+    fn every_channel_is_checked() {
+        for number in 0_u8..64 {
+            // On the wire variants count from zero, channels from one.
+            let known = number
+                .checked_sub(1)
+                .is_some_and(|variant| codec::decode::<ChannelId>(&u32::from(variant).to_le_bytes()).is_ok());
+            assert_eq!(check_edge(number, Side::Request, &[]), known, "channel {number}");
+        }
     }
 
     proptest! {
