@@ -4,7 +4,11 @@ use std::{os::unix::net::UnixStream, path::Path, process::ExitCode};
 
 use authd::{directory::Directory, service::Service};
 use ipc_proto::control::{Event, Order, Role, RoleSettings};
-use worker_lib::{Control, Fault, Worker};
+use worker_lib::{Control, Fault, Wiping, Worker};
+
+/// Passwords pass through.
+#[global_allocator]
+static MEMORY: Wiping = Wiping;
 
 fn main() -> ExitCode {
     worker_lib::main(Role::Authd, run)

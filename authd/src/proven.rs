@@ -82,8 +82,27 @@ impl Proven {
     }
 
     fn hash(&self, account: AccountId, password: &Password) -> hmac::Tag {
-        hmac::sign(&self.key, &password.after(account.number()))
+        keyed_hash(&self.key, &password.after(account.number()))
     }
+}
+
+/// A hash that leaves nothing of a password on the stack: what hashes keeps the last octets beside its state, and the
+/// place where that lay is not written again before the next login.
+pub(crate) fn keyed_hash(key: &hmac::Key, octets: &[u8]) -> hmac::Tag {
+    let tag = sign(key, octets);
+    wipe_stack();
+    tag
+}
+
+#[inline(never)]
+fn sign(key: &hmac::Key, octets: &[u8]) -> hmac::Tag {
+    hmac::sign(key, octets)
+}
+
+/// As much as [`sign`] uses, and more.
+#[inline(never)]
+fn wipe_stack() {
+    std::hint::black_box(&mut [0_u8; 8192]);
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::{
     directory::Version,
     limits::Network,
     password::Password,
+    proven::keyed_hash,
     verifier::{NoRandomness, random},
 };
 
@@ -67,7 +68,7 @@ impl Refused {
     #[must_use]
     pub fn knows(&self, tried: Tried, password: &Password) -> bool {
         let Some(hashes) = self.hashes.get(&tried) else { return false };
-        let hash = hmac::sign(&self.key, password.octets());
+        let hash = keyed_hash(&self.key, password.octets());
         hashes.iter().any(|known| bool::from(known.as_ref().ct_eq(hash.as_ref())))
     }
 
@@ -82,7 +83,7 @@ impl Refused {
             self.order.push_back(tried);
         }
         let hashes = self.hashes.entry(tried).or_default();
-        hashes.push_front(hmac::sign(&self.key, password.octets()));
+        hashes.push_front(keyed_hash(&self.key, password.octets()));
         hashes.truncate(EACH);
     }
 }

@@ -23,7 +23,11 @@ mod front;
 use std::process::ExitCode;
 
 use ipc_proto::control::Role;
-use worker_lib::{Fault, Worker};
+use worker_lib::{Fault, Wiping, Worker};
+
+/// Passwords pass through.
+#[global_allocator]
+static MEMORY: Wiping = Wiping;
 
 fn main() -> ExitCode {
     worker_lib::main(Role::Imapd, run)

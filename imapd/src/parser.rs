@@ -315,6 +315,8 @@ impl Parser {
         if self.buffer.capacity() > 1024 {
             self.buffer = Vec::new();
         } else {
+            // It may have been a password, and the next command may never come.
+            self.buffer.fill(0);
             self.buffer.clear();
         }
         self.literals = 0;

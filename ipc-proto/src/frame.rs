@@ -132,11 +132,7 @@ impl FrameReader {
 
     /// Where the next octets go; never empty. Holds at most one frame and one read.
     pub fn space(&mut self) -> &mut [u8] {
-        if self.start > 0 {
-            self.buffer.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
-        }
+        self.forget();
         if self.buffer.len() < self.end + 1024 {
             self.buffer.resize(self.end + READ.max(self.missing()), 0);
         }
@@ -168,13 +164,29 @@ impl FrameReader {
                 Some(_) => return Err(Violation::Unexpected),
             }
         }
-        let Some((kind, id, range, count)) = self.take()? else { return Ok(None) };
+        let Some((kind, id, range, count)) = self.take()? else {
+            self.forget();
+            return Ok(None);
+        };
         if kind == Kind::Hello {
             return Err(Violation::Unexpected);
         }
         let fds = self.fds.drain(..count).collect();
         let body = self.buffer.get(range).unwrap_or_default();
         Ok(Some(Frame { kind, id, body, fds }))
+    }
+
+    /// Frames that were taken go, and nothing of them stays behind while the next is waited for: it may have been a
+    /// password.
+    fn forget(&mut self) {
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            let left = self.end - self.start;
+            if let Some(taken) = self.buffer.get_mut(left..self.end) {
+                taken.fill(0);
+            }
+            (self.start, self.end) = (0, left);
+        }
     }
 
     /// Header checked, body complete, fds there.

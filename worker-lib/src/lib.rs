@@ -21,6 +21,7 @@ use ipc_proto::{
 use sandbox_lib::{Profile, profiles};
 
 pub use control::{AsyncControl, Control, Events};
+pub use sys::Wiping;
 
 /// Why a worker ends before it was told to: one line for the log.
 #[derive(Debug)]

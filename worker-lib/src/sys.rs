@@ -1,5 +1,9 @@
-//! The one fd that a worker is born with besides its log.
+//! The one fd that a worker is born with besides its log, and memory that is wiped.
 #![allow(unsafe_code)]
+
+mod wiping;
+
+pub use wiping::Wiping;
 
 use std::os::{
     fd::{FromRawFd, OwnedFd},
