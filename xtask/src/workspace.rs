@@ -27,6 +27,12 @@ impl Workspace {
         Self { root, target }
     }
 
+    /// Anywhere.
+    #[cfg(test)]
+    pub(crate) fn at(root: &Path) -> Self {
+        Self { root: root.to_owned(), target: root.join("target") }
+    }
+
     /// The directory of the workspace's Cargo.toml.
     pub(crate) fn root(&self) -> &Path {
         &self.root

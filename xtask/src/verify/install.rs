@@ -28,7 +28,8 @@ pub(super) fn packages(names: &[&str]) -> Result<(), Failure> {
         .map_err(|error| Failure::Failed(format!("{POLICY}: {error}; without it servers would start")))?;
     let apt = || {
         let mut apt = Command::new("apt-get");
-        apt.env("DEBIAN_FRONTEND", "noninteractive").arg("--quiet");
+        // A fresh machine may be at its own upgrades.
+        apt.env("DEBIAN_FRONTEND", "noninteractive").args(["--quiet", "-o", "DPkg::Lock::Timeout=300"]);
         apt
     };
     say("--- apt-get update");

@@ -39,13 +39,17 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<u8, F
     for test in &tests.not_run {
         say(&format!("not run: needs root: {test}"));
     }
-    let failed = tests.failed + fuzzed.failed.len();
     say(&summary(&tests, &fuzzed, options.fuzz_seconds, started.elapsed().as_secs()));
-    Ok(match (failed, tests.not_run.is_empty()) {
+    Ok(verdict(&tests, &fuzzed))
+}
+
+/// The exit code.
+fn verdict(tests: &tests::Outcome, fuzzed: &fuzz::Outcome) -> u8 {
+    match (tests.failed + fuzzed.failed.len(), tests.not_run.is_empty()) {
         (0, true) => 0,
         (0, false) => NOT_ALL_RUN,
         _ => 1,
-    })
+    }
 }
 
 fn summary(tests: &tests::Outcome, fuzzed: &fuzz::Outcome, seconds: u32, took: u64) -> String {
@@ -113,6 +117,24 @@ mod unit {
             assert_eq!(failure.exit_code(), 2, "{line}");
             assert!(failure.to_string().ends_with(USAGE), "{line}");
         }
+    }
+
+    #[test]
+    fn what_was_not_run_is_neither_success_nor_failure() {
+        let tests = |failed, not_run: &[&str]| tests::Outcome {
+            run: 10,
+            failed,
+            not_run: not_run.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let fuzzed = |failed: &[&str]| fuzz::Outcome {
+            run: 4,
+            failed: failed.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        assert_eq!(verdict(&tests(0, &[]), &fuzzed(&[])), 0);
+        assert_eq!(verdict(&tests(0, &["as_root::a"]), &fuzzed(&[])), 3);
+        assert_eq!(verdict(&tests(1, &["as_root::a"]), &fuzzed(&[])), 1);
+        assert_eq!(verdict(&tests(0, &[]), &fuzzed(&["imap"])), 1);
+        assert_eq!(verdict(&tests(0, &["as_root::a"]), &fuzzed(&["imap"])), 1);
     }
 
     #[test]

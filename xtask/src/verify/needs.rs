@@ -24,7 +24,9 @@ const fn package(name: &'static str, shows: &'static str) -> Package {
 }
 
 /// Clients and peers that the end-to-end tests drive, and what holds them apart.
-const PACKAGES: [Package; 17] = [
+const PACKAGES: [Package; 18] = [
+    // libFuzzer is C++.
+    package("g++", "c++"),
     // Clients.
     package("swaks", "swaks"),
     // swaks speaks TLS through it, and only recommends it.
@@ -78,20 +80,49 @@ pub(super) fn node(workspace: &Workspace) -> PathBuf {
 /// Finds or, if asked to, installs all that is needed.
 pub(super) fn provide(workspace: &Workspace, options: &Options, root: bool) -> Result<(), Failure> {
     let mut missing = missing(workspace);
-    if options.install && !missing.is_empty() {
-        install_all(workspace, &missing, root)?;
+    if options.install && !missing.is_empty() && (root || packages(&missing).is_empty()) {
+        install_all(workspace, &missing)?;
         missing = self::missing(workspace);
+        if !missing.is_empty() {
+            return Err(not_found(&missing));
+        }
     }
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let names: Vec<_> = missing.iter().map(|need| need.name()).collect();
-    let advice = if options.install {
-        "they were installed but are not found"
+    if missing.is_empty() { Ok(()) } else { Err(advice(&missing, root)) }
+}
+
+/// One line that names all of it and what to do, so that nobody has to come back for the rest.
+fn advice(missing: &[Need], root: bool) -> Failure {
+    let packages = packages(missing);
+    let what = if root || packages.is_empty() {
+        "run `cargo verify --install`".to_owned()
     } else {
-        "run `cargo verify --install`"
+        let then =
+            if packages.len() < missing.len() { ", then `cargo verify --install` as yourself" } else { "" };
+        format!("run `apt-get install --no-install-recommends {}` as root{then}", packages.join(" "))
     };
-    Err(Failure::Missing(format!("missing for the tests: {}; {advice}", names.join(" "))))
+    Failure::Missing(format!("missing for the tests: {}; {what}", names(missing)))
+}
+
+fn not_found(missing: &[Need]) -> Failure {
+    Failure::Missing(format!(
+        "missing for the tests: {}; they were installed but are not found",
+        names(missing)
+    ))
+}
+
+fn names(missing: &[Need]) -> String {
+    missing.iter().map(Need::name).collect::<Vec<_>>().join(" ")
+}
+
+/// Those that only root may install.
+fn packages(missing: &[Need]) -> Vec<&'static str> {
+    missing
+        .iter()
+        .filter_map(|need| match need {
+            Need::Package(package) => Some(package.name),
+            Need::Tool(_) | Need::Python(_) | Need::Node => None,
+        })
+        .collect()
 }
 
 enum Need {
@@ -148,19 +179,13 @@ impl Tool {
     }
 }
 
-fn install_all(workspace: &Workspace, missing: &[Need], root: bool) -> Result<(), Failure> {
-    let packages: Vec<_> = missing
-        .iter()
-        .filter_map(|need| match need {
-            Need::Package(package) => Some(package.name),
-            Need::Tool(_) | Need::Python(_) | Need::Node => None,
-        })
-        .collect();
+fn install_all(workspace: &Workspace, missing: &[Need]) -> Result<(), Failure> {
+    let packages = packages(missing);
     if !packages.is_empty() {
-        if !root {
+        if !is_there("apt-get") {
             let names = packages.join(" ");
             return Err(Failure::Missing(format!(
-                "only root may install; run `apt-get install {names}` as root"
+                "there is no apt-get here; install what Debian calls {names}"
             )));
         }
         install::packages(&packages)?;
@@ -194,6 +219,49 @@ fn install_all(workspace: &Workspace, missing: &[Need], root: bool) -> Result<()
 #[cfg(test)]
 mod unit {
     use super::*;
+
+    #[test]
+    fn what_is_missing_is_said_once_with_who_can_mend_it() {
+        let package = |name| {
+            Need::Package(PACKAGES.iter().find(|package| package.name == name).expect("one of the table"))
+        };
+        let packages = [package("swaks"), package("mutt")];
+        let tools = [Need::Tool(&NEXTEST), Need::Node];
+        let all = [package("swaks"), Need::Tool(&NEXTEST)];
+        let install = "apt-get install --no-install-recommends";
+        for (missing, root, expected) in [
+            (
+                &packages[..],
+                true,
+                "missing for the tests: swaks mutt; run `cargo verify --install`".to_owned(),
+            ),
+            (
+                &packages,
+                false,
+                format!("missing for the tests: swaks mutt; run `{install} swaks mutt` as root"),
+            ),
+            (
+                &tools,
+                false,
+                format!(
+                    "missing for the tests: cargo-nextest@{} tests/node/node_modules; run `cargo verify --install`",
+                    NEXTEST.version
+                ),
+            ),
+            (
+                &all,
+                false,
+                format!(
+                    "missing for the tests: swaks cargo-nextest@{}; run `{install} swaks` as root, then `cargo verify \
+                     --install` as yourself",
+                    NEXTEST.version
+                ),
+            ),
+        ] {
+            let failure = advice(missing, root);
+            assert_eq!((failure.to_string(), failure.exit_code()), (expected, 2));
+        }
+    }
 
     #[test]
     fn programs_are_found_in_path_and_packages_files_where_they_are() {

@@ -122,7 +122,66 @@ fn counts(report: &str) -> Option<(usize, usize)> {
 
 #[cfg(test)]
 mod unit {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    /// A nextest that knows three tests, one of which is as_root, writes down what it was asked to run, and passes or fails.
+    fn workspace_with_nextest(exit_code: u8) -> (tempfile::TempDir, Workspace) {
+        let directory = tempfile::tempdir().unwrap();
+        let workspace = Workspace::at(directory.path());
+        let program = workspace.tools().join("bin/cargo-nextest");
+        fs::create_dir_all(program.parent().unwrap()).unwrap();
+        let script = format!(
+            r#"#!/bin/sh
+[ "$1" = --version ] && echo "cargo-nextest {version}" && exit
+[ "$1" = nextest ] || exit 9
+filter=$(printf '%s\n' "$@" | tail -n 1)
+case $2 in
+list)
+    case $filter in
+    *binary*) exit {invalid} ;;
+    *"& test("*) echo "moxd-tests::kills as_root::a_power_cut_loses_nothing" ;;
+    *) exit 9 ;;
+    esac ;;
+run)
+    echo "$filter" > target/asked
+    mkdir -p target/nextest/default
+    echo '<testsuites name="x" tests="2" failures="{exit_code}" errors="0">' > target/nextest/default/junit.xml
+    exit {exit_code} ;;
+esac
+"#,
+            version = needs::NEXTEST.version,
+            invalid = INVALID_FILTERSET,
+        );
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        (directory, workspace)
+    }
+
+    #[test]
+    fn without_root_what_needs_it_is_left_out_and_listed() {
+        let (directory, workspace) = workspace_with_nextest(0);
+        let outcome = run(&workspace, None, false).unwrap();
+        let not_run = vec!["moxd-tests::kills as_root::a_power_cut_loses_nothing".to_owned()];
+        assert_eq!(outcome, Outcome { run: 2, failed: 0, not_run });
+        let asked = fs::read_to_string(directory.path().join("target/asked")).unwrap();
+        assert_eq!(asked.trim(), format!("all() & not {MODULE_AS_ROOT}"));
+    }
+
+    #[test]
+    fn with_root_nothing_is_left_out() {
+        let (directory, workspace) = workspace_with_nextest(0);
+        assert_eq!(run(&workspace, None, true).unwrap(), Outcome { run: 2, failed: 0, not_run: Vec::new() });
+        assert_eq!(fs::read_to_string(directory.path().join("target/asked")).unwrap().trim(), "all()");
+    }
+
+    #[test]
+    fn a_failed_test_is_counted_and_what_was_left_out_is_still_listed() {
+        let (_directory, workspace) = workspace_with_nextest(1);
+        let outcome = run(&workspace, None, false).unwrap();
+        assert_eq!((outcome.run, outcome.failed, outcome.not_run.len()), (2, 1, 1));
+    }
 
     #[test]
     fn a_reports_first_line_has_the_counts_of_all_suites() {
