@@ -4,9 +4,18 @@ use std::{fs, io, path::PathBuf, sync::mpsc, thread};
 
 use tokio::sync::oneshot;
 
-use crate::queue::{Queue, QueueError};
+use crate::{
+    change::Change,
+    queue::{Queue, QueueError},
+};
 
-type Job = Box<dyn FnOnce(&mut Queue) + Send>;
+/// Changes that share a commit, at most: what waits while one is on its way to the disk.
+const GROUP: usize = 64;
+
+enum Job {
+    Run(Box<dyn FnOnce(&mut Queue) + Send>),
+    Change(Change, oneshot::Sender<Result<(), QueueError>>),
+}
 
 /// Gives jobs to the disk's thread, in order. Their number is bounded by the requests in flight. Cheap to clone; with
 /// the last clone the thread ends.
@@ -15,15 +24,15 @@ pub struct Disk {
     jobs: mpsc::Sender<Job>,
 }
 
+fn gone() -> QueueError {
+    QueueError::Fault("the disk's thread has ended".to_owned())
+}
+
 impl Disk {
     /// Starts the thread.
-    pub fn start(mut queue: Queue) -> io::Result<Self> {
-        let (jobs, todo) = mpsc::channel::<Job>();
-        thread::Builder::new().name("disk".to_owned()).spawn(move || {
-            for job in todo {
-                job(&mut queue);
-            }
-        })?;
+    pub fn start(queue: Queue) -> io::Result<Self> {
+        let (jobs, todo) = mpsc::channel();
+        thread::Builder::new().name("disk".to_owned()).spawn(move || serve(queue, &todo))?;
         Ok(Self { jobs })
     }
 
@@ -33,21 +42,55 @@ impl Disk {
         job: impl FnOnce(&mut Queue) -> Result<T, QueueError> + Send + 'static,
     ) -> Result<T, QueueError> {
         let (done, result) = oneshot::channel();
-        let job: Job = Box::new(move |queue| {
+        let job = Job::Run(Box::new(move |queue| {
             let _ = done.send(job(queue));
-        });
-        let gone = || QueueError::Fault("the disk's thread has ended".to_owned());
+        }));
         self.jobs.send(job).map_err(|_| gone())?;
+        result.await.map_err(|_| gone())?
+    }
+
+    /// Makes a change, together with the others that wait. It is made even when the future is dropped.
+    pub(crate) async fn change(&self, change: Change) -> Result<(), QueueError> {
+        let (done, result) = oneshot::channel();
+        self.jobs.send(Job::Change(change, done)).map_err(|_| gone())?;
         result.await.map_err(|_| gone())?
     }
 
     /// Removes a file when the thread comes to it; nobody waits for that.
     pub(crate) fn remove(&self, path: PathBuf) {
         // Without the thread the process is at its end, and the next start looks after what lies about.
-        let _ = self.jobs.send(Box::new(move |_| {
+        let _ = self.jobs.send(Job::Run(Box::new(move |_| {
             if let Err(error) = fs::remove_file(&path) {
                 tracing::warn!(?path, %error, "cannot remove a file");
             }
-        }));
+        })));
+    }
+}
+
+fn serve(mut queue: Queue, todo: &mpsc::Receiver<Job>) {
+    let mut next = None;
+    while let Some(job) = next.take().or_else(|| todo.recv().ok()) {
+        match job {
+            Job::Run(job) => job(&mut queue),
+            Job::Change(change, done) => {
+                let (mut group, mut answers) = (vec![change], vec![done]);
+                while group.len() < GROUP {
+                    match todo.try_recv() {
+                        Ok(Job::Change(change, done)) => {
+                            group.push(change);
+                            answers.push(done);
+                        }
+                        Ok(job @ Job::Run(_)) => {
+                            next = Some(job);
+                            break;
+                        }
+                        Err(mpsc::TryRecvError::Empty | mpsc::TryRecvError::Disconnected) => break,
+                    }
+                }
+                for (result, done) in queue.change(&group).into_iter().zip(answers) {
+                    let _ = done.send(result);
+                }
+            }
+        }
     }
 }

@@ -17,10 +17,11 @@
 //! it any more; (4) the loop never waits for the disk, a thread of its own does; (5) nothing leaves the queue before
 //! it is filed.
 //!
-//! Start at [`Service`]. The tables: `schema`; the order of writes: `queue`.
+//! Start at [`Service`]. The tables: `schema`; the order of writes: `change`.
 
 mod accounts;
 mod body;
+mod change;
 mod disk;
 mod group;
 mod outcome;

@@ -1,18 +1,18 @@
 //! The queue on disk: messages that were acknowledged and are not yet filed for everybody.
 //!
 //! ```text
-//! queue/queue.sqlite    which messages, for whom, when to try next (WAL, synchronous=FULL)
-//! queue/message-ID      the octets as received, hashed; durable before the row that names it
-//! queue/new-ID          being written; removed at start
+//! queue/queue.sqlite    which messages, for whom, when to try next; the octets of small ones (WAL, synchronous=FULL)
+//! queue/message-ID      the octets of a larger one as received, hashed; durable before the row that names it
+//! queue/new-ID          being written, or on its way to an account; removed at start
 //! queue/spool-NUMBER    a message that smtpd is writing or waits for; see `spool`
 //! ```
-//! Order of storing: write, fsync the file, rename, fsync the directory, commit. Of removing: commit, unlink. A crash
-//! in between leaves a file that no row names and nobody was promised, which the next start removes; never a row
-//! without its file.
+//! How it changes: `change`. A file is durable before the commit of the row that names it, and is unlinked after the
+//! commit that removes the row. A crash in between leaves a file that no row names and nobody was promised, which the
+//! next start removes; never a row without its file.
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, BufWriter, ErrorKind, Write},
+    io::{self, ErrorKind, Write},
     os::{fd::OwnedFd, unix::fs::OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -20,7 +20,7 @@ use std::{
 use ipc_proto::{ConnectionId, DeliveryId, delivery::SpoolNumber, types::Timestamp};
 use mail_lib::address::Address;
 use nix::libc;
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::{body::Body, schema, spool::Spooled, sys};
 
@@ -133,8 +133,8 @@ pub(crate) struct Due {
 /// The queue, open. Everything here blocks: it belongs to the disk's thread.
 #[derive(Debug)]
 pub struct Queue {
-    directory: PathBuf,
-    database: Connection,
+    pub(crate) directory: PathBuf,
+    pub(crate) database: Connection,
     left: Vec<Spooled>,
 }
 
@@ -169,8 +169,14 @@ impl Queue {
         Ok(find.exists([id.0])?)
     }
 
-    fn path_of(&self, id: DeliveryId) -> PathBuf {
+    /// Where a message is that does not lie in the database.
+    pub(crate) fn path_of(&self, id: DeliveryId) -> PathBuf {
         self.directory.join(format!("message-{id}"))
+    }
+
+    /// Where it is while it is written.
+    pub(crate) fn new_path(&self, id: DeliveryId) -> PathBuf {
+        self.directory.join(format!("new-{id}"))
     }
 
     /// The spool files that were there when it was opened.
@@ -192,96 +198,7 @@ impl Queue {
         }
     }
 
-    /// Stores a message for these recipients. `Ok`: it survives power loss. `Err`: nothing changed. A repeat of an id
-    /// adds the recipients that were not there.
-    pub(crate) fn store(
-        &mut self,
-        envelope: &Envelope,
-        body: &Body,
-        recipients: &[Address],
-        now: Millis,
-        next: Millis,
-    ) -> Result<(), QueueError> {
-        let known = {
-            let mut find = self.database.prepare_cached("SELECT hash FROM message WHERE id = ?1")?;
-            find.query_row([envelope.id.0], |row| row.get::<_, [u8; 32]>(0)).optional()?
-        };
-        let hash = match known {
-            Some(known) => {
-                let hash = body.copy_to(&mut io::sink())?;
-                if *hash.as_bytes() != known {
-                    return Err(QueueError::OtherContent);
-                }
-                hash
-            }
-            None => self.write_file(envelope.id, body)?,
-        };
-        let stored = self.insert(envelope, body.size(), &hash, recipients, now, next);
-        // On a full disk the commit was not written, so the file can make room at once. After any other error the row
-        // may turn up again with the next start, which removes the file if it does not.
-        if matches!(stored, Err(QueueError::NoSpace)) && known.is_none() {
-            let _ = fs::remove_file(self.path_of(envelope.id));
-        }
-        stored
-    }
-
-    /// The message's file, durable and under its name.
-    fn write_file(&self, id: DeliveryId, body: &Body) -> Result<blake3::Hash, QueueError> {
-        let new = self.directory.join(format!("new-{id}"));
-        let written = (|| {
-            let mut file = BufWriter::new(create(&new)?);
-            let hash = body.copy_to(&mut file)?;
-            file.flush()?;
-            file.get_ref().sync_all()?;
-            fs::rename(&new, self.path_of(id))?;
-            File::open(&self.directory)?.sync_all()?;
-            Ok(hash)
-        })();
-        written.inspect_err(|_: &QueueError| {
-            let _ = fs::remove_file(&new);
-        })
-    }
-
-    fn insert(
-        &mut self,
-        envelope: &Envelope,
-        size: u64,
-        hash: &blake3::Hash,
-        recipients: &[Address],
-        now: Millis,
-        next: Millis,
-    ) -> Result<(), QueueError> {
-        let transaction = self.begin()?;
-        transaction
-            .prepare_cached(
-                "INSERT INTO message (id, connection, reverse_path, trace, received_s, received_ns, size, hash,
-                                      stored_ms, attempts, next_ms)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10)
-                 ON CONFLICT (id) DO UPDATE SET next_ms = min(next_ms, excluded.next_ms)",
-            )?
-            .execute(params![
-                envelope.id.0,
-                envelope.connection.0.cast_signed(),
-                envelope.reverse_path.as_ref().map(ToString::to_string),
-                envelope.trace,
-                envelope.received.seconds,
-                envelope.received.nanoseconds,
-                size.cast_signed(),
-                hash.as_bytes(),
-                now,
-                next,
-            ])?;
-        {
-            let mut add = transaction
-                .prepare_cached("INSERT OR IGNORE INTO recipient (message, address) VALUES (?1, ?2)")?;
-            for recipient in recipients {
-                add.execute(params![envelope.id.0, recipient.to_string()])?;
-            }
-        }
-        Ok(transaction.commit()?)
-    }
-
-    fn begin(&mut self) -> Result<Transaction<'_>, QueueError> {
+    pub(crate) fn begin(&mut self) -> Result<Transaction<'_>, QueueError> {
         Ok(self.database.transaction_with_behavior(TransactionBehavior::Immediate)?)
     }
 
@@ -343,12 +260,17 @@ impl Queue {
     /// The octets of a stored message, hashed again: what is filed is what was acknowledged.
     pub(crate) fn body(&mut self, id: DeliveryId) -> Result<Body, QueueError> {
         let path = self.path_of(id);
-        let (size, hash): (i64, [u8; 32]) = self
-            .database
-            .prepare_cached("SELECT size, hash FROM message WHERE id = ?1")?
-            .query_row([id.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let damaged = |detail: String| QueueError::MessageDamaged { path: path.clone(), detail };
-        let file = open(&path).map_err(|error| damaged(error.to_string()))?;
+        let (size, hash, octets): (i64, [u8; 32], Option<Vec<u8>>) = self
+            .database
+            .prepare_cached(
+                "SELECT size, hash, octets FROM message LEFT JOIN body ON message.id = body.message WHERE id = ?1",
+            )?
+            .query_row([id.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let file = match octets {
+            Some(octets) => self.nameless(id, &octets)?,
+            None => open(&path).map_err(|error| damaged(error.to_string()))?,
+        };
         let body =
             Body::complete(file, size.cast_unsigned(), None).map_err(|error| damaged(error.to_string()))?;
         if *body.copy_to(&mut io::sink())?.as_bytes() != hash {
@@ -357,38 +279,12 @@ impl Queue {
         Ok(body)
     }
 
-    /// After an attempt: these recipients have it. With none left the message goes, else it is tried again at `next`.
-    pub(crate) fn settle(
-        &mut self,
-        id: DeliveryId,
-        filed: &[Address],
-        attempts: u32,
-        next: Millis,
-    ) -> Result<(), QueueError> {
-        let transaction = self.begin()?;
-        {
-            let mut remove =
-                transaction.prepare_cached("DELETE FROM recipient WHERE message = ?1 AND address = ?2")?;
-            for recipient in filed {
-                remove.execute(params![id.0, recipient.to_string()])?;
-            }
-        }
-        let gone = transaction
-            .prepare_cached(
-                "DELETE FROM message WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM recipient WHERE message = ?1)",
-            )?
-            .execute([id.0])?
-            > 0;
-        if !gone {
-            transaction
-                .prepare_cached("UPDATE message SET attempts = ?2, next_ms = ?3 WHERE id = ?1")?
-                .execute(params![id.0, attempts, next])?;
-        }
-        transaction.commit()?;
-        if gone {
-            fs::remove_file(self.path_of(id))?;
-        }
-        Ok(())
+    /// A file of these octets that can only be read, for as long as it is open.
+    fn nameless(&self, id: DeliveryId, octets: &[u8]) -> Result<File, QueueError> {
+        let path = self.new_path(id);
+        let file = create(&path).and_then(|mut file| file.write_all(octets)).and_then(|()| open(&path));
+        fs::remove_file(&path)?;
+        Ok(file?)
     }
 }
 
@@ -398,7 +294,7 @@ fn address(text: &str) -> Result<Address, QueueError> {
         .map_err(|error| QueueError::Fault(format!("a stored address does not parse: {error}")))
 }
 
-fn create(path: &Path) -> io::Result<File> {
+pub(crate) fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
     match options.open(path) {

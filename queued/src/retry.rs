@@ -12,6 +12,7 @@ use mail_lib::address::Address;
 use tokio::task::JoinSet;
 
 use crate::{
+    change::Change,
     group,
     queue::{Due, LONGEST_PAUSE_MS, Millis, QueueError},
     service::{Shared, is_filed},
@@ -121,7 +122,7 @@ async fn attempt(shared: &Arc<Shared>, due: Due) {
     let attempts = if filed.is_empty() { due.attempts.saturating_add(1) } else { 0 };
     let next = (shared.clock)().saturating_add(pause(attempts, shared.settings.retry_ms));
     let (count, left) = (filed.len(), due.recipients.len().saturating_sub(filed.len()));
-    match shared.disk.run(move |queue| queue.settle(id, &filed, attempts, next)).await {
+    match shared.disk.change(Change::Settle { id, filed, attempts, next }).await {
         Ok(()) => tracing::info!(mail = %id, connection = %due.envelope.connection, filed = count, left,
             attempts, "stored message"),
         // It is still there as it was: tried again, and its accounts know its id.

@@ -10,7 +10,8 @@ use crate::queue::QueueError;
 pub(crate) const FILE: &str = "queue.sqlite";
 
 /// One step per version; `user_version` counts the steps that were made.
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = [
+    "
     CREATE TABLE message (
         id BLOB PRIMARY KEY NOT NULL,
         connection INTEGER NOT NULL,
@@ -34,7 +35,15 @@ const STEPS: [&str; 1] = ["
         address TEXT NOT NULL,
         PRIMARY KEY (message, address)
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+    -- of a small message; a larger one is a file
+    CREATE TABLE body (
+        message BLOB PRIMARY KEY NOT NULL REFERENCES message (id),
+        octets BLOB NOT NULL
+    ) STRICT;
+",
+];
 
 /// The version after all steps.
 fn newest() -> i64 {

@@ -21,6 +21,7 @@ use tokio::sync::{Notify, watch};
 use crate::{
     accounts::{Accounts, Answer, Switchboard},
     body::{Body, BodyError},
+    change::Change,
     disk::Disk,
     group,
     outcome::{self, Standing},
@@ -335,7 +336,7 @@ impl Shared {
         let now = (self.clock)();
         let next = if at_once { now } else { now.saturating_add(retry::pause(0, self.settings.retry_ms)) };
         let envelope = envelope.clone();
-        self.disk.run(move |queue| queue.store(&envelope, &body, &recipients, now, next)).await?;
+        self.disk.change(Change::Store { envelope, body, recipients, now, next }).await?;
         self.stored.notify_one();
         Ok(())
     }

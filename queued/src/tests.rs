@@ -287,6 +287,15 @@ impl World {
         }
     }
 
+    /// The same with one that is a file where it is queued.
+    async fn deliver_large(&self, id: u8, to: &[&str]) -> Vec<Outcome> {
+        let text = large();
+        match self.send(message(id, to, text.len()), sealed(&text)).await {
+            QueuedToSmtpd::Delivered(outcomes) => outcomes,
+            other => panic!("{other:?}"),
+        }
+    }
+
     async fn send(&self, deliver: Deliver, fd: OwnedFd) -> QueuedToSmtpd {
         self.smtpd.call(&SmtpdToQueued::Deliver(deliver), vec![fd]).await.unwrap().0
     }
@@ -306,6 +315,11 @@ impl World {
     async fn later(&self, milliseconds: i64) {
         self.clock.fetch_add(milliseconds, Ordering::Relaxed);
         retry::run_once(&self.service.0).await;
+    }
+
+    /// Whether nothing is queued.
+    async fn is_empty(&self) -> bool {
+        self.service.0.disk.run(|queue| queue.next_due(|_| false)).await.unwrap().is_none()
     }
 
     fn now(&self) -> i64 {
@@ -330,6 +344,11 @@ fn connect(service: &Service) -> Asker<SmtpdQueued> {
 }
 
 const TEXT: &[u8] = b"Subject: hello\r\n\r\nworld\r\n";
+
+/// Larger than what lies in the database.
+fn large() -> Vec<u8> {
+    TEXT.repeat(3000)
+}
 
 fn address(text: &str) -> Address {
     Address::parse(text).unwrap()

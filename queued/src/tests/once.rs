@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     QueueError,
+    change::Change,
     queue::{Envelope, LONGEST_PAUSE_MS},
 };
 
@@ -65,7 +66,7 @@ proptest! {
                 std::thread::yield_now();
             }
         }
-        let outcomes = life(async {
+        let (outcomes, is_empty) = life(async {
             let world = World::start_with(directory.path(), accounts, 0);
             let outcomes = match outcomes {
                 Some(outcomes) => outcomes,
@@ -74,7 +75,7 @@ proptest! {
             for _ in 0..10 {
                 world.later(2 * LONGEST_PAUSE_MS).await;
             }
-            [(outcomes[0], world.has(1)), (outcomes[1], world.has(2))]
+            ([(outcomes[0], world.has(1)), (outcomes[1], world.has(2))], world.is_empty().await)
         });
         for (outcome, copies) in outcomes {
             prop_assert!(copies <= 1, "{outcome:?}");
@@ -82,6 +83,7 @@ proptest! {
                 prop_assert_eq!(copies, 1, "{:?}", outcome);
             }
         }
+        prop_assert!(is_empty);
         prop_assert_eq!(queued_files(directory.path()), Vec::<String>::new());
     }
 
@@ -149,7 +151,9 @@ proptest! {
         let mut recipients: Vec<_> = names.iter().map(|name| address(&format!("{name}@x.org"))).collect();
         recipients.sort_by_key(ToString::to_string);
         let body = crate::body::Body::sealed(sealed(&octets), octets.len() as u64).unwrap();
-        queue.store(&envelope, &body, &recipients, 5, 10).unwrap();
+        let store = Change::Store { envelope: envelope.clone(), body, recipients: recipients.clone(), now: 5, next: 10 };
+        queue.change(&[store]).pop().unwrap().unwrap();
+        prop_assert_eq!(queued_files(directory.path()).len(), usize::from(octets.len() > 64 * 1024));
         drop(queue);
 
         let mut queue = Queue::open(directory.path()).unwrap();
@@ -162,7 +166,8 @@ proptest! {
         let mut back = Vec::new();
         queue.body(envelope.id).unwrap().copy_to(&mut back).unwrap();
         prop_assert_eq!(back, octets);
-        queue.settle(envelope.id, &recipients, 0, 20).unwrap();
+        let settle = Change::Settle { id: envelope.id, filed: recipients, attempts: 0, next: 20 };
+        queue.change(&[settle]).pop().unwrap().unwrap();
         prop_assert_eq!(queue.next_due(|_| false).unwrap(), None);
         prop_assert_eq!(queued_files(directory.path()), Vec::<String>::new());
     }

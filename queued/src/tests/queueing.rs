@@ -5,37 +5,50 @@ use std::fs;
 use ipc_proto::authd::Owner;
 
 use super::*;
-use crate::{QueueError, queue::LONGEST_PAUSE_MS};
+use crate::{
+    QueueError,
+    change::Change,
+    queue::{Envelope, LONGEST_PAUSE_MS},
+};
 
 const PAUSE: i64 = RETRY_MS as i64;
 
 /// Attack class 40: what was acknowledged as stored is there after a restart, and is filed once.
 #[tokio::test]
 async fn a_stored_message_survives_a_restart_and_is_tried_when_it_is_due() {
-    let directory = tempfile::tempdir().unwrap();
-    let world = World::start(directory.path());
-    world.refuses_channels(1, 1);
-    assert_eq!(world.deliver(1, &["1@x.org"]).await, [Outcome::Stored]);
-    assert_eq!(queued_files(directory.path()), [format!("message-{}", DeliveryId([1; 16]))]);
-    let (accounts, now) = (Arc::clone(&world.accounts), world.now());
-    restart(world, directory.path()).await;
+    for is_large in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let world = World::start(directory.path());
+        world.refuses_channels(1, 1);
+        let (outcomes, octets) = if is_large {
+            (world.deliver_large(1, &["1@x.org"]).await, large())
+        } else {
+            (world.deliver(1, &["1@x.org"]).await, TEXT.to_vec())
+        };
+        assert_eq!(outcomes, [Outcome::Stored]);
+        let files = [format!("message-{}", DeliveryId([1; 16]))];
+        assert_eq!(queued_files(directory.path()), files[..usize::from(is_large)]);
+        let (accounts, now) = (Arc::clone(&world.accounts), world.now());
+        restart(world, directory.path()).await;
 
-    let world = World::start_with(directory.path(), accounts, now);
-    world.later(PAUSE / 2).await;
-    assert_eq!(world.has(1), 0, "not yet due");
-    world.later(PAUSE).await;
-    let filed = world.account(1, |account| account.filed.clone());
-    assert_eq!(filed.len(), 1);
-    assert_eq!(filed[0].octets, TEXT);
-    assert_eq!(filed[0].id, DeliveryId([1; 16]));
-    assert_eq!(filed[0].connection, ConnectionId(42));
-    assert_eq!(
-        filed[0].prefix,
-        "Return-Path: <sender@y.org>\r\nDelivered-To: 1@x.org\r\nReceived: from a\r\n\tby b\r\n"
-    );
-    assert_eq!(queued_files(directory.path()), [""; 0]);
-    world.later(LONGEST_PAUSE_MS * 2).await;
-    assert_eq!(world.asked(1), ["deliver"], "it is gone from the queue");
+        let world = World::start_with(directory.path(), accounts, now);
+        world.later(PAUSE / 2).await;
+        assert_eq!(world.has(1), 0, "not yet due");
+        world.later(PAUSE).await;
+        let filed = world.account(1, |account| account.filed.clone());
+        assert_eq!(filed.len(), 1);
+        assert_eq!(filed[0].octets, octets);
+        assert_eq!(filed[0].id, DeliveryId([1; 16]));
+        assert_eq!(filed[0].connection, ConnectionId(42));
+        assert_eq!(
+            filed[0].prefix,
+            "Return-Path: <sender@y.org>\r\nDelivered-To: 1@x.org\r\nReceived: from a\r\n\tby b\r\n"
+        );
+        assert!(world.is_empty().await);
+        assert_eq!(queued_files(directory.path()), [""; 0]);
+        world.later(LONGEST_PAUSE_MS * 2).await;
+        assert_eq!(world.asked(1), ["deliver"], "it is gone from the queue");
+    }
 }
 
 /// Ends one run, and waits until its disk thread has let go of the database.
@@ -75,7 +88,7 @@ async fn messages_to_many_are_stored_and_delivered_in_turn() {
     assert!((1..=30).all(|number| world.has(number) == 0), "not while the client waits");
     world.later(0).await;
     assert!((1..=30).all(|number| world.has(number) == 1));
-    assert_eq!(queued_files(directory.path()), [""; 0]);
+    assert!(world.is_empty().await);
 }
 
 #[tokio::test]
@@ -90,7 +103,7 @@ async fn the_loop_delivers_what_is_stored_while_it_runs() {
     assert_eq!(outcomes, [Outcome::Stored; 4]);
     in_hand.notified().await;
     go.notify_one();
-    while !queued_files(directory.path()).is_empty() {
+    while !world.is_empty().await {
         tokio::task::yield_now().await;
     }
     assert!((1..=4).all(|number| world.has(number) == 1));
@@ -120,7 +133,7 @@ async fn a_message_whose_recipient_vanished_stays_in_the_queue() {
     assert_eq!(world.deliver(1, &["1@x.org"]).await, [Outcome::Stored]);
     world.set_owner("1@x.org", Owner::Nobody);
     world.later(PAUSE * 2).await;
-    assert_eq!(queued_files(directory.path()).len(), 1);
+    assert!(!world.is_empty().await);
     // The admin gives the address to another account.
     world.set_owner("1@x.org", Owner::Account(AccountId::new(7).unwrap()));
     world.later(PAUSE * 4).await;
@@ -150,15 +163,15 @@ async fn a_damaged_message_stays_and_the_others_go_on() {
     for number in 1..=4 {
         world.refuses_channels(number, 1);
         let id = u8::try_from(number).unwrap();
-        assert_eq!(world.deliver(id, &[&format!("{number}@x.org")]).await, [Outcome::Stored]);
+        assert_eq!(world.deliver_large(id, &[&format!("{number}@x.org")]).await, [Outcome::Stored]);
     }
     let path = |id| directory.path().join(format!("message-{}", DeliveryId([id; 16])));
     fs::write(path(1), &TEXT[..5]).unwrap();
-    fs::write(path(2), TEXT.to_ascii_uppercase()).unwrap();
+    fs::write(path(2), large().to_ascii_uppercase()).unwrap();
     fs::remove_file(path(3)).unwrap();
     world.later(PAUSE * 2).await;
     assert_eq!([1, 2, 3, 4].map(|number| world.has(number)), [0, 0, 0, 1]);
-    fs::write(path(1), TEXT).unwrap();
+    fs::write(path(1), large()).unwrap();
     world.later(PAUSE * 4).await;
     assert_eq!(world.has(1), 1, "put back, it is delivered");
 }
@@ -185,9 +198,40 @@ async fn what_cannot_be_stored_is_not_acknowledged() {
     fs::rename(directory.path(), &moved).unwrap();
     world.refuses_channels(2, 2);
     let later = Outcome::TryLater { no_space: false };
-    assert_eq!(world.deliver(1, &["1@x.org", "2@x.org"]).await, [Outcome::Filed, later]);
+    assert_eq!(world.deliver_large(1, &["1@x.org", "2@x.org"]).await, [Outcome::Filed, later]);
     fs::rename(&moved, directory.path()).unwrap();
-    assert_eq!(world.deliver(2, &["2@x.org"]).await, [Outcome::Stored]);
+    assert_eq!(world.deliver_large(2, &["2@x.org"]).await, [Outcome::Stored]);
+}
+
+/// Attack class 39: changes share a commit, and one that cannot be made does not take the others with it.
+#[test]
+fn one_change_that_fails_leaves_its_group_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut queue = Queue::open(directory.path()).unwrap();
+    let store = |id: u8, text: &[u8]| {
+        let Deliver { id, connection, reverse_path, recipients, trace, received, .. } =
+            message(id, &["1@x.org"], 0);
+        let body = crate::body::Body::sealed(sealed(text), text.len() as u64).unwrap();
+        let envelope = Envelope { id, connection, reverse_path, trace, received };
+        Change::Store { envelope, body, recipients, now: 0, next: 0 }
+    };
+    assert!(queue.change(&[store(1, TEXT)]).iter().all(Result::is_ok));
+    // The octets of this one are there already: a row that makes its own insert fail.
+    queue.database.execute("PRAGMA foreign_keys = OFF", []).unwrap();
+    queue.database.execute("INSERT INTO body VALUES (?1, x'')", [[5_u8; 16]]).unwrap();
+    queue.database.execute("PRAGMA foreign_keys = ON", []).unwrap();
+    let settle =
+        Change::Settle { id: DeliveryId([1; 16]), filed: vec![address("1@x.org")], attempts: 0, next: 9 };
+    let large = large();
+    let group =
+        [store(2, TEXT), store(1, b"other"), store(3, &large), store(5, TEXT), settle, store(4, TEXT)];
+    let results: Vec<_> = queue.change(&group).iter().map(Result::is_ok).collect();
+    assert_eq!(results, [true, false, true, false, true, true]);
+    let mut due: Vec<_> =
+        queue.due(0, 9, |_| false).unwrap().iter().map(|due| due.envelope.id.0[0]).collect();
+    due.sort_unstable();
+    assert_eq!(due, [2, 3, 4]);
+    assert_eq!(queued_files(directory.path()), [format!("message-{}", DeliveryId([3; 16]))]);
 }
 
 /// Attack class 40: a crash between any two steps of storing leaves files that nobody was promised, and no row
@@ -197,7 +241,7 @@ async fn what_a_crash_left_behind_is_removed_at_start() {
     let directory = tempfile::tempdir().unwrap();
     let world = World::start(directory.path());
     world.refuses_channels(1, 1);
-    assert_eq!(world.deliver(1, &["1@x.org"]).await, [Outcome::Stored]);
+    assert_eq!(world.deliver_large(1, &["1@x.org"]).await, [Outcome::Stored]);
     let (accounts, now) = (Arc::clone(&world.accounts), world.now());
     restart(world, directory.path()).await;
     for name in ["new-00", "spool-1", &format!("message-{}", DeliveryId([9; 16])), "notes.txt", "message-x"] {
@@ -244,7 +288,7 @@ fn a_damaged_database_is_refused_and_left_alone() {
                 let database = rusqlite::Connection::open(path).unwrap();
                 database.pragma_update(None, "user_version", 99).unwrap();
             },
-            "knows up to 1",
+            "knows up to 2",
             "of a later version",
         ),
     ];
