@@ -1,8 +1,11 @@
 //! A session against a simple model: whatever two clients do, in whatever order, both see the same mailbox.
 
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
 use proptest::prelude::*;
 
-use crate::harness::{Account, Client};
+use crate::harness::{Account, Client, message};
 
 /// A client's own count of its mailbox, kept only from the untagged responses it gets (RFC 3501 §5.5).
 #[derive(Default)]
@@ -112,5 +115,59 @@ proptest! {
             seen.push(found);
         }
         prop_assert_eq!(&seen[0], &seen[1]);
+    }
+}
+
+/// What the fuzzer of the language begins with, as conversations: no session panics, each answer is a line of an answer
+/// or the octets it announces, and the counts are right afterwards.
+#[test]
+fn sessions_survive_what_fuzzers_say() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz/corpus/imap");
+    let inputs: Vec<PathBuf> = corpus.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(inputs.len() > 40, "{} inputs in {}", inputs.len(), corpus.display());
+    for input in inputs {
+        let account = Account::new();
+        for name in ["simple.eml", "mixed.eml", "broken.eml"] {
+            account.file("INBOX", &message(name));
+        }
+        let mut client = account.log_in();
+        client.command("SELECT INBOX");
+        let octets = std::fs::read(&input).unwrap();
+        // It may be closed in the middle: that is an answer too.
+        let mut sender = client.stream.try_clone().unwrap();
+        let sending = std::thread::spawn(move || {
+            let _ = sender.write_all(&octets);
+            let _ = sender.shutdown(std::net::Shutdown::Write);
+        });
+        let mut answers = Vec::new();
+        client.stream.read_to_end(&mut answers).unwrap();
+        sending.join().unwrap();
+        assert_answers(&answers, &input);
+        drop(client.end());
+    }
+}
+
+/// `* …`, `+ …` and `tag …`, with literals in them.
+fn assert_answers(mut rest: &[u8], input: &Path) {
+    let mut in_line = false;
+    while !rest.is_empty() {
+        let end = rest.windows(2).position(|pair| pair == b"\r\n").expect("whole lines");
+        let (line, after) = (&rest[..end], &rest[end + 2..]);
+        let word = line.split(|octet| *octet == b' ').next().unwrap_or_default();
+        let begins =
+            matches!(word, b"*" | b"+") || (!word.is_empty() && word.iter().all(u8::is_ascii_graphic));
+        assert!(in_line || begins, "{}: {}", input.display(), line.escape_ascii());
+        assert!(
+            !line.contains(&b'\n') && !line.contains(&b'\r'),
+            "{}: {}",
+            input.display(),
+            line.escape_ascii()
+        );
+        let literal = line.strip_suffix(b"}").and_then(|line| {
+            let digits = line.rsplit(|octet| *octet == b'{').next()?;
+            std::str::from_utf8(digits).ok()?.parse::<usize>().ok()
+        });
+        in_line = literal.is_some();
+        rest = &after[literal.unwrap_or(0)..];
     }
 }
