@@ -19,6 +19,8 @@ pub enum AdminToSupervisor {
     OpenDirectory,
     /// A channel to one account's process, marked as the admin's. Answered by `Opened`.
     OpenAccount(AccountId),
+    /// Read the configuration again. Answered by `Reloaded`, or `Refused` when it is wrong: then nothing changes.
+    Reload,
     /// Only done by the build that plays captured processes in tests, refused by every other: run this script inside
     /// a worker that is locked in. Answered by `Attacked`.
     Attack {
@@ -40,10 +42,21 @@ pub enum SupervisorToAdmin {
     Done,
     /// The channel's fd is attached.
     Opened,
+    /// What the new configuration changed.
+    Reloaded(Reloaded),
     /// How each step of the script ended: its number, and 0 or the errno.
     Attacked(Vec<(u32, i32)>),
     /// One line that says what is wrong and what to do.
     Refused(String),
+}
+
+/// What became of a configuration that was read again.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Reloaded {
+    /// Keys whose new values are in force.
+    pub changed: Vec<String>,
+    /// Keys whose new values count after the next start only.
+    pub restart: Vec<String>,
 }
 
 /// The state of the instance.
@@ -142,7 +155,7 @@ impl Message for SupervisorToAdmin {
     fn fd_count(&self) -> usize {
         match self {
             Self::Opened => 1,
-            Self::Status(_) | Self::Done | Self::Attacked(_) | Self::Refused(_) => 0,
+            Self::Status(_) | Self::Done | Self::Reloaded(_) | Self::Attacked(_) | Self::Refused(_) => 0,
         }
     }
 }

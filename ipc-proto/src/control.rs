@@ -22,6 +22,10 @@ pub const LOG_FD: i32 = 2;
 /// The longest log line that the supervisor takes, octets.
 pub const MAX_LOG_LINE: usize = 4096;
 
+/// How the last line of a worker that cannot go on begins; the rest is the cause, which says what to do. The supervisor
+/// makes it part of its own line about that end.
+pub const FAULT_MARK: &str = "FAULT ";
+
 /// The largest order, octets.
 pub const MAX_ORDER: usize = 64 * 1024;
 
@@ -119,8 +123,17 @@ pub enum Order {
     SessionEnded(SessionId),
     /// For authd: the account's directory exists.
     AccountReady(AccountId),
-    /// For an account that asked: leave, unless something came in meanwhile.
-    Leave,
+    /// For authd: another account's mail is where this account's is to be; nothing was made or changed.
+    AccountRefused(AccountId),
+    /// For an account: leave, unless something is under way, or came in since it asked.
+    Leave {
+        /// It said [`Event::Quiet`]; otherwise others need its place.
+        asked: bool,
+    },
+    /// For a front: accept no more at this address; connections that are open go on.
+    ListenerGone(SocketAddr),
+    /// The configuration was read again: what can change while running is as in these now.
+    Settings(Box<Settings>),
     /// Finish what is being acknowledged, then exit; killed after the grace.
     Stop {
         /// Milliseconds until the kill.
@@ -143,7 +156,10 @@ impl Message for Order {
             | Self::ConnectRefused(_)
             | Self::SessionEnded(_)
             | Self::AccountReady(_)
-            | Self::Leave
+            | Self::AccountRefused(_)
+            | Self::Leave { .. }
+            | Self::ListenerGone(_)
+            | Self::Settings(_)
             | Self::Stop { .. }
             | Self::Ping(_)
             | Self::Attack(_) => 0,
@@ -336,6 +352,20 @@ pub struct AccountdSettings {
     pub idle_timeout_ms: u32,
     /// A client that does not read for so long loses its session, milliseconds.
     pub write_timeout_ms: u32,
+    /// How its process before this one ended.
+    pub previous: PreviousEnd,
+}
+
+/// How an account's process ended, as the supervisor saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum PreviousEnd {
+    /// In order, by somebody's kill, or nobody knows: no fault of what it had in hand.
+    Harmless,
+    /// By its own fault: a panic, a fault of memory, a limit, or it did not answer any more.
+    Crash {
+        /// Sessions were open.
+        sessions: bool,
+    },
 }
 
 /// What locks a worker in, as it found it in force on itself.

@@ -57,6 +57,8 @@ fn run(worker: Worker) -> Result<(), Fault> {
     while let Some((order, fds)) = control.next_order()? {
         match order {
             Order::Channel { channel, account: _ } => give(&threads, channel, fds)?,
+            // Names and rates of keys count from the start.
+            Order::Settings(_) => {}
             // Every answer is given before the next question is read: there is nothing to finish.
             Order::Stop { .. } => return Ok(()),
             Order::Start(_)
@@ -68,7 +70,9 @@ fn run(worker: Worker) -> Result<(), Fault> {
             | Order::ConnectRefused(_)
             | Order::SessionEnded(_)
             | Order::AccountReady(_)
-            | Order::Leave
+            | Order::AccountRefused(_)
+            | Order::Leave { .. }
+            | Order::ListenerGone(_)
             | Order::Ping(_)
             | Order::Attack(_) => tracing::warn!("an order that is not for keyd"),
         }

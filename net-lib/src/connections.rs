@@ -21,6 +21,12 @@ pub struct Limits {
     pub fresh: NonZeroUsize,
 }
 
+/// A limit from the configuration; none at all would be a front that serves nobody.
+#[must_use]
+pub fn at_least_one(count: u32) -> NonZeroUsize {
+    usize::try_from(count).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN)
+}
+
 /// All connections of one front, over all its listeners.
 #[derive(Debug, Clone)]
 pub struct Connections {
@@ -29,15 +35,15 @@ pub struct Connections {
 
 #[derive(Debug)]
 struct Shared {
-    limits: Limits,
     next: AtomicU64,
     table: Mutex<Table>,
     /// Told when the last connection has gone.
     empty: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Table {
+    limits: Limits,
     /// By number, and so by age: fresh ones can be told to go.
     fresh: BTreeMap<u64, Arc<Leave>>,
     established: BTreeMap<u64, Arc<Leave>>,
@@ -68,12 +74,21 @@ impl Connections {
         let first = u64::from(std::process::id()) << 26;
         Self {
             shared: Arc::new(Shared {
-                limits,
                 next: AtomicU64::new(first),
-                table: Mutex::default(),
+                table: Mutex::new(Table {
+                    limits,
+                    fresh: BTreeMap::new(),
+                    established: BTreeMap::new(),
+                    closing: false,
+                }),
                 empty: Notify::new(),
             }),
         }
+    }
+
+    /// From now on so many. Who is there stays: a smaller number counts for those who come.
+    pub fn set_limits(&self, limits: Limits) {
+        lock(&self.shared).limits = limits;
     }
 
     /// A place for one more. Where there is none left, the oldest fresh connection is told to go; `None`: all others
@@ -83,11 +98,11 @@ impl Connections {
         let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
         let leave = Arc::new(Leave::default());
         let mut table = lock(&self.shared);
-        let full = table.fresh.len() + table.established.len() >= self.shared.limits.total.get();
+        let full = table.fresh.len() + table.established.len() >= table.limits.total.get();
         if table.closing {
             return None;
         }
-        if full || table.fresh.len() >= self.shared.limits.fresh.get() {
+        if full || table.fresh.len() >= table.limits.fresh.get() {
             let (_, oldest) = table.fresh.pop_first()?;
             oldest.0.notify_one();
         }
@@ -206,6 +221,21 @@ mod tests {
             place.establish();
         }
         assert!(connections.enter().is_some(), "those told to leave no longer count");
+    }
+
+    #[test]
+    fn limits_that_change_send_nobody_away() {
+        let connections = connections(2, 2);
+        let members = [connections.enter().unwrap(), connections.enter().unwrap()];
+        members.iter().for_each(Place::establish);
+        let limits = |count| {
+            let count = NonZeroUsize::new(count).unwrap();
+            Limits { total: count, fresh: count }
+        };
+        connections.set_limits(limits(1));
+        assert!(connections.enter().is_none() && !members.iter().any(is_told));
+        connections.set_limits(limits(3));
+        assert!(connections.enter().is_some());
     }
 
     #[test]

@@ -75,6 +75,11 @@ async fn take_orders(control: &mut AsyncControl, service: &Service) -> Result<Du
                 }
             }
             Order::ChannelRefused(account) => service.account_refused(account),
+            Order::Settings(settings) => {
+                if let RoleSettings::Queued(own) = settings.own {
+                    service.change(own);
+                }
+            }
             Order::Stop { grace_ms } => return Ok(Duration::from_millis(u64::from(grace_ms))),
             Order::Start(_)
             | Order::Listener(_)
@@ -84,7 +89,9 @@ async fn take_orders(control: &mut AsyncControl, service: &Service) -> Result<Du
             | Order::ConnectRefused(_)
             | Order::SessionEnded(_)
             | Order::AccountReady(_)
-            | Order::Leave
+            | Order::AccountRefused(_)
+            | Order::Leave { .. }
+            | Order::ListenerGone(_)
             | Order::Ping(_)
             | Order::Attack(_) => return Err(Fault::new("an order that is not for queued; restart moxd")),
         }

@@ -120,7 +120,7 @@ async fn attempt(shared: &Arc<Shared>, due: Due) {
     };
     // An account cap lets some through each time: as long as there is progress, the pause stays short.
     let attempts = if filed.is_empty() { due.attempts.saturating_add(1) } else { 0 };
-    let next = (shared.clock)().saturating_add(pause(attempts, shared.settings.retry_ms));
+    let next = (shared.clock)().saturating_add(pause(attempts, shared.settings.now().retry_ms));
     let (count, left) = (filed.len(), due.recipients.len().saturating_sub(filed.len()));
     match shared.disk.change(Change::Settle { id, filed, attempts, next }).await {
         Ok(()) => tracing::info!(mail = %id, connection = %due.envelope.connection, filed = count, left,

@@ -17,6 +17,7 @@ use ipc_proto::{
     stream::{End, Link, Responder, serve},
 };
 use tokio::sync::{Notify, watch};
+use worker_lib::Live;
 
 use crate::{
     accounts::{Accounts, Answer, Switchboard},
@@ -50,7 +51,7 @@ pub fn system_clock() -> Clock {
 pub struct Service(pub(crate) Arc<Shared>);
 
 pub(crate) struct Shared {
-    pub(crate) settings: QueuedSettings,
+    pub(crate) settings: Live<QueuedSettings>,
     pub(crate) disk: Disk,
     pub(crate) clock: Clock,
     pub(crate) authd: Link<QueuedAuthd>,
@@ -106,12 +107,17 @@ impl Service {
             stopping: AtomicBool::new(false),
             busy: watch::Sender::new(0),
             spool: Spool::new(disk.clone(), settings.spool_files, spooled),
-            settings,
+            settings: Live::new(settings),
             disk,
             clock,
             message_size,
             switchboard,
         }))
+    }
+
+    /// From now on with these settings; the number of spool files stays.
+    pub fn change(&self, settings: QueuedSettings) {
+        self.0.settings.set(settings);
     }
 
     /// Takes the channel to authd.
@@ -290,7 +296,7 @@ impl Shared {
             return vec![later; recipients.len()];
         };
         let mut standings: Vec<_> = owners.iter().map(|owner| Standing::of(*owner)).collect();
-        if recipients.len() <= self.settings.direct_recipients as usize {
+        if recipients.len() <= self.settings.now().direct_recipients as usize {
             let groups = group::by_account(&owners);
             let answers = group::deliver(&self.accounts, &envelope, &recipients, groups, &body).await;
             for (group, answer) in answers {
@@ -334,7 +340,8 @@ impl Shared {
         at_once: bool,
     ) -> Result<(), QueueError> {
         let now = (self.clock)();
-        let next = if at_once { now } else { now.saturating_add(retry::pause(0, self.settings.retry_ms)) };
+        let next =
+            if at_once { now } else { now.saturating_add(retry::pause(0, self.settings.now().retry_ms)) };
         let envelope = envelope.clone();
         self.disk.change(Change::Store { envelope, body, recipients, now, next }).await?;
         self.stored.notify_one();

@@ -69,6 +69,10 @@ impl Events {
                 self.send(Event::Pong(number));
                 None
             }
+            (Order::Settings(settings), fds) => {
+                log::change(&settings.log);
+                Some((Order::Settings(settings), fds))
+            }
             #[cfg(captured)]
             (Order::Attack(script), fds) => {
                 crate::captured::run(&script, fds, self);

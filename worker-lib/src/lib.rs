@@ -9,6 +9,7 @@
 #[cfg(captured)]
 mod captured;
 mod control;
+mod live;
 mod log;
 mod sys;
 
@@ -21,6 +22,7 @@ use ipc_proto::{
 use sandbox_lib::{Profile, profiles};
 
 pub use control::{AsyncControl, Control, Events};
+pub use live::Live;
 pub use sys::Wiping;
 
 /// Why a worker ends before it was told to: one line for the log.
@@ -75,14 +77,14 @@ pub fn main(role: Role, run: fn(Worker) -> Result<(), Fault>) -> ExitCode {
     let worker = match start(role) {
         Ok(worker) => worker,
         Err(fault) => {
-            log::plain(&format!("{}: {fault}", role.binary()));
+            log::fault(&fault.0);
             return ExitCode::from(EXIT_CONFIG);
         }
     };
     match run(worker) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            tracing::error!("{fault}");
+            log::fault(&fault.0);
             ExitCode::from(EXIT_CONFIG)
         }
     }

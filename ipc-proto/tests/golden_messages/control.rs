@@ -89,7 +89,9 @@ fn settings() -> Vec<Order> {
         sessions: 2,
         idle_timeout_ms: 3,
         write_timeout_ms: 4,
+        previous: PreviousEnd::Harmless,
     };
+    let crashed = AccountdSettings { previous: PreviousEnd::Crash { sessions: true }, ..accountd.clone() };
     vec![
         start(Role::Smtpd, RoleSettings::Smtpd(smtpd)),
         start(Role::Imapd, RoleSettings::Imapd(imapd)),
@@ -98,6 +100,7 @@ fn settings() -> Vec<Order> {
         start(Role::Authd, RoleSettings::Authd(authd)),
         start(Role::Keyd, RoleSettings::Keyd(keyd)),
         start(Role::Accountd, RoleSettings::Accountd(accountd)),
+        start(Role::Accountd, RoleSettings::Accountd(crashed)),
     ]
 }
 
@@ -119,6 +122,8 @@ const CHANNELS: [ChannelId; 12] = [
 pub(crate) fn orders() -> Vec<Sample> {
     let mut starts = settings();
     let first = starts.remove(0);
+    let Order::Start(settings) = first.clone() else { unreachable!() };
+    let again = Order::Settings(settings);
     let listener = |service, address: SocketAddr| {
         Order::Listener(Listener { name: format!("{service:?}").to_lowercase(), address, service })
     };
@@ -142,12 +147,18 @@ pub(crate) fn orders() -> Vec<Sample> {
         Order::ConnectRefused(_) => "ConnectRefused": Order::ConnectRefused(SESSION),
         Order::SessionEnded(_) => "SessionEnded": Order::SessionEnded(SESSION),
         Order::AccountReady(_) => "AccountReady": Order::AccountReady(account(7)),
-        Order::Leave => "Leave": Order::Leave,
+        Order::AccountRefused(_) => "AccountRefused": Order::AccountRefused(account(7)),
+        Order::Leave { asked: true } => "Leave asked": Order::Leave { asked: true },
+        Order::Leave { asked: false } => "Leave": Order::Leave { asked: false },
+        Order::ListenerGone(_) => "ListenerGone": Order::ListenerGone(v4),
+        Order::Settings(_) => "Settings": again,
         Order::Stop { .. } => "Stop": Order::Stop { grace_ms: 5000 },
         Order::Ping(_) => "Ping": Order::Ping(u64::MAX),
         Order::Attack(_) => "Attack": Order::Attack("fork".to_owned()),
     });
-    for (start, role) in starts.into_iter().zip(["Imapd", "Webd", "Queued", "Authd", "Keyd", "Accountd"]) {
+    for (start, role) in
+        starts.into_iter().zip(["Imapd", "Webd", "Queued", "Authd", "Keyd", "Accountd", "Accountd crashed"])
+    {
         all.push(order(&format!("Start {role}"), start));
     }
     for channel in CHANNELS {

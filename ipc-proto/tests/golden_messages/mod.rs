@@ -393,6 +393,7 @@ fn admin_supervisor() -> Vec<Sample> {
         AdminToSupervisor::Stop => "Stop": AdminToSupervisor::Stop,
         AdminToSupervisor::OpenDirectory => "OpenDirectory": AdminToSupervisor::OpenDirectory,
         AdminToSupervisor::OpenAccount(_) => "OpenAccount": AdminToSupervisor::OpenAccount(account(1)),
+        AdminToSupervisor::Reload => "Reload": AdminToSupervisor::Reload,
         AdminToSupervisor::Attack { .. } => "Attack": AdminToSupervisor::Attack {
             role: Role::Accountd,
             account: Some(account(1)),
@@ -438,6 +439,10 @@ fn admin_supervisor() -> Vec<Sample> {
         SupervisorToAdmin::Status(_) => "Status": SupervisorToAdmin::Status(status),
         SupervisorToAdmin::Done => "Done": SupervisorToAdmin::Done,
         SupervisorToAdmin::Opened => "Opened": SupervisorToAdmin::Opened,
+        SupervisorToAdmin::Reloaded(_) => "Reloaded": SupervisorToAdmin::Reloaded(Reloaded {
+            changed: vec!["log.level".to_owned()],
+            restart: vec!["host.name".to_owned(), "users.base".to_owned()],
+        }),
         SupervisorToAdmin::Attacked(_) => "Attacked": SupervisorToAdmin::Attacked(vec![(1, 0), (2, 13)]),
         SupervisorToAdmin::Refused(_) => "Refused": SupervisorToAdmin::Refused("not root".to_owned()),
     }));
