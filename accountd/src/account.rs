@@ -15,9 +15,9 @@ use std::{
 use imapd_session::SessionLimits;
 use ipc_proto::{
     AccountId, ChannelId, SessionId, Violation,
-    control::{AccountdSettings, Order},
+    control::{AccountdSettings, Order, PreviousEnd},
 };
-use store_lib::{Store, StoreError, UnixSeconds};
+use store_lib::{LastEnd, Store, StoreError, UnixSeconds};
 
 use crate::{Activity, admin, delivery::Deliveries, safe_mode, sessions::Sessions};
 
@@ -40,8 +40,11 @@ pub trait Supervisor: fmt::Debug + Send + Sync + 'static {
 pub enum Next {
     /// Wait for the next.
     Continue,
-    /// The supervisor has confirmed that the process may leave, if it still wants to.
-    Leave,
+    /// The supervisor wants the process to leave, if nothing is under way.
+    Leave {
+        /// Because the process asked to; otherwise others need its place.
+        asked: bool,
+    },
     /// End within this time.
     Stop(Duration),
 }
@@ -79,10 +82,14 @@ impl Account {
         message_size: u64,
         supervisor: Arc<dyn Supervisor>,
     ) -> Result<Self, AccountError> {
-        let store = Store::open(directory)?;
-        if safe_mode::is_on(&store.crashes(), UnixSeconds::now()) {
+        let last = match settings.previous {
+            PreviousEnd::Harmless => LastEnd::Harmless,
+            PreviousEnd::Crash { sessions } => LastEnd::Crash { busy: sessions },
+        };
+        let store = Store::open_after(directory, last)?;
+        if safe_mode::look(&store, UnixSeconds::now()) {
             tracing::warn!(account = %settings.account,
-                "safe mode after several crashes: messages are filed without parsing for a while");
+                "safe mode after several crashes: for a while messages are filed and shown without being looked into");
         }
         let activity = Activity::new();
         let limits = SessionLimits {
@@ -138,7 +145,9 @@ impl Account {
                 self.sessions.start(facts, stream);
                 Ok(Next::Continue)
             }
-            (Order::Leave, None) => Ok(Next::Leave),
+            (Order::Leave { asked }, None) => Ok(Next::Leave { asked }),
+            // The settings of an account's process are those that it started with.
+            (Order::Settings(_), None) => Ok(Next::Continue),
             (Order::Stop { grace_ms }, None) => Ok(Next::Stop(Duration::from_millis(u64::from(grace_ms)))),
             (
                 Order::Start(_)
@@ -151,7 +160,10 @@ impl Account {
                 | Order::ConnectRefused(_)
                 | Order::SessionEnded(_)
                 | Order::AccountReady(_)
-                | Order::Leave
+                | Order::AccountRefused(_)
+                | Order::Leave { .. }
+                | Order::ListenerGone(_)
+                | Order::Settings(_)
                 | Order::Stop { .. }
                 | Order::Ping(_)
                 | Order::Attack(_),

@@ -106,11 +106,14 @@ impl Leaving {
         due
     }
 
-    /// The supervisor says `Leave`.
+    /// The supervisor says `Leave`. `asked`: to the question, whose answer may have come too late; otherwise because
+    /// others need this process's place, and then whatever is not under way does not matter: what comes in now finds the
+    /// channel closed and is sent to the next process.
     #[must_use]
-    pub fn is_allowed(&self) -> bool {
+    pub fn is_allowed(&self, asked: bool) -> bool {
         let state = self.activity.state();
-        state.busy == 0 && self.asked.is_some_and(|(_, arrivals)| arrivals == state.arrivals)
+        let still = || self.asked.is_some_and(|(_, arrivals)| arrivals == state.arrivals);
+        state.busy == 0 && (!asked || still())
     }
 }
 
@@ -142,15 +145,17 @@ mod tests {
     fn a_permission_lapses_when_something_came_in_meanwhile() {
         let activity = Activity::new();
         let mut leaving = Leaving::new(activity.clone(), QUIET);
-        assert!(!leaving.is_allowed(), "nobody asked");
+        assert!(!leaving.is_allowed(true), "nobody asked");
+        assert!(leaving.is_allowed(false), "others need the place");
         let later = Instant::now() + QUIET;
         assert!(leaving.is_due(later));
-        assert!(leaving.is_allowed());
+        assert!(leaving.is_allowed(true));
         let delivery = activity.begin();
-        assert!(!leaving.is_allowed(), "under way");
+        assert!(!leaving.is_allowed(true) && !leaving.is_allowed(false), "under way");
         drop(delivery);
-        assert!(!leaving.is_allowed(), "it came after the question, though it is done");
+        assert!(!leaving.is_allowed(true), "it came after the question, though it is done");
+        assert!(leaving.is_allowed(false), "others need the place");
         assert!(leaving.is_due(later + 2 * QUIET));
-        assert!(leaving.is_allowed());
+        assert!(leaving.is_allowed(true));
     }
 }

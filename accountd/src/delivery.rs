@@ -201,7 +201,7 @@ impl Deliveries {
             tracing::warn!(mail = %delivery.id, "this message was being parsed when the process died");
             return stage(Parse::No);
         }
-        if safe_mode::is_on(&self.store.crashes(), UnixSeconds::now()) {
+        if safe_mode::look(&self.store, UnixSeconds::now()) {
             tracing::debug!(mail = %delivery.id, "safe mode after several crashes: filed without parsing");
             return stage(Parse::No);
         }

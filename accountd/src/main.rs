@@ -51,9 +51,11 @@ fn run(worker: Worker) -> Result<(), Fault> {
             Ok(None) => return Ok(account.close(Duration::ZERO)?),
             Ok(Some((order, fds))) => match account.take(order, fds)? {
                 Next::Continue => {}
-                Next::Leave if leaving.is_allowed() => return Ok(account.close(Duration::ZERO)?),
-                Next::Leave => {
-                    tracing::debug!("staying: something came in meanwhile");
+                Next::Leave { asked } if leaving.is_allowed(asked) => {
+                    return Ok(account.close(Duration::ZERO)?);
+                }
+                Next::Leave { .. } => {
+                    tracing::debug!("staying: something is under way, or came in meanwhile");
                     events.send(Event::Ready);
                 }
                 Next::Stop(grace) => return Ok(account.close(grace.saturating_sub(CLOSING))?),

@@ -1,6 +1,6 @@
-//! After several crashes in a short time nothing that comes in is looked into any more.
+//! After several crashes in a short time nothing is looked into any more, neither what comes in nor what is shown.
 
-use store_lib::{Crash, UnixSeconds};
+use store_lib::{Crash, Store, UnixSeconds};
 
 /// So many crashes.
 const CRASHES: usize = 3;
@@ -8,8 +8,14 @@ const CRASHES: usize = 3;
 /// Within so many seconds, counted back from now: the mode ends by itself when the account has been well for so long.
 const WITHIN: i64 = 600;
 
-/// Whether deliveries are filed as they are, without parsing.
-pub(crate) fn is_on(crashes: &[Crash], now: UnixSeconds) -> bool {
+/// Whether the account is in safe mode now; the store is told.
+pub(crate) fn look(store: &Store, now: UnixSeconds) -> bool {
+    let on = is_on(&store.crashes(), now);
+    store.handle_raw(on);
+    on
+}
+
+fn is_on(crashes: &[Crash], now: UnixSeconds) -> bool {
     // A clock that went back makes a crash of the future: it counts until the clock is there again.
     crashes.iter().filter(|crash| now.0.saturating_sub(crash.at.0) < WITHIN).count() >= CRASHES
 }

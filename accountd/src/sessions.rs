@@ -15,11 +15,12 @@ use std::{
 
 use imapd_session::{Facts, SessionLimits};
 use ipc_proto::{SessionId, control::SessionFacts, types::Protocol};
-use store_lib::Store;
+use store_lib::{Store, UnixSeconds};
 
 use crate::{
     account::{STACK, Supervisor},
     activity::{Activity, Busy},
+    safe_mode,
 };
 
 /// What a client is told beyond the number of sessions (RFC 5530 §3 LIMIT): its front has answered the login with OK.
@@ -94,6 +95,9 @@ impl Sessions {
         mut stream: UnixStream,
         serve: impl FnOnce(Store, UnixStream, Facts, SessionLimits) -> T + Send + 'static,
     ) {
+        if safe_mode::look(&self.0.store, UnixSeconds::now()) {
+            tracing::info!(connection = %facts.connection, "safe mode: messages are shown as plain text");
+        }
         let place = Place { sessions: self.clone(), session: facts.session, _busy: self.0.activity.begin() };
         if self.running().len() >= self.0.most {
             tracing::warn!(connection = %facts.connection, "too many sessions of this account");

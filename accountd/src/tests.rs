@@ -19,7 +19,7 @@ use std::{
 use ipc_proto::{
     AccountId, ChannelId, ConnectionId, DeliveryId, SessionId, Violation,
     blocking::Asker,
-    control::{AccountdSettings, Order},
+    control::{AccountdSettings, Order, PreviousEnd},
     delivery::{AccountDelivery, AccountdToQueued, QueuedAccountd, QueuedToAccountd},
     types::Timestamp,
 };
@@ -71,6 +71,7 @@ fn settings() -> AccountdSettings {
         sessions: 2,
         idle_timeout_ms: 1_800_000,
         write_timeout_ms: 10_000,
+        previous: PreviousEnd::Harmless,
     }
 }
 

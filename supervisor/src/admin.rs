@@ -11,6 +11,7 @@ use std::{
         },
     },
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use ipc_proto::{
@@ -38,7 +39,8 @@ use crate::{
     sys,
 };
 
-/// Admin connections at once.
+/// Admin connections at once; one more, and the one that has been idle for longest is closed. They may be idle for as
+/// long as they like.
 const MAX_CONNECTIONS: usize = 32;
 
 /// The socket and who is connected.
@@ -55,6 +57,8 @@ struct Connection {
     number: u64,
     stream: UnixStream,
     reader: FrameReader,
+    /// When it last said something.
+    used: Instant,
     out: Vec<(Vec<u8>, Vec<OwnedFd>)>,
 }
 
@@ -99,11 +103,18 @@ impl ControlSocket {
                 uid.is_root() || uid == Uid::effective()
             });
             let raised = stream.set_nonblocking(true).and_then(|()| sys::above_worker_fds(stream.into()));
-            if let (true, true, Ok(fd)) = (allowed, self.connections.len() < MAX_CONNECTIONS, raised) {
+            if let (true, Ok(fd)) = (allowed, raised) {
+                if self.connections.len() >= MAX_CONNECTIONS
+                    && let Some(idlest) =
+                        self.connections.iter().map(|found| (found.used, found.number)).min()
+                {
+                    self.connections.retain(|found| found.number != idlest.1);
+                }
                 let mut connection = Connection {
                     number: self.next,
                     stream: UnixStream::from(fd),
                     reader: FrameReader::new(AdminSupervisor::ID, AdminSupervisor::MAX_BODY),
+                    used: Instant::now(),
                     out: vec![(frame::hello(AdminSupervisor::ID), Vec::new())],
                 };
                 connection.flush();
@@ -124,7 +135,10 @@ impl ControlSocket {
         if flags.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR) {
             match (&connection.stream).read(connection.reader.space()) {
                 Ok(0) => alive = false,
-                Ok(octets) => connection.reader.filled(octets, []),
+                Ok(octets) => {
+                    connection.used = Instant::now();
+                    connection.reader.filled(octets, []);
+                }
                 Err(error) => alive = error.kind() == ErrorKind::WouldBlock,
             }
         }
@@ -210,6 +224,11 @@ impl Instance {
                 self.stop();
                 (Some(SupervisorToAdmin::Done), Vec::new())
             }
+            AdminToSupervisor::Reload => {
+                let reply =
+                    self.reload().map_or_else(SupervisorToAdmin::Refused, SupervisorToAdmin::Reloaded);
+                (Some(reply), Vec::new())
+            }
             AdminToSupervisor::OpenDirectory => match UnixStream::pair() {
                 Ok((ours, theirs)) => {
                     let order = Order::Channel { channel: ChannelId::AdminAuthd, account: None };
@@ -240,6 +259,17 @@ impl Instance {
 
     #[cfg(not(captured))]
     pub(crate) fn attacked(&mut self, _: Who, _: u32, _: i32) {}
+
+    #[cfg(not(captured))]
+    pub(crate) fn attack_ended(&mut self, _: Who) {}
+
+    /// The process died of its script: whoever asked is told, and the next script is not answered in its place.
+    #[cfg(captured)]
+    pub(crate) fn attack_ended(&mut self, who: Who) {
+        while self.attacks.0.iter().any(|attack| attack.who == who) {
+            self.attacked(who, u32::MAX, 0);
+        }
+    }
 
     #[cfg(captured)]
     fn attack(&mut self, connection: u64, id: u64, who: Who, script: String) -> Option<SupervisorToAdmin> {

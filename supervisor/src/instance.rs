@@ -1,18 +1,19 @@
 //! The running instance: what there is, and the loop that serves it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs::File,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
     },
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
 use ipc_proto::{
     AccountId, SessionId,
-    control::{Event, Layers, Order, Role, SessionFacts},
+    control::{Event, Layers, Order, PreviousEnd, Role, SessionFacts},
 };
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -23,15 +24,19 @@ use nix::{
 };
 
 use crate::{
-    accounts::Account,
+    accounts::{self, Account, Waiting},
     admin::{Attacks, ControlSocket},
     config::{Config, Layer},
+    ends::{self, Killed},
+    fd_store::Inherited,
     layout::{Binaries, Layout, Lock},
     listening::Listening,
     log::{Log, Source},
     process::{Process, Recipe},
+    renewals::Renewals,
     settings,
     start::StartError,
+    stop::Phase,
     sys::{self, Ended, Network},
 };
 
@@ -42,6 +47,8 @@ const ASK_EVERY: Duration = Duration::from_secs(20);
 /// The first pause before a crashed worker is started again; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A start that takes longer shows its log as it comes.
+const HELD_AT_MOST: Duration = Duration::from_secs(5);
 /// Up for so long, a worker's crashes are forgotten.
 const FORGIVEN: Duration = Duration::from_secs(60);
 
@@ -71,20 +78,11 @@ pub(crate) enum Who {
     Account(AccountId),
 }
 
-/// How far stopping is: fronts, then the queue, then accounts, then the rest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Running,
-    Stopping { stage: usize, until: Instant },
-}
-
-const STAGES: [&[Role]; 4] =
-    [&[Role::Smtpd, Role::Imapd, Role::Webd], &[Role::Queued], &[Role::Accountd], &[Role::Authd, Role::Keyd]];
-
 /// Everything.
 #[derive(Debug)]
 pub struct Instance {
     pub(crate) config: Config,
+    pub(crate) config_path: PathBuf,
     pub(crate) layout: Layout,
     pub(crate) listeners: Vec<Listening>,
     pub(crate) fixed: Vec<Fixed>,
@@ -103,7 +101,15 @@ pub struct Instance {
     #[cfg_attr(not(captured), allow(dead_code))]
     pub(crate) attacks: Attacks,
     signals: SignalFd,
-    phase: Phase,
+    pub(crate) phase: Phase,
+    /// Requests that wait until an account's process may be started.
+    pub(crate) room: Vec<Waiting>,
+    /// Accounts whose last process crashed, until the next has looked at what it left.
+    pub(crate) crashed: BTreeMap<AccountId, PreviousEnd>,
+    /// Accounts whose directories were made in this run.
+    pub(crate) made: BTreeSet<AccountId>,
+    /// When each channel may be made anew.
+    pub(crate) renewals: Renewals,
     asked: Instant,
     _lock: Lock,
 }
@@ -117,7 +123,9 @@ enum OwnNetwork {
 
 impl Instance {
     /// Checks, binds, opens; nothing is started yet.
-    pub fn prepare(config: Config) -> Result<Self, StartError> {
+    /// `path`: where the configuration was read, and is read again.
+    pub fn prepare(config: Config, path: PathBuf) -> Result<Self, StartError> {
+        let mut inherited = Inherited::take();
         let root = nix::unistd::Uid::effective().is_root();
         let layout = Layout::new(config.host.data.clone(), root.then_some(config.users.base));
         let lock = layout.prepare()?;
@@ -151,9 +159,14 @@ impl Instance {
         let mut listeners = Vec::new();
         for (name, listener) in &config.listeners {
             for address in &listener.addresses {
-                listeners.push(Listening::bind(name, listener, *address)?);
+                listeners.push(match inherited.of(*address) {
+                    Some(socket) => Listening::kept(name, listener, *address, socket),
+                    None => Listening::bind(name, listener, *address)?,
+                });
             }
         }
+        notes.extend(inherited.finish());
+        listeners.iter().for_each(Listening::keep);
         let control = ControlSocket::bind(&config.host.control)?;
         let null = File::options().read(true).write(true).open("/dev/null").map_err(other("/dev/null"))?;
         let null = sys::above_worker_fds(null.into()).map_err(other("/dev/null"))?;
@@ -198,20 +211,31 @@ impl Instance {
             attacks: Attacks::default(),
             signals,
             phase: Phase::Running,
+            room: Vec::new(),
+            crashed: BTreeMap::new(),
+            made: BTreeSet::new(),
+            renewals: Renewals::default(),
             asked: now,
             _lock: lock,
             config,
+            config_path: path,
         })
     }
 
     /// Runs until told to stop.
     pub fn run(mut self) -> Result<(), StartError> {
+        self.log.hold();
         loop {
             self.start_due();
+            if self.started.elapsed() > HELD_AT_MOST {
+                self.log.release();
+            }
             if self.ask_all() {
                 let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
             }
             self.accounts_due();
+            self.places_due();
+            self.renewals_due();
             if let Some(end) = self.advance_stop() {
                 return end;
             }
@@ -251,15 +275,25 @@ impl Instance {
     }
 
     fn next_due(&self) -> Instant {
-        let restarts = self.fixed.iter().filter(|fixed| fixed.process.is_none()).map(|fixed| fixed.again);
-        restarts.min().unwrap_or_else(|| Instant::now() + Duration::from_secs(1))
+        let now = Instant::now();
+        let fixed = self.fixed.iter().filter(|fixed| fixed.process.is_none()).map(|fixed| fixed.again);
+        let accounts = self.accounts.values().filter(|account| account.process.is_none());
+        let places = (!self.room.is_empty()).then(|| now + accounts::LOOK);
+        fixed
+            .chain(accounts.map(|account| account.again))
+            .chain(places)
+            .chain(self.renewals.next())
+            .min()
+            .unwrap_or(now + Duration::from_secs(1))
     }
 
     fn serve(&mut self, what: Ready, flags: PollFlags) -> Result<(), StartError> {
         match what {
             Ready::Signal => {
                 while let Ok(Some(signal)) = self.signals.read_signal() {
-                    if signal.ssi_signo != libc::SIGHUP.unsigned_abs() {
+                    if signal.ssi_signo == libc::SIGHUP.unsigned_abs() {
+                        self.reload_told();
+                    } else {
                         self.stop();
                     }
                 }
@@ -295,43 +329,6 @@ impl Instance {
         fds: Vec<OwnedFd>,
     ) {
         self.control.reply(number, id, reply, fds);
-    }
-
-    /// Begins to stop; twice is once.
-    pub(crate) fn stop(&mut self) {
-        if self.phase == Phase::Running {
-            self.log.own("INFO", "stopping");
-            let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-            self.enter_stage(0);
-        }
-    }
-
-    fn enter_stage(&mut self, stage: usize) {
-        let grace = self.config.limits.stop.0;
-        self.phase = Phase::Stopping { stage, until: Instant::now() + grace };
-        let grace_ms = self.config.limits.stop.milliseconds();
-        let roles = STAGES.get(stage).copied().unwrap_or_default();
-        for process in self.processes_mut().filter(|process| roles.contains(&process.role)) {
-            process.send(&Order::Stop { grace_ms }, Vec::new());
-        }
-    }
-
-    /// `Some`: all is down.
-    fn advance_stop(&mut self) -> Option<Result<(), StartError>> {
-        let Phase::Stopping { stage, until } = self.phase else { return None };
-        let Some(roles) = STAGES.get(stage) else {
-            self.log.own("INFO", "stopped");
-            return Some(Ok(()));
-        };
-        let left = || self.processes().filter(|process| roles.contains(&process.role));
-        if left().next().is_none() {
-            self.enter_stage(stage + 1);
-            return self.advance_stop();
-        }
-        if Instant::now() > until + Duration::from_millis(500) {
-            left().for_each(Process::kill);
-        }
-        None
     }
 
     fn start_due(&mut self) {
@@ -378,7 +375,8 @@ impl Instance {
             limits: &limits,
         })?;
         let directory = self.layout.directory(role, account);
-        let settings = settings::of(&self.config, role, account, directory.as_deref());
+        let previous = self.previous_end(account);
+        let settings = settings::of(&self.config, role, account, directory.as_deref(), previous);
         process.send(&Order::Start(Box::new(settings)), Vec::new());
         Ok(process)
     }
@@ -402,7 +400,7 @@ impl Instance {
             match process.asked {
                 Some(asked) if asked + WATCHDOG < now => {
                     hung.push(process.role);
-                    process.kill();
+                    process.kill(Killed::Hung);
                 }
                 Some(_) => {}
                 None => {
@@ -420,7 +418,7 @@ impl Instance {
     /// At most a few lines at once: a worker that floods its log waits its turn.
     fn pass_log(&mut self, who: Who) {
         for _ in 0..64 {
-            let line = self.process(who).and_then(|process| {
+            let line = self.process_mut(who).and_then(|process| {
                 process.read_log().map(|line| (line, process.role, process.child.pid, process.account))
             });
             let Some((line, role, pid, account)) = line else { return };
@@ -438,7 +436,7 @@ impl Instance {
             }
             Err(crate::process::NotAnEvent) => {
                 let line = format!("{} sent what is not an event; killed", process.role.binary());
-                process.kill();
+                process.kill(Killed::Rules);
                 self.log.own("ERROR", &line);
             }
         }
@@ -505,6 +503,7 @@ impl Instance {
             self.ready = true;
             let millis = self.started.elapsed().as_millis();
             self.log.own("INFO", &format!("ready after {millis} ms"));
+            self.log.release();
             let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         }
     }
@@ -513,29 +512,39 @@ impl Instance {
         let Some(process) = self.process(who) else { return Ok(()) };
         let Ok(Some(end)) = sys::reap(process.child.pidfd.as_fd()) else { return Ok(()) };
         let (pid, role) = (process.child.pid, process.role);
-        while let Some(line) = self.process(who).and_then(Process::read_log) {
+        while let Some(line) = self.process_mut(who).and_then(Process::read_log) {
             let account = if let Who::Account(account) = who { Some(account) } else { None };
             self.log.line(Source { name: role.binary(), pid, account }, &line);
         }
         // What it said last still counts.
         self.take_events(who)?;
+        self.attack_ended(who);
+        let gone = match who {
+            Who::Account(account) => {
+                self.accounts.get_mut(&account).and_then(|account| account.process.take())
+            }
+            Who::Fixed(role) => self.fixed_mut(role).and_then(|fixed| fixed.process.take()),
+        };
+        let how = ends::describe(end, gone.as_ref().and_then(|process| process.fault.as_deref()));
         let stopping = self.phase != Phase::Running;
+        if matches!(who, Who::Fixed(_)) && !self.ready && !stopping {
+            return Err(StartError::Worker { process: role.binary(), cause: how });
+        }
         if end != Ended::Exited(0) || (!stopping && matches!(who, Who::Fixed(_))) {
-            let how = describe(end);
-            self.log.own("WARN", &format!("{}[{pid}] {how}", role.binary()));
+            let level =
+                if gone.as_ref().is_some_and(|process| process.fault.is_some()) { "ERROR" } else { "WARN" };
+            let whose = gone.as_ref().and_then(|process| process.account);
+            let whose = whose.map_or_else(String::new, |account| format!("/{account}"));
+            self.log.own(level, &format!("{}{whose}[{pid}] {how}", role.binary()));
         }
         match who {
-            Who::Account(account) => self.account_ended(account, end),
+            Who::Account(account) => self.account_ended(account, end, gone),
             Who::Fixed(role) => {
-                let gone = self.fixed_mut(role).and_then(|fixed| fixed.process.take());
                 if let Some(fixed) = self.fixed_mut(role) {
                     fixed.restarts += u32::from(!stopping);
                     if gone.is_some_and(|process| process.started.elapsed() > FORGIVEN) {
                         fixed.pause = FIRST_PAUSE;
                     }
-                }
-                if !self.ready && !stopping {
-                    return Err(StartError::Worker(role.binary()));
                 }
                 if !stopping {
                     self.come_back(role);
@@ -601,8 +610,8 @@ impl Instance {
 
     /// Kills a worker for an event that its role never sends.
     pub(crate) fn out_of_role(&mut self, who: Who, event: &Event) {
-        if let Some(process) = self.process(who) {
-            process.kill();
+        if let Some(process) = self.process_mut(who) {
+            process.kill(Killed::Rules);
             let line = format!("{} sent {event:?}, which is not its to send; killed", process.role.binary());
             self.log.own("ERROR", &line);
         }
@@ -622,12 +631,4 @@ enum Ready {
 
 fn who(process: &Process) -> Who {
     process.account.map_or(Who::Fixed(process.role), Who::Account)
-}
-
-fn describe(end: Ended) -> String {
-    match end {
-        Ended::Exited(code @ 201..=212) => format!("did not start: {}", sys::step_name(code - 200)),
-        Ended::Exited(code) => format!("exited with {code}"),
-        Ended::Signal(signal) => format!("was ended by signal {signal}"),
-    }
 }

@@ -74,12 +74,15 @@ impl Layout {
         Ok(())
     }
 
-    /// Makes an account's directory; done already is fine.
+    /// Makes an account's directory; an empty one is fine. One with mail in it is another account's: a directory database
+    /// that was lost gives its numbers again.
     pub fn make_account(&self, account: AccountId) -> Result<(), StartError> {
-        match self.directory(Role::Accountd, Some(account)) {
-            Some(directory) => make(&directory, 0o700, self.user(Role::Accountd, Some(account))),
-            None => Ok(()),
+        let Some(directory) = self.directory(Role::Accountd, Some(account)) else { return Ok(()) };
+        // Where it cannot be read, it is for `make` to say why.
+        if fs::read_dir(&directory).is_ok_and(|mut files| files.next().is_some()) {
+            return Err(StartError::Occupied(directory));
         }
+        make(&directory, 0o700, self.user(Role::Accountd, Some(account)))
     }
 
     /// Whether an account has a directory: authd alone has them made.

@@ -16,13 +16,18 @@
 pub mod accounts;
 pub mod admin;
 pub mod config;
+mod ends;
+mod fd_store;
 pub mod instance;
 pub mod layout;
 pub mod listening;
 pub mod log;
 pub mod process;
+mod reload;
+mod renewals;
 pub mod settings;
 pub mod start;
+mod stop;
 pub mod switchboard;
 pub mod sys;
 pub mod topology;

@@ -11,7 +11,7 @@ use nix::sys::socket::{
     setsockopt, socket, sockopt,
 };
 
-use crate::{config::ListenerConfig, start::StartError, sys};
+use crate::{config::ListenerConfig, fd_store, start::StartError, sys};
 
 /// One socket.
 #[derive(Debug)]
@@ -31,6 +31,16 @@ impl Listening {
         let socket = open(address).map_err(|error| StartError::listen(address, error.into()))?;
         let socket = sys::above_worker_fds(socket).map_err(|error| StartError::listen(address, error))?;
         Ok(Self { name: name.to_owned(), address, config: config.clone(), socket })
+    }
+
+    /// One that was kept while moxd was started again.
+    pub(crate) fn kept(name: &str, config: &ListenerConfig, address: SocketAddr, socket: OwnedFd) -> Self {
+        Self { name: name.to_owned(), address, config: config.clone(), socket }
+    }
+
+    /// Gives systemd a handle, so that it outlives us.
+    pub(crate) fn keep(&self) {
+        fd_store::keep(self.address, self.socket.as_fd());
     }
 
     /// Who serves it.
@@ -55,6 +65,8 @@ impl Listening {
             return Ok(false);
         }
         *self = Self::bind(&self.name.clone(), &self.config.clone(), self.address)?;
+        fd_store::forget(self.address);
+        self.keep();
         Ok(true)
     }
 }

@@ -18,7 +18,12 @@ pub struct Log {
     format: LogFormat,
     /// Lines that stderr had no room for.
     dropped: u64,
+    /// While moxd starts: lines that matter only if it does.
+    held: Option<Vec<u8>>,
 }
+
+/// Octets of lines that are held back.
+const MAX_HELD: usize = 64 * 1024;
 
 /// Whose line it is.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +41,24 @@ impl Log {
     #[must_use]
     pub fn new(format: Option<LogFormat>) -> Self {
         let fitting = if io::stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json };
-        Self { format: format.unwrap_or(fitting), dropped: 0 }
+        Self { format: format.unwrap_or(fitting), dropped: 0, held: None }
+    }
+
+    /// From now on with this format.
+    pub fn set_format(&mut self, format: Option<LogFormat>) {
+        self.format = Self::new(format).format;
+    }
+
+    /// Keeps what is no warning until [`Self::release`]: a start that fails is one line, the error.
+    pub fn hold(&mut self) {
+        self.held = Some(Vec::new());
+    }
+
+    /// Writes what was kept, and from now on everything at once.
+    pub fn release(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.write(&held);
+        }
     }
 
     /// A line of the supervisor's own.
@@ -74,11 +96,22 @@ impl Log {
             }
         }
         out.push('\n');
-        self.write(out.as_bytes());
+        let matters = line.trim_start().starts_with("ERROR") || line.trim_start().starts_with("WARN");
+        match &mut self.held {
+            Some(held) if !matters && held.len() < MAX_HELD => held.extend_from_slice(out.as_bytes()),
+            Some(_) => {
+                self.release();
+                self.write(out.as_bytes());
+            }
+            None => self.write(out.as_bytes()),
+        }
     }
 
     /// Never waits: a terminal that was stopped must not stop the mail.
     fn write(&mut self, line: &[u8]) {
+        if line.is_empty() {
+            return;
+        }
         let stderr = io::stderr();
         let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
         let room = matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1));
@@ -107,6 +140,13 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
     let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+/// What a worker said, as one line for people.
+pub(crate) fn one_line(text: &str) -> String {
+    let mut out = String::new();
+    escape_text(text.trim(), &mut out);
+    out
 }
 
 /// Controls and bidirectional overrides become escapes.

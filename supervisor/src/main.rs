@@ -27,11 +27,13 @@ fn main() -> ExitCode {
 }
 
 fn run(path: PathBuf, check: bool) -> Result<(), StartError> {
+    // Relative to where it was started; everything else in it is absolute.
+    let path = std::path::absolute(&path).unwrap_or(path);
     let config = Config::read(&path)?;
     if check {
         return Ok(());
     }
-    Instance::prepare(config)?.run()
+    Instance::prepare(config, path)?.run()
 }
 
 /// `--config FILE [--check]`.

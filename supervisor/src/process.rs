@@ -13,10 +13,14 @@ use std::{
 
 use ipc_proto::{
     AccountId, blocking,
-    control::{EVENT_SIZE, Event, Layers, MAX_LOG_LINE, Order, Role},
+    control::{EVENT_SIZE, Event, FAULT_MARK, Layers, MAX_LOG_LINE, Order, Role},
 };
 
-use crate::sys::{self, Child, Network};
+use crate::{
+    ends::Killed,
+    log::one_line,
+    sys::{self, Child, Network},
+};
 
 /// Orders that may wait for a worker to read them; one that leaves more unread is taken for dead.
 const MAX_WAITING: usize = 10_000;
@@ -42,6 +46,10 @@ pub struct Process {
     pub ready: bool,
     /// When it was asked whether it lives, and has not answered.
     pub asked: Option<Instant>,
+    /// Why it ends, as it said itself: one line, escaped.
+    pub fault: Option<String>,
+    /// Why we killed it.
+    pub killed: Option<Killed>,
     waiting: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
     events: Vec<u8>,
 }
@@ -98,6 +106,8 @@ impl Process {
             layers: None,
             ready: false,
             asked: None,
+            fault: None,
+            killed: None,
             waiting: VecDeque::new(),
             events: Vec::new(),
         })
@@ -107,7 +117,7 @@ impl Process {
     pub fn send(&mut self, order: &Order, fds: Vec<OwnedFd>) {
         let Ok(octets) = blocking::encode_order(order) else { return };
         if self.waiting.len() >= MAX_WAITING {
-            self.kill();
+            self.kill(Killed::Hung);
             return;
         }
         self.waiting.push_back((octets, fds));
@@ -145,22 +155,32 @@ impl Process {
             Err(_) => return Ok(Vec::new()),
         }
         let mut events = Vec::new();
-        while let Some((event, rest)) = self.events.split_first_chunk::<EVENT_SIZE>() {
+        let mut rest = self.events.as_slice();
+        while let Some((event, behind)) = rest.split_first_chunk::<EVENT_SIZE>() {
             events.push(Event::from_bytes(event).ok_or(NotAnEvent)?);
-            self.events = rest.to_vec();
+            rest = behind;
         }
+        let taken = self.events.len() - rest.len();
+        self.events.drain(..taken);
         Ok(events)
     }
 
-    /// One log line.
-    pub fn read_log(&self) -> Option<String> {
+    /// One log line. Its last one, if it says what ends it, is kept for the line about that end.
+    pub fn read_log(&mut self) -> Option<String> {
         let mut line = [0; MAX_LOG_LINE];
-        let length = self.log.recv(&mut line).ok()?;
-        Some(String::from_utf8_lossy(line.get(..length).unwrap_or_default()).into_owned())
+        loop {
+            let length = self.log.recv(&mut line).ok()?;
+            let text = String::from_utf8_lossy(line.get(..length).unwrap_or_default());
+            match text.strip_prefix(FAULT_MARK) {
+                Some(cause) => self.fault = Some(one_line(cause)),
+                None => return Some(text.into_owned()),
+            }
+        }
     }
 
     /// Ends it, whatever it does.
-    pub fn kill(&self) {
+    pub fn kill(&mut self, why: Killed) {
+        self.killed.get_or_insert(why);
         sys::signal(self.child.pidfd.as_fd(), libc::SIGKILL);
     }
 }

@@ -5,16 +5,22 @@ use std::path::Path;
 use ipc_proto::{
     AccountId,
     control::{
-        AccountdSettings, AuthdSettings, ImapdSettings, KeydSettings, LogSettings, QueuedSettings, Role,
-        RoleSettings, Settings, SmtpdSettings, WebdSettings,
+        AccountdSettings, AuthdSettings, ImapdSettings, KeydSettings, LogSettings, PreviousEnd,
+        QueuedSettings, Role, RoleSettings, Settings, SmtpdSettings, WebdSettings,
     },
 };
 
-use crate::config::{Config, LogFormat};
+use crate::config::Config;
 
 /// What a worker is told. `account` for an account's process only.
 #[must_use]
-pub fn of(config: &Config, role: Role, account: Option<AccountId>, directory: Option<&Path>) -> Settings {
+pub fn of(
+    config: &Config,
+    role: Role,
+    account: Option<AccountId>,
+    directory: Option<&Path>,
+    previous: PreviousEnd,
+) -> Settings {
     let limits = &config.limits;
     let own = match (role, account) {
         (Role::Accountd, Some(account)) => RoleSettings::Accountd(AccountdSettings {
@@ -23,6 +29,7 @@ pub fn of(config: &Config, role: Role, account: Option<AccountId>, directory: Op
             sessions: limits.account_sessions,
             idle_timeout_ms: limits.imap_idle.milliseconds(),
             write_timeout_ms: limits.write.milliseconds(),
+            previous,
         }),
         (Role::Smtpd, _) => RoleSettings::Smtpd(SmtpdSettings {
             connections: limits.smtp_connections,
@@ -71,33 +78,39 @@ pub fn of(config: &Config, role: Role, account: Option<AccountId>, directory: Op
         role,
         hostname: config.host.name.0.clone(),
         directory: directory.map(|path| path.display().to_string()),
-        log: LogSettings {
-            filter: config.log.level.0.clone(),
-            json: config.log.format == Some(LogFormat::Json),
-        },
-        accept_missing: config.sandbox.accept_missing.iter().map(|layer| format!("{layer:?}")).collect(),
+        log: LogSettings { filter: config.log.level.0.clone() },
         message_size: limits.message_size.0,
         own,
     }
 }
 
+/// Descriptors that a worker may have.
+#[must_use]
+pub fn files(config: &Config, role: Role) -> u64 {
+    let files = match role {
+        Role::Smtpd => u64::from(config.limits.smtp_connections) * 3 + 256,
+        Role::Imapd => u64::from(config.limits.imap_connections) * 2 + 256,
+        Role::Webd => u64::from(config.limits.http_connections) + 256,
+        Role::Queued => 16_384,
+        Role::Authd => 1024,
+        Role::Keyd => 64,
+        Role::Accountd => u64::from(config.limits.account_sessions) * 4 + 1024,
+    };
+    files.min(1_000_000)
+}
+
 /// The kernel's limits for a worker.
 #[must_use]
 pub fn limits(config: &Config, role: Role) -> Vec<(libc::__rlimit_resource_t, u64)> {
-    let (files, size) = match role {
-        Role::Smtpd => {
-            (u64::from(config.limits.smtp_connections) * 3 + 256, config.limits.message_size.0 + (64 << 10))
-        }
-        Role::Imapd => (u64::from(config.limits.imap_connections) * 2 + 256, 0),
-        Role::Webd => (u64::from(config.limits.http_connections) + 256, 0),
-        Role::Queued => (16_384, 64 << 30),
-        Role::Authd => (1024, 64 << 30),
-        Role::Keyd => (64, 0),
-        Role::Accountd => (u64::from(config.limits.account_sessions) * 4 + 1024, 1 << 40),
+    let size = match role {
+        Role::Smtpd => config.limits.message_size.0 + (64 << 10),
+        Role::Imapd | Role::Webd | Role::Keyd => 0,
+        Role::Queued | Role::Authd => 64 << 30,
+        Role::Accountd => 1 << 40,
     };
     let mut limits = vec![
         (libc::RLIMIT_CORE, 0),
-        (libc::RLIMIT_NOFILE, files.min(1_000_000)),
+        (libc::RLIMIT_NOFILE, files(config, role)),
         (libc::RLIMIT_DATA, config.limits.memory.of(role)),
     ];
     // A front writes no file; its sockets are not files of any size.

@@ -42,8 +42,12 @@ pub enum StartError {
         "no {what} for {process}: {advice}; to run without it, add \"{}\" to `[sandbox] accept_missing`", layer.name()
     )]
     Layer { layer: Layer, what: &'static str, process: &'static str, advice: &'static str },
-    #[error("{0} could not start; its own line above says why")]
-    Worker(&'static str),
+    #[error(
+        "{0} holds mail of an account that the directory does not know; restore directory/ from a backup"
+    )]
+    Occupied(PathBuf),
+    #[error("{process}: {cause}")]
+    Worker { process: &'static str, cause: String },
     #[error("{0}")]
     Other(String),
 }

@@ -23,7 +23,7 @@ impl Instance {
                     self.sandboxed(who, layers)?;
                 }
             }
-            (Who::Account(account), Event::Ready) => self.account_up(account),
+            (Who::Account(account), Event::Ready) => self.account_ready(account),
             (Who::Fixed(_), Event::Ready) => {
                 if let Some(process) = self.process_mut(who) {
                     process.ready = true;
@@ -53,11 +53,19 @@ impl Instance {
                 }
             }
             (Who::Fixed(Role::Authd), Event::CreateAccount(account)) if account.number() <= MAX_ACCOUNTS => {
-                match self.layout.make_account(account) {
+                let made = self.made.contains(&account);
+                match if made { Ok(()) } else { self.layout.make_account(account) } {
                     Ok(()) => {
+                        // authd may ask once more when it was started again before it noted the answer.
+                        self.made.insert(account);
                         self.tell(Role::Authd, &Order::AccountReady(account), Vec::new());
                     }
-                    Err(error) => self.log.own("ERROR", &format!("account {account}: {error}")),
+                    Err(error) => {
+                        self.log.own("ERROR", &format!("account {account}: {error}"));
+                        if let StartError::Occupied(_) = error {
+                            self.tell(Role::Authd, &Order::AccountRefused(account), Vec::new());
+                        }
+                    }
                 }
             }
             (Who::Fixed(Role::Queued), Event::OpenDelivery(account)) if account.number() <= MAX_ACCOUNTS => {
@@ -143,7 +151,7 @@ impl Instance {
                 if let Some(fixed) = self.fixed_mut(peer) {
                     fixed.violations += 1;
                 }
-                self.renew(edge.asks, edge.answers, channel);
+                self.renewals.ask(channel);
                 let line = format!("{} reports {} on {channel:?}: {kind:?}", by.binary(), peer.binary());
                 self.log.own("WARN", &line);
             }
@@ -168,15 +176,6 @@ impl Instance {
                 self.log
                     .own("WARN", &format!("{} reports a violation on {channel:?}: {kind:?}", by.binary()));
             }
-        }
-    }
-
-    /// The channel that was closed is made anew: its peers live on.
-    fn renew(&mut self, asks: Role, answers: Role, channel: ipc_proto::ChannelId) {
-        let order = Order::Channel { channel, account: None };
-        if let Ok((asking, answering)) = UnixStream::pair() {
-            self.tell(answers, &order, vec![answering.into()]);
-            self.tell(asks, &order, vec![asking.into()]);
         }
     }
 }

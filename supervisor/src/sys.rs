@@ -284,6 +284,31 @@ pub fn keep_named_capabilities() -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, sets.as_ptr()) }).map(|_| ())
 }
 
+/// Takes an fd that whoever started this process says it left open; `None`: it did not. Call before anything is opened.
+pub fn inherited(fd: RawFd) -> Option<OwnedFd> {
+    // SAFETY: takes no pointers.
+    if fd < 3 || unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
+        return None;
+    }
+    // SAFETY: it is open, was so before this process opened anything, and is told to nobody but us.
+    Some(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Lets a child of ours have at least so many descriptors.
+pub fn raise_files(pid: u32, files: u64) -> io::Result<()> {
+    let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
+    // SAFETY: all zeros is a valid rlimit, and the kernel reads or writes one. The pid is a child's that was not reaped.
+    unsafe {
+        let mut have: libc::rlimit = std::mem::zeroed();
+        check(libc::prlimit(pid, libc::RLIMIT_NOFILE, ptr::null(), &raw mut have).into())?;
+        if have.rlim_cur >= files {
+            return Ok(());
+        }
+        let more = libc::rlimit { rlim_cur: files, rlim_max: files.max(have.rlim_max) };
+        check(libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const more, ptr::null_mut()).into()).map(|_| ())
+    }
+}
+
 /// Moves an fd above those that children get; close-on-exec.
 pub fn above_worker_fds(fd: OwnedFd) -> io::Result<OwnedFd> {
     // SAFETY: takes no pointers; the result is a new fd that only we know.

@@ -89,3 +89,11 @@ mod unit {
         assert_eq!(said.trim(), expected);
     }
 }
+
+/// Takes what recvmsg(2) has just put into our table.
+#[must_use]
+pub fn received(fd: std::os::fd::RawFd) -> std::os::fd::OwnedFd {
+    use std::os::fd::FromRawFd;
+    // SAFETY: the kernel has told its number to nobody else.
+    unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) }
+}

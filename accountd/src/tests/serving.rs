@@ -127,7 +127,10 @@ fn a_stop_tells_the_clients_and_closes_the_store() {
 fn leave_is_an_order_of_its_own() {
     let directory = tempfile::tempdir().unwrap();
     let world = World::open(directory.path());
-    assert_eq!(world.account.take(Order::Leave, Vec::new()).unwrap(), Next::Leave);
+    for asked in [true, false] {
+        let leave = world.account.take(Order::Leave { asked }, Vec::new()).unwrap();
+        assert_eq!(leave, Next::Leave { asked });
+    }
     world.check();
 }
 

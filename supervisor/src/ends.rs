@@ -1,0 +1,82 @@
+//! How a worker's end is to be understood: whose doing it was, and the one line that tells of it.
+
+use ipc_proto::control::PreviousEnd;
+
+use crate::sys::{self, Ended};
+
+/// Why the supervisor killed a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Killed {
+    /// It did not answer, or left its orders unread.
+    Hung,
+    /// It sent what its role never sends.
+    Rules,
+    /// It was told to stop and did not within the grace.
+    Stop,
+}
+
+/// What a panic of the main thread ends with (std's own).
+const PANICKED: i32 = 101;
+
+/// Signals that a process brings upon itself: faults, `abort` (which is how a failed allocation ends), limits.
+const OWN_SIGNALS: [libc::c_int; 9] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGILL,
+    libc::SIGABRT,
+    libc::SIGSYS,
+    libc::SIGFPE,
+    libc::SIGTRAP,
+    libc::SIGXCPU,
+    libc::SIGXFSZ,
+];
+
+/// What the next process of an account is told. A SIGKILL that was not ours is somebody's command, or the kernel's when
+/// the host is out of memory, or the end of the supervisor: nothing that a message or session did.
+pub(crate) fn previous(end: Ended, killed: Option<Killed>, sessions: bool) -> PreviousEnd {
+    let own = match (end, killed) {
+        (_, Some(Killed::Hung | Killed::Rules)) => true,
+        (_, Some(Killed::Stop)) => false,
+        (Ended::Exited(code), None) => code == PANICKED,
+        (Ended::Signal(signal), None) => OWN_SIGNALS.contains(&signal),
+    };
+    if own { PreviousEnd::Crash { sessions } } else { PreviousEnd::Harmless }
+}
+
+/// In words.
+pub(crate) fn describe(end: Ended, fault: Option<&str>) -> String {
+    match (end, fault) {
+        (_, Some(fault)) => fault.to_owned(),
+        (Ended::Exited(code @ 201..=212), None) => format!("did not start: {}", sys::step_name(code - 200)),
+        (Ended::Exited(code), None) => format!("exited with {code}"),
+        (Ended::Signal(signal), None) => format!("was ended by signal {signal}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_process_did_itself_is_a_crash_and_what_others_did_to_it_is_none() {
+        for (end, killed, own, reason) in [
+            (Ended::Exited(0), None, false, "in order"),
+            (Ended::Exited(78), None, false, "it said what is wrong: nothing that was in hand"),
+            (Ended::Exited(207), None, false, "it never ran"),
+            (Ended::Exited(101), None, true, "a panic"),
+            (Ended::Signal(libc::SIGSEGV), None, true, "a fault, or the end of a stack"),
+            (Ended::Signal(libc::SIGBUS), None, true, "a fault"),
+            (Ended::Signal(libc::SIGILL), None, true, "a fault"),
+            (Ended::Signal(libc::SIGABRT), None, true, "abort, as when RLIMIT_DATA is reached"),
+            (Ended::Signal(libc::SIGSYS), None, true, "a forbidden system call"),
+            (Ended::Signal(libc::SIGKILL), None, false, "the admin's, or the supervisor died"),
+            (Ended::Signal(libc::SIGTERM), None, false, "the admin's"),
+            (Ended::Signal(libc::SIGKILL), Some(Killed::Hung), true, "the watchdog"),
+            (Ended::Signal(libc::SIGKILL), Some(Killed::Rules), true, "it was not itself any more"),
+            (Ended::Signal(libc::SIGKILL), Some(Killed::Stop), false, "the grace was too short"),
+        ] {
+            let expected = if own { PreviousEnd::Crash { sessions: true } } else { PreviousEnd::Harmless };
+            assert_eq!(previous(end, killed, true), expected, "{reason}");
+        }
+    }
+}
