@@ -23,6 +23,7 @@ mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rusqlite::Connection;
 
@@ -35,7 +36,7 @@ use crate::change::Hub;
 use crate::files::Files;
 use crate::{StoreError, writer::chores::Chores};
 use log::Log;
-use queue::{Job, Taken};
+use queue::{Gathering, Job, Taken};
 use transaction::{Effects, Numbers};
 
 /// What became of a job.
@@ -89,11 +90,14 @@ impl Writer {
 
     /// The thread: until the queue is closed and empty.
     pub(crate) fn run(mut self) {
+        let mut gathering = Gathering::default();
         loop {
             let chores = self.chores_waiting();
-            match self.queue.take(chores) {
-                Taken::Group(group) => {
-                    self.work(group);
+            match self.queue.take(chores, gathering) {
+                Taken::Group { jobs, deliveries } => {
+                    let begun = Instant::now();
+                    self.work(jobs);
+                    gathering = Gathering::after(deliveries, begun.elapsed());
                     let tended = self.log.tend(&self.connection, log::BUSY);
                     self.warn(tended);
                 }

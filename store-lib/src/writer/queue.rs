@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Outcome, Transaction};
 use crate::StoreError;
@@ -19,6 +19,8 @@ const MAX_OTHERS: usize = 64;
 pub(crate) const SLICE: usize = 500;
 /// Without work for so long, the writer does its chores.
 const IDLE: Duration = Duration::from_millis(50);
+/// Nobody waits longer for company.
+const LONGEST_GATHERING: Duration = Duration::from_millis(1);
 
 /// Which queue, and how much of a group it takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,13 +112,37 @@ struct Waiting {
     deliveries: VecDeque<Box<dyn Job>>,
     others: VecDeque<(usize, Box<dyn Job>)>,
     open: bool,
+    /// The writer sleeps until so many deliveries are there, or anything else.
+    wakes_at: Option<usize>,
+}
+
+/// What the writer waits for, for a moment, when it has something to do already: as many deliveries as it had the last
+/// time. Those who deliver side by side come back at about the same time, and share a commit. One who delivers alone
+/// is never waited for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Gathering {
+    pub(super) deliveries: usize,
+    /// From the end of that one.
+    pub(super) patience: Duration,
+}
+
+impl Gathering {
+    /// After a group with so many deliveries, whose commit took so long: half of that is worth waiting.
+    pub(super) fn after(deliveries: usize, took: Duration) -> Self {
+        Self { deliveries, patience: (took / 2).min(LONGEST_GATHERING) }
+    }
 }
 
 /// What the writer does next.
 #[derive(Debug)]
 pub(super) enum Taken {
     /// These, in this order.
-    Group(Vec<Box<dyn Job>>),
+    Group {
+        /// Deliveries first.
+        jobs: Vec<Box<dyn Job>>,
+        /// So many of them.
+        deliveries: usize,
+    },
     /// Nothing came for a while.
     Idle,
     /// Nothing will come any more.
@@ -125,7 +151,8 @@ pub(super) enum Taken {
 
 impl Queue {
     pub(crate) fn new() -> Self {
-        let waiting = Waiting { deliveries: VecDeque::new(), others: VecDeque::new(), open: true };
+        let waiting =
+            Waiting { deliveries: VecDeque::new(), others: VecDeque::new(), open: true, wakes_at: None };
         Self { waiting: Mutex::new(waiting), work: Condvar::new(), room: Condvar::new() }
     }
 
@@ -149,14 +176,20 @@ impl Queue {
             Rank::Delivery => waiting.deliveries.push_back(job),
             Rank::Session { messages } => waiting.others.push_back((messages, job)),
         }
+        let wakes = waiting.wakes_writer();
         drop(waiting);
-        self.work.notify_one();
+        // A writer that is at work looks by itself.
+        if wakes {
+            self.work.notify_one();
+        }
     }
 
     /// The next group. With `chores` it gives up waiting after a while.
-    pub(super) fn take(&self, chores: bool) -> Taken {
+    pub(super) fn take(&self, chores: bool, gathering: Gathering) -> Taken {
+        let until = Instant::now() + gathering.patience;
         let mut waiting = self.lock();
         while waiting.is_empty() {
+            waiting.wakes_at = Some(1);
             if !waiting.open {
                 return Taken::Closed;
             }
@@ -171,10 +204,29 @@ impl Queue {
                 waiting = self.work.wait(waiting).unwrap_or_else(PoisonError::into_inner);
             }
         }
+        waiting = self.gather(waiting, gathering.deliveries, until);
+        waiting.wakes_at = None;
         let group = waiting.next_group();
         drop(waiting);
         self.room.notify_all();
-        Taken::Group(group)
+        group
+    }
+
+    fn gather<'a>(
+        &'a self,
+        mut waiting: MutexGuard<'a, Waiting>,
+        deliveries: usize,
+        until: Instant,
+    ) -> MutexGuard<'a, Waiting> {
+        while waiting.deliveries.len() < deliveries && waiting.others.is_empty() && waiting.open {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            waiting.wakes_at = Some(deliveries);
+            waiting = self.work.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        waiting
     }
 
     /// Whether anybody waits: housekeeping makes room then.
@@ -209,6 +261,10 @@ impl Waiting {
         self.deliveries.is_empty() && self.others.is_empty()
     }
 
+    fn wakes_writer(&self) -> bool {
+        self.wakes_at.is_some_and(|deliveries| self.deliveries.len() >= deliveries || !self.others.is_empty())
+    }
+
     fn is_full(&self, rank: Rank) -> bool {
         match rank {
             Rank::Delivery => self.deliveries.len() >= MAX_DELIVERIES,
@@ -217,16 +273,16 @@ impl Waiting {
     }
 
     /// Deliveries first, leaving one place: sessions always get on, by one slice.
-    fn next_group(&mut self) -> Vec<Box<dyn Job>> {
+    fn next_group(&mut self) -> Taken {
         let reserved = usize::from(!self.others.is_empty());
         let deliveries = self.deliveries.len().min(MAX_GROUP - reserved);
-        let mut group: Vec<_> = self.deliveries.drain(..deliveries).collect();
+        let mut jobs: Vec<_> = self.deliveries.drain(..deliveries).collect();
         let mut messages = 0;
-        while group.len() < MAX_GROUP {
+        while jobs.len() < MAX_GROUP {
             match self.others.pop_front() {
                 Some((next, job)) if messages == 0 || messages + next <= SLICE => {
                     messages += next.max(1);
-                    group.push(job);
+                    jobs.push(job);
                 }
                 Some(later) => {
                     self.others.push_front(later);
@@ -235,6 +291,6 @@ impl Waiting {
                 None => break,
             }
         }
-        group
+        Taken::Group { jobs, deliveries }
     }
 }

@@ -1,11 +1,12 @@
 //! The writer from inside: groups, lost transactions, a full database.
 
 use std::sync::mpsc;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::queue::Job;
+use super::queue::{Gathering, Job};
 use super::{Outcome, Queue, Rank, Transaction};
 use crate::{Budget, Delivery, DeliveryId, Flags, MailboxName, Parse, Store, StoreError, UnixSeconds};
 
@@ -206,12 +207,43 @@ fn deliveries_go_first_and_sessions_always_get_a_slice() {
     }
     let mut sizes = Vec::new();
     while !queue.is_empty() {
-        let super::Taken::Group(group) = queue.take(false) else { panic!("closed") };
-        sizes.push(group.len());
-        group.into_iter().for_each(|job: Box<dyn Job>| job.answer(Outcome::Failed(StoreError::Closed)));
+        let super::Taken::Group { jobs, .. } = queue.take(false, Gathering::default()) else {
+            panic!("closed")
+        };
+        sizes.push(jobs.len());
+        jobs.into_iter().for_each(|job: Box<dyn Job>| job.answer(Outcome::Failed(StoreError::Closed)));
     }
     assert_eq!(sizes[..3], [64, 38, 1]);
     assert_eq!(sizes.len(), 50);
+}
+
+/// Who delivers side by side shares a commit; a session is not made to wait for them, and nobody waits in vain for long.
+#[test]
+fn a_group_waits_for_those_of_the_last_one() {
+    let patience = |seconds| Gathering { deliveries: 3, patience: Duration::from_secs(seconds) };
+    for (sessions, gathering, expected, reason) in [
+        (0, patience(600), 3, "as many as the last time"),
+        (1, patience(600), 1, "a session waits"),
+        (0, patience(0), 1, "the time is up"),
+        (0, Gathering::after(1, Duration::from_secs(600)), 1, "the last one was alone"),
+    ] {
+        let queue = Queue::new();
+        let push = |rank| queue.push(rank, |_| Ok(()), |_: Result<(), _>, _| ());
+        let deliveries = std::thread::scope(|scope| {
+            push(Rank::Delivery);
+            (0..sessions).for_each(|_| push(Rank::Session { messages: 1 }));
+            let taken = scope.spawn(|| queue.take(false, gathering));
+            if expected > 1 {
+                // Those that come while it waits, and end its waiting.
+                (1..expected).for_each(|_| push(Rank::Delivery));
+            }
+            match taken.join().unwrap() {
+                super::Taken::Group { deliveries, .. } => deliveries,
+                other => panic!("{other:?}"),
+            }
+        });
+        assert_eq!(deliveries, expected, "{reason}");
+    }
 }
 
 #[test]
