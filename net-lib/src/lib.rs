@@ -1,6 +1,8 @@
-//! What the three fronts share at the edge of the network: accepting, admission, TLS without a key.
+//! What the three fronts share at the edge of the network: the supervisor's orders, accepting, admission, TLS without a
+//! key.
 //!
 //! ```text
+//!  supervisor ─▶ [`front::run`]: channels, listeners, the end
 //!  listener ──▶ [`listener::serve`] ──▶ a task per connection, at most so many ([`Connections`])
 //!                                         │  may it stay?   [`Door`] ─────────▶ authd
 //!                                         │  TLS:           [`Handshaker`]
@@ -15,17 +17,18 @@
 //! ([`ipc_proto::tls`]), never octets to sign; (4) running out of descriptors pauses accepting and never spins; (5)
 //! at a limit the oldest connection that has not logged in makes room.
 //!
-//! Start at [`listener::serve`] and [`Handshaker::accept`].
+//! Start at [`front::run`], then [`listener::serve`] and [`Handshaker::accept`].
 
 mod certificates;
 mod connections;
 mod door;
+pub mod front;
 mod handshake;
 pub mod listener;
 mod signer;
 mod socket;
 
-pub use connections::{Connections, Limits, Place};
+pub use connections::{Connections, Limits, Place, at_least_one};
 pub use door::{Admitted, ClientChannel, Door, TurnedBack};
 pub use handshake::{Certificates, HandshakeError, Handshaker, KeydChannel, TlsSettings};
 pub use socket::{Socket, TlsStream, tls_exporter};

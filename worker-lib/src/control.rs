@@ -27,7 +27,9 @@ pub struct Events {
 }
 
 impl Events {
-    pub(crate) fn new(stream: UnixStream) -> Self {
+    /// Over the worker's end of its control channel.
+    #[must_use]
+    pub fn new(stream: UnixStream) -> Self {
         Self { stream: Arc::new(Mutex::new(stream)) }
     }
 

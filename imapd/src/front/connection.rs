@@ -27,9 +27,6 @@ use super::{
     wire::Wire,
 };
 
-/// How long a proved login waits for the account's process.
-const SESSION_WAIT: Duration = Duration::from_secs(5);
-
 /// How long a client may take to see the end, so that the last words are not lost with what it still sends.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -137,7 +134,7 @@ impl Client<'_> {
     }
 
     async fn before_login(&mut self, stream: TcpStream, entrance: Entrance) -> Result<Established, Over> {
-        let clear = if self.local && self.front.settings.plain_login_on_loopback {
+        let clear = if self.local && self.front.settings.now().plain_login_on_loopback {
             Privacy::Loopback
         } else {
             Privacy::Clear
@@ -151,7 +148,7 @@ impl Client<'_> {
             dialogue: Dialogue::new(privacy),
             input: Input(Vec::with_capacity(READ)),
             out: Vec::new(),
-            limit: Duration::from_millis(u64::from(self.front.settings.login_timeout_ms)),
+            limit: Duration::from_millis(u64::from(self.front.settings.now().login_timeout_ms)),
         };
         talk.dialogue.greet(&self.front.hostname, &mut talk.out);
         let mut deadline = Instant::now() + talk.limit;
@@ -275,7 +272,7 @@ impl Client<'_> {
             }
             Login::OnlyAsYourself => return Judged::OnlyAsYourself,
         };
-        match timeout(SESSION_WAIT, expected.arrival()).await {
+        match timeout(self.front.session_wait, expected.arrival()).await {
             Ok(Some((facts, stream))) if facts.session == session && facts.protocol == Protocol::Imap => {
                 match into_tokio(stream) {
                     Ok(stream) => return Judged::Yes(facts, stream),

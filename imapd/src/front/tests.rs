@@ -1,6 +1,7 @@
 //! The front over real sockets, between a fake authd and a real keyd.
 
 use std::{
+    io::Read as _,
     net::SocketAddr,
     os::unix::net::UnixStream as StdUnixStream,
     sync::{
@@ -47,7 +48,7 @@ pub(super) fn settings() -> ImapdSettings {
 }
 
 /// A front with its peers. authd knows `mox` with the password `right`; `absent` has an account whose process cannot be
-/// had; `busy` is put off.
+/// had; `late` has one that is never heard of; `busy` is put off.
 pub(super) struct Scene {
     front: Arc<Front>,
     pub(super) imap: SocketAddr,
@@ -68,7 +69,10 @@ impl Scene {
         let ipc_proto::tls::TlsReply::Chains(chains) = chains else { panic!("{chains:?}") };
         let trusted = CertificateDer::from(chains[0].certificates[0].clone());
         let front = Front::new("imap.example".to_owned(), settings, |violation| panic!("{violation}"));
-        let front = Arc::new(front.unwrap_or_else(|fault| panic!("{fault}")));
+        let mut front = front.unwrap_or_else(|fault| panic!("{fault}"));
+        // Here sessions come before authd's answer, or not at all.
+        front.session_wait = Duration::from_millis(300);
+        let front = Arc::new(front);
         let (ours, theirs) = StdUnixStream::pair().unwrap();
         thread::spawn(move || desk.serve(theirs));
         front.tls.set_channel(ours).unwrap();
@@ -160,6 +164,7 @@ fn authd(
                         front.sessions.refused(connection);
                         Login::Ok(SessionId(1))
                     }
+                    ("late", _) => Login::Ok(facts(connection).session),
                     ("busy", _) => Login::TryLater,
                     _ => Login::Denied { wait_ms: 50 },
                 })
@@ -332,6 +337,27 @@ async fn a_login_without_a_session_is_put_off_and_the_connection_goes_on() {
     }
     say(&mut client, "b NOOP\r\n").await;
     assert_eq!(line(&mut client).await, "b OK done\r\n");
+}
+
+/// The supervisor said nothing of the session in time: the client is told, may try again, and gets the stream of no
+/// earlier login when that comes in the end.
+#[tokio::test]
+async fn a_session_that_never_comes_is_given_up() {
+    let mut scene = Scene::new(settings()).await;
+    let mut client = scene.tls().await;
+    line(&mut client).await;
+    say(&mut client, "a LOGIN late x\r\n").await;
+    assert_eq!(line(&mut client).await, "a NO [UNAVAILABLE] busy, try again later\r\n");
+    let admitted = scene.told.lock().unwrap().iter().find_map(|client| match client {
+        Client::Admit(connection, _) => Some(*connection),
+        Client::Closed(_) | Client::Charge(..) => None,
+    });
+    let (mut ours, theirs) = StdUnixStream::pair().unwrap();
+    scene.front.sessions.arrived(facts(admitted.unwrap()), theirs);
+    assert_eq!(ours.read(&mut [0; 1]).unwrap(), 0, "nobody waits for it any more");
+    say(&mut client, "b LOGIN mox right\r\n").await;
+    assert!(line(&mut client).await.starts_with("b OK"));
+    assert!(scene.sessions.recv().await.is_some());
 }
 
 /// Attack class 31: a stream that comes when nobody waits for it, or for another session, reaches no client.

@@ -107,7 +107,7 @@ struct Client<'a> {
 impl Client<'_> {
     async fn converse(&self, stream: TcpStream, admitted: &mut Admitted<SmtpdAuthd>) {
         let began = Instant::now();
-        let session = Session::new(Arc::clone(&self.front.settings.limits), TlsOffer::StartTls);
+        let session = Session::new(Arc::clone(&self.front.settings.now().limits), TlsOffer::StartTls);
         let mut conversation = Conversation {
             client: self,
             session,
@@ -164,7 +164,7 @@ impl Client<'_> {
     }
 
     fn may_be_slowed_down(&self) -> bool {
-        let settings = &self.front.settings;
+        let settings = self.front.settings.now();
         settings.tarpit && !(settings.loopback_exempt && self.ip().is_loopback())
     }
 }
@@ -240,12 +240,12 @@ impl Conversation<'_> {
     async fn read(&mut self) -> Result<(), End> {
         self.flush().await?;
         let now = Instant::now();
-        let limit = self.front().settings.command_timeout;
+        let limit = self.front().settings.now().command_timeout;
         if self.session.in_data() {
             let began = *self.message_began.get_or_insert(now);
             let front = self.client.front;
             self.body.relieve(self.session.announced_size(), &front.budget, front).await;
-            let deadline = (began + front.settings.data_timeout).min(now + limit);
+            let deadline = (began + front.settings.now().data_timeout).min(now + limit);
             return self.read_until(deadline).await;
         }
         let deadline = *self.line_deadline.get_or_insert(now + limit);
@@ -282,7 +282,7 @@ impl Conversation<'_> {
 
     async fn flush(&mut self) -> Result<(), End> {
         let slow = self.session.is_slow() && self.client.may_be_slowed_down();
-        let limit = self.front().settings.command_timeout;
+        let limit = self.front().settings.now().command_timeout;
         let (client, fresh) = (self.client, !self.session.has_recipient());
         let mut replies = std::mem::take(self.session.replies());
         let wire = self.wire()?;
@@ -323,7 +323,7 @@ impl Conversation<'_> {
         }
         let trace = Trace {
             client: self.client.ip(),
-            hostname: &front.settings.limits.hostname,
+            hostname: &front.settings.now().limits.hostname,
             id,
             at: received_at,
         };

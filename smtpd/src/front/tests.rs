@@ -367,7 +367,7 @@ async fn stopping_finishes_what_is_being_acknowledged() {
     fixture.delivery_arrives().await;
     let stopped = tokio::spawn({
         let front = Arc::clone(&fixture.front);
-        async move { front.stop(Duration::from_secs(20)).await }
+        async move { front::stop(&*front, Duration::from_secs(20)).await }
     });
     assert_eq!(idle.reply().await, "421 4.3.2 shutting down, try again\n");
     drop(idle);
@@ -425,7 +425,7 @@ async fn a_connection_at_rest_is_small() {
     let stream = TcpStream::connect(fixture.address).await.unwrap();
     let peer = stream.local_addr().unwrap();
     let place = Arc::new(fixture.front.connections.enter().unwrap());
-    let future = connection::serve(Arc::clone(&fixture.front), listener::Accepted { stream, peer, place });
+    let future = connection::serve(Arc::clone(&fixture.front), Accepted { stream, peer, place });
     assert!(size_of_val(&future) < 6 * 1024, "{} octets", size_of_val(&future));
 }
 

@@ -77,8 +77,8 @@ where
 {
     let milliseconds = |count: u32| Duration::from_millis(u64::from(count));
     let pace = Pace::new(
-        milliseconds(front.settings.header_timeout_ms),
-        milliseconds(front.settings.idle_timeout_ms),
+        milliseconds(front.settings.now().header_timeout_ms),
+        milliseconds(front.settings.now().idle_timeout_ms),
     );
     let site = TowerToHyperService::new(front.site.clone());
     let answers = service_fn(|request: Request<Incoming>| {

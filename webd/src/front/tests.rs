@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
+    os::unix::net::UnixStream as StdUnixStream,
     sync::Arc,
     thread,
     time::Instant,
@@ -10,11 +10,12 @@ use std::{
 
 use ipc_proto::{
     authd::{Client, ClientReply, TurnedAway, WebdAuthd},
-    control::{KeydSettings, Listener, Service, WebdSettings},
+    control::{KeydSettings, Service, WebdSettings},
     stream,
     tls::{TlsReply, TlsRequest},
 };
 use keyd::{answer::Desk, group::Group};
+use net_lib::front::listen;
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::aws_lc_rs::default_provider,
@@ -26,7 +27,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{Front, listen};
+use super::Front;
 
 fn settings() -> WebdSettings {
     WebdSettings { connections: 50, header_timeout_ms: 5_000, idle_timeout_ms: 20_000, tls_timeout_ms: 5_000 }
@@ -84,8 +85,8 @@ fn authd(front: &Front, verdict: ClientReply) {
 fn open(front: &Arc<Front>, service: Service) -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let facts = Listener { name: format!("{service:?}"), address, service };
-    drop(listen(front, &facts, OwnedFd::from(listener)));
+    let entrance = <Front as net_lib::front::Front>::entrance(service).unwrap();
+    tokio::spawn(listen(Arc::clone(front), listener, entrance));
     address
 }
 

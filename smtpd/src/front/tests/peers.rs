@@ -103,7 +103,7 @@ impl Fixture {
         front.tls.ready().await.unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(Arc::clone(&front).listen(listener));
+        tokio::spawn(net_lib::front::listen(Arc::clone(&front), listener, ()));
         let charges = tokio::sync::Mutex::new(charges);
         let kill_queued = Mutex::new(kill);
         Self { front, address, delivered, kill_queued, turned_away, charges, roots }
