@@ -8,6 +8,7 @@
 //! Always true: (1) a syscall that no line of [`profiles`] names fails with EPERM and is logged; (2) every line says
 //! which feature needs it; (3) what is not in force is not reported.
 
+mod digest;
 pub mod profiles;
 mod rule;
 pub mod sys;
@@ -19,6 +20,7 @@ use landlock::{
     Ruleset, RulesetAttr, RulesetCreatedAttr, Scope,
 };
 
+pub use digest::{Digest, of_filters};
 pub use profiles::Profile;
 pub use rule::Rule;
 
@@ -57,6 +59,10 @@ pub struct Report {
     pub landlock_scopes: bool,
     /// The kernel's ABI, 0 for none.
     pub landlock_abi: u8,
+    /// A digest of the filter's instructions, the same in every process of a role; 0 for none.
+    pub filter: u64,
+    /// A digest of what Landlock was told to leave, and of the ABI it was told it in.
+    pub rules: u64,
 }
 
 /// Keeps `directory` (read and write, no execute) and the syscalls of `profile`, gives up the rest. Call while the
@@ -71,18 +77,23 @@ pub fn lock_in(profile: &Profile, directory: Option<&Path>) -> Result<Report, Lo
     };
     restrict_files(directory, &mut report)?;
     report.no_new_privs = sys::no_new_privs();
-    report.seccomp = rule::apply(profile).map_err(LockInError::Seccomp)?;
+    let filter = rule::apply(profile).map_err(LockInError::Seccomp)?;
+    report.seccomp = filter.is_some();
+    report.filter = filter.unwrap_or_default();
     Ok(report)
 }
 
 /// Landlock: nothing of the file system but `directory`, no TCP, no signals or abstract sockets to outside.
 fn restrict_files(directory: Option<&Path>, report: &mut Report) -> Result<(), LockInError> {
     let failed = |error: landlock::RulesetError| LockInError::Landlock(error.to_string());
+    let (files, network, scopes) =
+        (AccessFs::from_all(ABI::V5), AccessNet::from_all(ABI::V4), Scope::from_all(ABI::V6));
+    let left = directory.map_or(0, |_| own_files().bits());
     let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(ABI::V5))
-        .and_then(|rules| rules.handle_access(AccessNet::from_all(ABI::V4)))
-        .and_then(|rules| rules.scope(Scope::from_all(ABI::V6)))
+        .handle_access(files)
+        .and_then(|rules| rules.handle_access(network))
+        .and_then(|rules| rules.scope(scopes))
         .and_then(Ruleset::create)
         .map_err(failed)?;
     if let Some(directory) = directory {
@@ -102,6 +113,11 @@ fn restrict_files(directory: Option<&Path>, report: &mut Report) -> Result<(), L
     report.landlock_files = abi >= ABI::V1 as i32;
     report.landlock_network = abi >= ABI::V4 as i32;
     report.landlock_scopes = abi >= ABI::V6 as i32;
+    let mut digest = Digest::default();
+    for told in [files.bits(), network.bits(), scopes.bits(), left, u64::from(report.landlock_abi)] {
+        digest.take(&told.to_le_bytes());
+    }
+    report.rules = digest.value();
     Ok(())
 }
 

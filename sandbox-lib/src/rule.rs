@@ -6,7 +6,7 @@ use seccompiler::{
     SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
 };
 
-use crate::{profiles::Profile, sys};
+use crate::{digest, profiles::Profile, sys};
 
 /// One line of a profile.
 #[derive(Debug, Clone, Copy)]
@@ -60,13 +60,27 @@ impl Check {
 
 /// Installs two filters. The first only makes clone3 answer ENOSYS: its flags lie in memory where no filter can read
 /// them, and the C library then uses clone. The second is the profile; of two refusals the kernel takes the stricter,
-/// so it has to allow clone3. False: this kernel has no filters.
-pub(crate) fn apply(profile: &Profile) -> Result<bool, String> {
+/// so it has to allow clone3. Gives the digest of both; `None`: this
+/// kernel has no filters.
+pub(crate) fn apply(profile: &Profile) -> Result<Option<u64>, String> {
     let no_clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     let enosys = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let profile = rules(profile).map_err(|error| error.to_string())?;
-    Ok(install(no_clone3, SeccompAction::Allow, enosys)? && install(profile, refuse, SeccompAction::Allow)?)
+    let filters =
+        [compile(no_clone3, SeccompAction::Allow, enosys)?, compile(profile, refuse, SeccompAction::Allow)?];
+    for filter in &filters {
+        if !install(filter)? {
+            return Ok(None);
+        }
+    }
+    let filters = filters.map(|filter| filter.iter().map(instruction).collect::<Vec<_>>());
+    Ok(Some(digest::of_filters(&filters, std::process::id())))
+}
+
+/// As the kernel has it in memory.
+fn instruction(from: &seccompiler::sock_filter) -> u64 {
+    u64::from(from.code) | u64::from(from.jt) << 16 | u64::from(from.jf) << 24 | u64::from(from.k) << 32
 }
 
 /// The profile's rules by syscall.
@@ -88,15 +102,19 @@ fn rules(profile: &Profile) -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompil
     Ok(rules)
 }
 
-fn install(
+fn compile(
     rules: BTreeMap<i64, Vec<SeccompRule>>,
     otherwise: SeccompAction,
     matched: SeccompAction,
-) -> Result<bool, String> {
+) -> Result<seccompiler::BpfProgram, String> {
     let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(|error| error.to_string())?;
     let filter = SeccompFilter::new(rules, otherwise, matched, arch).map_err(|error| error.to_string())?;
-    let program: seccompiler::BpfProgram = filter.try_into().map_err(|error| format!("{error}"))?;
-    match sys::install_filter(&program) {
+    filter.try_into().map_err(|error: seccompiler::BackendError| error.to_string())
+}
+
+/// False: this kernel has no filters.
+fn install(filter: &[seccompiler::sock_filter]) -> Result<bool, String> {
+    match sys::install_filter(filter) {
         Ok(()) => Ok(true),
         // Without CONFIG_SECCOMP the call is not there, without CONFIG_SECCOMP_FILTER the mode is not.
         Err(error) => match error.raw_os_error() {
