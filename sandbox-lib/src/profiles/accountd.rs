@@ -9,11 +9,14 @@ use crate::rule::{Check::Is, any, when};
 /// One account.
 pub const ACCOUNTD: Profile = Profile {
     name: "mox-accountd",
-    groups: &[groups::RUNTIME, groups::CHANNELS, groups::FILES, groups::SEALED_MESSAGES],
+    groups: &[groups::RUNTIME, groups::CHECKS, groups::CHANNELS, groups::FILES, groups::SEALED_MESSAGES],
     own: &[
-        any(c::SYS_flock, "one process at a time opens an account"),
+        when(
+            c::SYS_flock,
+            &[&[Is(1, (c::LOCK_EX | c::LOCK_NB).unsigned_abs() as u64)]],
+            "one process at a time opens an account",
+        ),
         any(c::SYS_pipe2, "waking a session when its mailbox changes"),
-        any(c::SYS_eventfd2, "waking a session when its mailbox changes"),
         when(
             c::SYS_shutdown,
             &[&[Is(1, c::SHUT_RD.unsigned_abs() as u64)]],

@@ -32,7 +32,6 @@ pub(crate) const RUNTIME: &[Rule] = &[
     any(c::SYS_mremap, "growing large buffers"),
     any(c::SYS_madvise, "giving memory back"),
     any(c::SYS_futex, "locks"),
-    any(c::SYS_get_robust_list, "locks"),
     any(c::SYS_set_robust_list, "locks of a new thread"),
     any(c::SYS_rseq, "per-processor data of a new thread"),
     when(
@@ -41,13 +40,14 @@ pub(crate) const RUNTIME: &[Rule] = &[
         "threads, never processes",
     ),
     when(c::SYS_prctl, &[&[Is(0, long(c::PR_SET_NAME))]], "names of threads"),
-    // 0x53564d41 is PR_SET_VMA: allocators name their areas.
-    when(c::SYS_prctl, &[&[Is(0, 0x5356_4d41)]], "names of memory areas"),
-    when(c::SYS_sched_getaffinity, &[&[Is(0, 0)], &[OwnPid(0)]], "how many processors there are"),
+    // By the thread's own number, which no filter can know; it changes nothing.
+    any(
+        c::SYS_sched_getaffinity,
+        "a new thread asks the C library where its stack ends, for the handler of overflows",
+    ),
     any(c::SYS_sched_yield, "locks"),
     any(c::SYS_clock_gettime, "time"),
     any(c::SYS_clock_nanosleep, "pauses"),
-    any(c::SYS_nanosleep, "pauses"),
     any(c::SYS_getrandom, "ids, nonces, keys"),
     any(c::SYS_getpid, "log lines, fork checks of the cryptography library"),
     any(c::SYS_gettid, "panics"),
@@ -65,7 +65,6 @@ pub(crate) const RUNTIME: &[Rule] = &[
 /// Socketpairs and pipes that were handed over, and the log.
 pub(crate) const CHANNELS: &[Rule] = &[
     any(c::SYS_read, "reading what was handed over"),
-    any(c::SYS_readv, "reading what was handed over"),
     any(c::SYS_write, "writing to what was handed over, the log"),
     any(c::SYS_writev, "writing to what was handed over"),
     any(c::SYS_close, "closing"),
@@ -79,17 +78,10 @@ pub(crate) const CHANNELS: &[Rule] = &[
     ),
     when(c::SYS_shutdown, &[&[Is(1, long(c::SHUT_WR))]], "saying that no more comes"),
     any(c::SYS_poll, "waiting"),
-    any(c::SYS_ppoll, "waiting"),
     when(
         c::SYS_fcntl,
-        &[
-            &[Is(1, long(c::F_GETFD))],
-            &[Is(1, long(c::F_SETFD))],
-            &[Is(1, long(c::F_GETFL))],
-            &[Is(1, long(c::F_SETFL))],
-            &[Is(1, long(c::F_DUPFD_CLOEXEC))],
-        ],
-        "close-on-exec, not blocking, a second handle",
+        &[&[Is(1, long(c::F_SETFD))], &[Is(1, long(c::F_DUPFD_CLOEXEC))]],
+        "close-on-exec, a second handle, a reserve for when all are used up",
     ),
     when(c::SYS_ioctl, &[&[Is(1, c::FIONBIO)]], "not blocking"),
     when(
@@ -100,27 +92,41 @@ pub(crate) const CHANNELS: &[Rule] = &[
         ],
         "deadlines on channels",
     ),
-    any(c::SYS_getsockopt, "errors of sockets, their kind"),
-    any(c::SYS_fstat, "what kind of thing an fd is"),
-    any(c::SYS_newfstatat, "what kind of thing an fd is (fstat of newer C libraries)"),
-    any(c::SYS_statx, "what kind of thing an fd is"),
+    when(
+        c::SYS_getsockopt,
+        &[
+            &[Is(1, long(c::SOL_SOCKET)), Is(2, long(c::SO_ERROR))],
+            &[Is(1, long(c::SOL_SOCKET)), Is(2, long(c::SO_TYPE))],
+            &[Is(1, long(c::SOL_SOCKET)), Is(2, long(c::SO_DOMAIN))],
+            &[Is(1, long(c::SOL_SOCKET)), Is(2, long(c::SO_ACCEPTCONN))],
+        ],
+        "errors of sockets, their kind",
+    ),
 ];
+
+/// What the libraries ask to check themselves in builds with debug assertions.
+#[cfg(debug_assertions)]
+pub(crate) const CHECKS: &[Rule] = &[when(
+    c::SYS_fcntl,
+    &[&[Is(1, long(c::F_GETFD))], &[Is(1, long(c::F_GETFL))]],
+    "is this fd open before it is closed, does it not block",
+)];
+
+/// Nothing in those that ship.
+#[cfg(not(debug_assertions))]
+pub(crate) const CHECKS: &[Rule] = &[];
 
 /// tokio's event loop.
 pub(crate) const EVENT_LOOP: &[Rule] = &[
     any(c::SYS_epoll_create1, "the event loop"),
     any(c::SYS_epoll_ctl, "the event loop"),
     any(c::SYS_epoll_wait, "the event loop"),
-    any(c::SYS_epoll_pwait, "the event loop"),
-    any(c::SYS_epoll_pwait2, "the event loop"),
     any(c::SYS_eventfd2, "waking the event loop from another thread"),
 ];
 
 /// Clients on listeners that were handed over.
 pub(crate) const CLIENTS: &[Rule] = &[
-    any(c::SYS_accept4, "connections"),
-    any(c::SYS_getpeername, "who connects"),
-    any(c::SYS_getsockname, "on which address"),
+    any(c::SYS_accept4, "connections, and who it is that connects"),
     when(
         c::SYS_setsockopt,
         &[
@@ -129,54 +135,40 @@ pub(crate) const CLIENTS: &[Rule] = &[
             &[Is(1, long(c::IPPROTO_TCP)), Is(2, long(c::TCP_KEEPINTVL))],
             &[Is(1, long(c::IPPROTO_TCP)), Is(2, long(c::TCP_KEEPCNT))],
             &[Is(1, long(c::SOL_SOCKET)), Is(2, long(c::SO_KEEPALIVE))],
-            &[Is(1, long(c::SOL_SOCKET)), Is(2, long(c::SO_LINGER))],
         ],
         "short delays, dead peers",
     ),
-    when(c::SYS_fcntl, &[&[Is(1, long(c::F_GETFL))]], "a reserve fd for when all are used up"),
 ];
 
 /// SQLite and message files in the role's own directory.
 pub(crate) const FILES: &[Rule] = &[
     any(c::SYS_openat, "own files; Landlock says where"),
-    any(c::SYS_open, "own files, by SQLite; Landlock says where"),
     any(c::SYS_pread64, "reading files at a place"),
     any(c::SYS_pwrite64, "writing files at a place"),
     any(c::SYS_lseek, "SQLite"),
     any(c::SYS_fsync, "250 means it is on disk"),
     any(c::SYS_fdatasync, "250 means it is on disk"),
     any(c::SYS_ftruncate, "SQLite's files and memory"),
-    any(c::SYS_fallocate, "SQLite's files"),
-    any(c::SYS_stat, "SQLite looks at its files"),
-    any(c::SYS_lstat, "SQLite looks at its files"),
-    any(c::SYS_access, "SQLite looks for journals"),
-    any(c::SYS_faccessat, "SQLite looks for journals"),
-    any(c::SYS_faccessat2, "SQLite looks for journals"),
+    // Landlock does not mind them, so a path may be asked about wherever the user may pass.
+    any(c::SYS_newfstatat, "sizes of files and of messages, journals of SQLite"),
+    any(c::SYS_fstat, "the same, in newer C libraries"),
+    any(c::SYS_statx, "sizes of files and of messages"),
     any(c::SYS_readlink, "SQLite resolves its own path"),
-    any(c::SYS_getcwd, "SQLite resolves its own path"),
     any(c::SYS_getdents64, "leftovers of a crash"),
     any(c::SYS_unlink, "SQLite's journals, removed messages"),
     any(c::SYS_unlinkat, "removed messages"),
     any(c::SYS_rename, "a message gets its name when it is whole"),
     any(c::SYS_renameat, "a message gets its name when it is whole"),
-    any(c::SYS_renameat2, "a message gets its name when it is whole"),
-    any(c::SYS_mkdir, "directories of messages"),
     any(c::SYS_mkdirat, "directories of messages"),
-    any(c::SYS_fchmod, "SQLite gives its journals the database's mode"),
-    any(c::SYS_umask, "SQLite"),
-    when(
-        c::SYS_fcntl,
-        &[&[Is(1, long(c::F_GETLK))], &[Is(1, long(c::F_SETLK))], &[Is(1, long(c::F_SETLKW))]],
-        "SQLite's locks",
-    ),
+    when(c::SYS_fcntl, &[&[Is(1, long(c::F_GETLK))], &[Is(1, long(c::F_SETLK))]], "SQLite's locks"),
 ];
 
 /// Taking message files from below: memfds with their seals.
 pub(crate) const SEALED_MESSAGES: &[Rule] = &[
     any(c::SYS_pread64, "reading a message at a place"),
-    when(c::SYS_fcntl, &[&[Is(1, long(c::F_GET_SEALS))]], "is the message sealed"),
+    when(
+        c::SYS_fcntl,
+        &[&[Is(1, long(c::F_GET_SEALS))], &[Is(1, long(c::F_GETFL))]],
+        "is the message sealed, was it opened for reading",
+    ),
 ];
-
-/// TLS handshakes on threads of their own.
-pub(crate) const SIGNING: &[Rule] =
-    &[when(c::SYS_sched_getaffinity, &[&[Is(0, 0)]], "the cryptography library looks at the processor")];

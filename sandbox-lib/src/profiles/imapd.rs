@@ -5,7 +5,7 @@ use super::{Profile, groups};
 /// The IMAP front.
 pub const IMAPD: Profile = Profile {
     name: "mox-imapd",
-    groups: &[groups::RUNTIME, groups::CHANNELS, groups::EVENT_LOOP, groups::CLIENTS, groups::SIGNING],
+    groups: &[groups::RUNTIME, groups::CHECKS, groups::CHANNELS, groups::EVENT_LOOP, groups::CLIENTS],
     own: &[],
     keeps_directory: false,
 };

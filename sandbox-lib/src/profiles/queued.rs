@@ -8,10 +8,17 @@ use crate::rule::{Check::Is, when};
 /// The queue.
 pub const QUEUED: Profile = Profile {
     name: "mox-queued",
-    groups: &[groups::RUNTIME, groups::CHANNELS, groups::EVENT_LOOP, groups::FILES, groups::SEALED_MESSAGES],
+    groups: &[
+        groups::RUNTIME,
+        groups::CHECKS,
+        groups::CHANNELS,
+        groups::EVENT_LOOP,
+        groups::FILES,
+        groups::SEALED_MESSAGES,
+    ],
     own: &[when(
         c::SYS_fcntl,
-        &[&[Is(1, c::F_SETLEASE as u64)], &[Is(1, c::F_GETLEASE as u64)]],
+        &[&[Is(1, c::F_SETLEASE as u64)]],
         "proof that nobody can still write a spool file",
     )],
     keeps_directory: true,
