@@ -45,8 +45,7 @@ impl Authd {
                 role: Role::Authd,
                 hostname: "mail.example.org".into(),
                 directory: Some(directory.to_str().unwrap().into()),
-                log: LogSettings { filter: "debug".into(), json: false },
-                accept_missing: Vec::new(),
+                log: LogSettings { filter: "debug".into() },
                 message_size: 1 << 20,
                 own: RoleSettings::Authd(AuthdSettings {
                     loopback_exempt: true,
@@ -151,8 +150,8 @@ fn fill(authd: &mut Authd) {
     assert!(matches!(added, AuthdToAdmin::Added(account) if account.number() == 1), "{added:?}");
     let password = Secret(b"moxmoxmox".to_vec());
     let request = AdminToAuthd::PasswordSet { account: "alice".into(), password };
-    assert!(matches!(authd.event(), Event::DisconnectAccount(account) if account.number() == 1));
     assert_eq!(ask(&admin, request), AuthdToAdmin::Done);
+    assert!(matches!(authd.event(), Event::DisconnectAccount(account) if account.number() == 1));
 }
 
 fn log_in(authd: &mut Authd) {

@@ -217,8 +217,6 @@ pub struct Settings {
     pub directory: Option<String>,
     /// Log settings.
     pub log: LogSettings,
-    /// Missing sandbox layers that the configuration accepts, by their names in [`Layers`].
-    pub accept_missing: Vec<String>,
     /// The largest message, octets.
     pub message_size: u64,
     /// What only this role has.
@@ -230,8 +228,6 @@ pub struct Settings {
 pub struct LogSettings {
     /// A tracing-subscriber filter, such as `info` or `info,mox_smtpd=debug`.
     pub filter: String,
-    /// JSON lines instead of text.
-    pub json: bool,
 }
 
 /// Settings of one role. Each figure's default and meaning: `docs/config.md`.
@@ -393,6 +389,10 @@ pub struct Layers {
     pub landlock_scopes: bool,
     /// Landlock's ABI of this kernel, 0 for none.
     pub landlock_abi: u8,
+    /// A digest of the syscall filter as it was installed.
+    pub filter: u64,
+    /// A digest of what Landlock was told to leave.
+    pub rules: u64,
 }
 
 /// Octets of every event.

@@ -118,6 +118,8 @@ fn events() -> Vec<Event> {
         landlock_network: true,
         landlock_scopes: true,
         landlock_abi: u8::MAX,
+        filter: u64::MAX,
+        rules: u64::MAX,
     };
     let channel = ChannelId::AdminSupervisor;
     vec![

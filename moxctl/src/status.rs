@@ -63,6 +63,9 @@ struct Locks {
     in_force: Vec<&'static str>,
     missing: Vec<&'static str>,
     landlock_abi: u8,
+    /// Digests of the filter and of Landlock's rules: the same in every process of a role and release.
+    filter: String,
+    rules: String,
 }
 
 impl Shown {
@@ -127,7 +130,13 @@ impl From<Layers> for Locks {
                 .map(|(name, _)| name)
                 .collect::<Vec<_>>()
         };
-        Self { in_force: with(true), missing: with(false), landlock_abi: layers.landlock_abi }
+        Self {
+            in_force: with(true),
+            missing: with(false),
+            landlock_abi: layers.landlock_abi,
+            filter: format!("{:016x}", layers.filter),
+            rules: format!("{:016x}", layers.rules),
+        }
     }
 }
 
@@ -145,6 +154,8 @@ fn named(layers: &Layers) -> impl Iterator<Item = (&'static str, bool)> + use<> 
         landlock_network,
         landlock_scopes,
         landlock_abi: _,
+        filter: _,
+        rules: _,
     } = *layers;
     [
         ("own_user", own_user),
@@ -232,6 +243,8 @@ mod tests {
             landlock_network: true,
             landlock_scopes: true,
             landlock_abi: 7,
+            filter: 0x0123_4567_89ab_cdef,
+            rules: 7,
         }
     }
 
@@ -298,6 +311,8 @@ mod tests {
         let json = serde_json::to_value(status()).unwrap();
         assert_eq!(json["processes"][2]["layers"]["missing"][0], "own_user");
         assert_eq!(json["processes"][0]["layers"]["in_force"].as_array().unwrap().len(), 10);
+        assert_eq!(json["processes"][0]["layers"]["filter"], "0123456789abcdef");
+        assert_eq!(json["processes"][0]["layers"]["rules"], "0000000000000007");
         assert!(json["processes"][1]["pid"].is_null() && json["processes"][1]["layers"].is_null());
         assert_eq!(json["listeners"][0]["address"], "127.0.0.1:1025");
     }

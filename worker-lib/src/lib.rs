@@ -145,6 +145,8 @@ impl Worker {
             landlock_network: report.landlock_network,
             landlock_scopes: report.landlock_scopes,
             landlock_abi: report.landlock_abi,
+            filter: report.filter,
+            rules: report.rules,
         }));
         Ok(Control::new(self.stream, self.orders, events))
     }

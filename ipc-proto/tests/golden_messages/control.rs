@@ -47,8 +47,7 @@ fn start(role: Role, own: RoleSettings) -> Order {
         role,
         hostname: "mx.example".to_owned(),
         directory: role.directory().map(|name| format!("/data/{name}")),
-        log: LogSettings { filter: "info".to_owned(), json: role == Role::Keyd },
-        accept_missing: vec!["landlock_scopes".to_owned()],
+        log: LogSettings { filter: "info".to_owned() },
         message_size: 1 << 40,
         own,
     }))
@@ -173,6 +172,7 @@ pub(crate) fn events() -> Vec<Sample> {
         not_dumpable: true,
         landlock_scopes: true,
         landlock_abi: 7,
+        filter: 0x0123_4567_89ab_cdef,
         ..Layers::default()
     };
     let violation = |kind| Event::Violation { channel: ChannelId::SmtpdQueued, account: None, kind };
