@@ -1,8 +1,20 @@
 //! How a worker's end is to be understood: whose doing it was, and the one line that tells of it.
 
+use std::{os::fd::AsFd, time::Duration};
+
 use ipc_proto::control::PreviousEnd;
 
-use crate::sys::{self, Ended};
+use crate::{
+    instance::{FIRST_PAUSE, Instance, Who},
+    log::Source,
+    process::Process,
+    start::StartError,
+    stop::Phase,
+    sys::{self, Ended},
+};
+
+/// Up for so long, a worker's crashes are forgotten.
+const FORGIVEN: Duration = Duration::from_secs(60);
 
 /// Why the supervisor killed a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,12 +56,63 @@ pub(crate) fn previous(end: Ended, killed: Option<Killed>, sessions: bool) -> Pr
 }
 
 /// In words.
-pub(crate) fn describe(end: Ended, fault: Option<&str>) -> String {
+fn describe(end: Ended, fault: Option<&str>) -> String {
     match (end, fault) {
         (_, Some(fault)) => fault.to_owned(),
         (Ended::Exited(code @ 201..=212), None) => format!("did not start: {}", sys::step_name(code - 200)),
         (Ended::Exited(code), None) => format!("exited with {code}"),
         (Ended::Signal(signal), None) => format!("was ended by signal {signal}"),
+    }
+}
+
+impl Instance {
+    /// A worker's pidfd says that it ended.
+    pub(crate) fn ended(&mut self, who: Who) -> Result<(), StartError> {
+        let Some(process) = self.process(who) else { return Ok(()) };
+        let Ok(Some(end)) = sys::reap(process.child.pidfd.as_fd()) else { return Ok(()) };
+        let (pid, role) = (process.child.pid, process.role);
+        while let Some(line) = self.process_mut(who).and_then(Process::read_log) {
+            let account = if let Who::Account(account) = who { Some(account) } else { None };
+            self.log.line(Source { name: role.binary(), pid, account }, &line);
+        }
+        // What it said last still counts.
+        self.take_events(who)?;
+        self.attack_ended(who);
+        let gone = match who {
+            Who::Account(account) => {
+                self.accounts.get_mut(&account).and_then(|account| account.process.take())
+            }
+            Who::Fixed(role) => self.fixed_mut(role).and_then(|fixed| fixed.process.take()),
+        };
+        let how = describe(end, gone.as_ref().and_then(|process| process.fault.as_deref()));
+        let stopping = self.phase != Phase::Running;
+        if matches!(who, Who::Fixed(_)) && !self.ready && !stopping {
+            return Err(StartError::Worker { process: role.binary(), cause: how });
+        }
+        if end != Ended::Exited(0) || (!stopping && matches!(who, Who::Fixed(_))) {
+            let level =
+                if gone.as_ref().is_some_and(|process| process.fault.is_some()) { "ERROR" } else { "WARN" };
+            let whose = gone.as_ref().and_then(|process| process.account);
+            let whose = whose.map_or_else(String::new, |account| format!("/{account}"));
+            self.log.own(level, &format!("{}{whose}[{pid}] {how}", role.binary()));
+        }
+        match who {
+            Who::Account(account) => self.account_ended(account, end, gone),
+            Who::Fixed(role) => {
+                if let Some(fixed) = self.fixed_mut(role) {
+                    fixed.restarts += u32::from(!stopping);
+                    if gone.is_some_and(|process| process.started.elapsed() > FORGIVEN) {
+                        fixed.pause = FIRST_PAUSE;
+                    }
+                }
+                if !stopping {
+                    self.come_back(role);
+                    self.fixed_gone(role);
+                    self.revive_listeners();
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 
 use ipc_proto::{
     AccountId, SessionId,
-    control::{Event, Layers, Order, PreviousEnd, Role, SessionFacts},
+    control::{Event, Order, PreviousEnd, Role, SessionFacts},
 };
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -26,8 +26,8 @@ use nix::{
 use crate::{
     accounts::{self, Account, Waiting},
     admin::{Attacks, ControlSocket},
-    config::{Config, Layer},
-    ends::{self, Killed},
+    config::Config,
+    ends::Killed,
     fd_store::Inherited,
     layout::{Binaries, Layout, Lock},
     listening::Listening,
@@ -37,7 +37,7 @@ use crate::{
     settings,
     start::StartError,
     stop::Phase,
-    sys::{self, Ended, Network},
+    sys::{self, Network},
 };
 
 /// A worker that does not answer within this is killed.
@@ -45,12 +45,10 @@ const WATCHDOG: Duration = Duration::from_secs(60);
 /// How often workers are asked.
 const ASK_EVERY: Duration = Duration::from_secs(20);
 /// The first pause before a crashed worker is started again; doubles up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A start that takes longer shows its log as it comes.
 const HELD_AT_MOST: Duration = Duration::from_secs(5);
-/// Up for so long, a worker's crashes are forgotten.
-const FORGIVEN: Duration = Duration::from_secs(60);
 
 /// A fixed role: its process, or when it comes back.
 #[derive(Debug)]
@@ -59,7 +57,7 @@ pub(crate) struct Fixed {
     pub(crate) process: Option<Process>,
     pub(crate) restarts: u32,
     pub(crate) violations: u32,
-    pause: Duration,
+    pub(crate) pause: Duration,
     again: Instant,
 }
 
@@ -96,7 +94,7 @@ pub struct Instance {
     pub(crate) spawn_counted: Instant,
     binaries: Binaries,
     null: OwnedFd,
-    network: OwnNetwork,
+    pub(crate) network: OwnNetwork,
     control: ControlSocket,
     #[cfg_attr(not(captured), allow(dead_code))]
     pub(crate) attacks: Attacks,
@@ -115,7 +113,7 @@ pub struct Instance {
 }
 
 #[derive(Debug)]
-enum OwnNetwork {
+pub(crate) enum OwnNetwork {
     Prepared(OwnedFd),
     Own,
     Shared,
@@ -381,7 +379,7 @@ impl Instance {
         Ok(process)
     }
 
-    fn come_back(&mut self, role: Role) {
+    pub(crate) fn come_back(&mut self, role: Role) {
         if let Some(fixed) = self.fixed_mut(role) {
             fixed.again = Instant::now() + fixed.pause;
             fixed.pause = (fixed.pause * 2).min(LONGEST_PAUSE);
@@ -426,7 +424,7 @@ impl Instance {
         }
     }
 
-    fn take_events(&mut self, who: Who) -> Result<(), StartError> {
+    pub(crate) fn take_events(&mut self, who: Who) -> Result<(), StartError> {
         let Some(process) = self.process_mut(who) else { return Ok(()) };
         match process.read_events() {
             Ok(events) => {
@@ -443,59 +441,6 @@ impl Instance {
         Ok(())
     }
 
-    /// A worker is locked in: are all required layers there? Then it gets what is its.
-    pub(crate) fn sandboxed(&mut self, who: Who, mut layers: Layers) -> Result<(), StartError> {
-        let root = self.layout.user(Role::Keyd, None).is_some();
-        layers.own_user = root;
-        layers.empty_network = !matches!(self.network, OwnNetwork::Shared);
-        let required = [
-            (Layer::OwnUser, layers.own_user || !root, "user of its own", "run moxd as root"),
-            (
-                Layer::NoCapabilities,
-                layers.no_capabilities,
-                "loss of capabilities",
-                "run moxd as root or as an ordinary user",
-            ),
-            (
-                Layer::EmptyNetwork,
-                layers.empty_network || !root,
-                "network namespace",
-                "does the kernel have CONFIG_NET_NS?",
-            ),
-            (
-                Layer::NoNewPrivs,
-                layers.no_new_privs && layers.not_dumpable,
-                "no_new_privs",
-                "the kernel is too old",
-            ),
-            (Layer::Limits, layers.limits, "resource limits", "see `ulimit -a`"),
-            (Layer::Seccomp, layers.seccomp, "seccomp", "does the kernel have CONFIG_SECCOMP_FILTER?"),
-            (
-                Layer::LandlockFiles,
-                layers.landlock_files,
-                "Landlock",
-                "enable it with `lsm=landlock,...` on the kernel's command line (Linux 5.13 and up)",
-            ),
-        ];
-        let Some(process) = self.process_mut(who) else { return Ok(()) };
-        let name = process.role.binary();
-        process.layers = Some(layers);
-        for (layer, there, text, advice) in required {
-            if there {
-                continue;
-            }
-            if !self.config.sandbox.accept_missing.contains(&layer) {
-                return Err(StartError::Layer { layer, what: text, process: name, advice });
-            }
-            let note = format!("no {text}: accepted by [sandbox] accept_missing");
-            if !self.notes.contains(&note) {
-                self.notes.push(note);
-            }
-        }
-        self.connect(who);
-        Ok(())
-    }
-
     /// Everything that was to be in use is in use, for the first time.
     pub(crate) fn check_ready(&mut self) {
         let all = self.fixed.iter().all(|fixed| fixed.process.as_ref().is_some_and(|process| process.ready));
@@ -508,55 +453,7 @@ impl Instance {
         }
     }
 
-    fn ended(&mut self, who: Who) -> Result<(), StartError> {
-        let Some(process) = self.process(who) else { return Ok(()) };
-        let Ok(Some(end)) = sys::reap(process.child.pidfd.as_fd()) else { return Ok(()) };
-        let (pid, role) = (process.child.pid, process.role);
-        while let Some(line) = self.process_mut(who).and_then(Process::read_log) {
-            let account = if let Who::Account(account) = who { Some(account) } else { None };
-            self.log.line(Source { name: role.binary(), pid, account }, &line);
-        }
-        // What it said last still counts.
-        self.take_events(who)?;
-        self.attack_ended(who);
-        let gone = match who {
-            Who::Account(account) => {
-                self.accounts.get_mut(&account).and_then(|account| account.process.take())
-            }
-            Who::Fixed(role) => self.fixed_mut(role).and_then(|fixed| fixed.process.take()),
-        };
-        let how = ends::describe(end, gone.as_ref().and_then(|process| process.fault.as_deref()));
-        let stopping = self.phase != Phase::Running;
-        if matches!(who, Who::Fixed(_)) && !self.ready && !stopping {
-            return Err(StartError::Worker { process: role.binary(), cause: how });
-        }
-        if end != Ended::Exited(0) || (!stopping && matches!(who, Who::Fixed(_))) {
-            let level =
-                if gone.as_ref().is_some_and(|process| process.fault.is_some()) { "ERROR" } else { "WARN" };
-            let whose = gone.as_ref().and_then(|process| process.account);
-            let whose = whose.map_or_else(String::new, |account| format!("/{account}"));
-            self.log.own(level, &format!("{}{whose}[{pid}] {how}", role.binary()));
-        }
-        match who {
-            Who::Account(account) => self.account_ended(account, end, gone),
-            Who::Fixed(role) => {
-                if let Some(fixed) = self.fixed_mut(role) {
-                    fixed.restarts += u32::from(!stopping);
-                    if gone.is_some_and(|process| process.started.elapsed() > FORGIVEN) {
-                        fixed.pause = FIRST_PAUSE;
-                    }
-                }
-                if !stopping {
-                    self.come_back(role);
-                    self.fixed_gone(role);
-                    self.revive_listeners();
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn revive_listeners(&mut self) {
+    pub(crate) fn revive_listeners(&mut self) {
         for listener in &mut self.listeners {
             match listener.revive() {
                 Ok(false) => {}

@@ -19,6 +19,7 @@ pub mod config;
 mod ends;
 mod fd_store;
 pub mod instance;
+mod layers;
 pub mod layout;
 pub mod listening;
 pub mod log;
