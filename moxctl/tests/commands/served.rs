@@ -10,7 +10,7 @@ use std::{
     process::{Command, Stdio},
     sync::{Arc, Mutex},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use ipc_proto::{
@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &[&str], stdin: &str) -> Done {
 pub(crate) struct Instance {
     _directory: tempfile::TempDir,
     socket: PathBuf,
-    closed: Arc<Mutex<Option<Instant>>>,
+    waited: Arc<Mutex<Option<bool>>>,
 }
 
 type Directory = Arc<dyn Fn(&AdminToAuthd) -> AuthdToAdmin + Send + Sync>;
@@ -80,9 +80,9 @@ impl Instance {
         account: impl Fn(AccountId) -> AccountdToAdmin + Send + Sync + 'static,
     ) -> Self {
         let (directory, account): (Directory, Account) = (Arc::new(directory), Arc::new(account));
-        Self::accepting(move |stream, closed| {
+        Self::accepting(move |stream, waited| {
             let (directory, account) = (Arc::clone(&directory), Arc::clone(&account));
-            supervise(stream, &directory, &account, closed);
+            supervise(stream, &directory, &account, waited);
         })
     }
 
@@ -94,14 +94,14 @@ impl Instance {
         })
     }
 
-    fn accepting(serve: impl Fn(UnixStream, &Mutex<Option<Instant>>) + Send + 'static) -> Self {
+    fn accepting(serve: impl Fn(UnixStream, &Mutex<Option<bool>>) + Send + 'static) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("control.sock");
         let listener = UnixListener::bind(&socket).unwrap();
-        let closed = Arc::new(Mutex::new(None));
-        let shared = Arc::clone(&closed);
+        let waited = Arc::new(Mutex::new(None));
+        let shared = Arc::clone(&waited);
         thread::spawn(move || listener.incoming().for_each(|stream| serve(stream.unwrap(), &shared)));
-        Self { _directory: directory, socket, closed }
+        Self { _directory: directory, socket, waited }
     }
 
     /// Where it is.
@@ -109,13 +109,14 @@ impl Instance {
         &self.socket
     }
 
-    /// When a stop closed the socket.
-    pub(crate) fn closed(&self) -> Option<Instant> {
-        *self.closed.lock().unwrap()
+    /// Whether who asked for a stop was still there when the socket was closed; `None`: nobody asked.
+    pub(crate) fn was_waited_for(&self) -> Option<bool> {
+        *self.waited.lock().unwrap()
     }
 }
 
-fn supervise(stream: UnixStream, directory: &Directory, account: &Account, closed: &Mutex<Option<Instant>>) {
+fn supervise(stream: UnixStream, directory: &Directory, account: &Account, waited: &Mutex<Option<bool>>) {
+    let watched = stream.try_clone().unwrap();
     let mut answerer = Answerer::<AdminSupervisor>::new(stream, 1).unwrap();
     while let Ok(Some(question)) = answerer.next_question() {
         match question.request {
@@ -144,12 +145,13 @@ fn supervise(stream: UnixStream, directory: &Directory, account: &Account, close
             }
             AdminToSupervisor::Stop => {
                 question.responder.reply(&SupervisorToAdmin::Done, &[]);
-                // Long enough that a command which does not wait is back before.
-                thread::sleep(Duration::from_millis(200));
-                *closed.lock().unwrap() = Some(Instant::now());
+                // A command that does not wait for the end hangs up first, and would be seen here.
+                watched.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+                let hung_up = matches!((&watched).read(&mut [0; 1]), Ok(0));
+                *waited.lock().unwrap() = Some(!hung_up);
                 return;
             }
-            AdminToSupervisor::Status | AdminToSupervisor::Attack { .. } => {
+            AdminToSupervisor::Status | AdminToSupervisor::Reload | AdminToSupervisor::Attack { .. } => {
                 question.responder.reply(&SupervisorToAdmin::Refused("not here".into()), &[]);
             }
         }
