@@ -75,9 +75,6 @@ impl Body {
     pub(crate) fn sealed(fd: OwnedFd, stated: u64) -> Result<Self, BodyError> {
         const ALL: i32 = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
         let file = File::from(fd);
-        if !file.metadata()?.is_file() {
-            return Err(BodyError::NotAFile);
-        }
         let flags = OFlag::from_bits_retain(fcntl(file.as_fd(), FcntlArg::F_GETFL)?);
         if flags & OFlag::O_ACCMODE == OFlag::O_WRONLY {
             return Err(BodyError::NotReadable);
@@ -101,7 +98,11 @@ impl Body {
         stated: u64,
         spooled: Option<Arc<SpoolFile>>,
     ) -> Result<Self, BodyError> {
-        let found = file.metadata()?.size();
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(BodyError::NotAFile);
+        }
+        let found = metadata.size();
         if found == stated {
             Ok(Self(Arc::new(Inner { file, size: stated, _spooled: spooled })))
         } else {

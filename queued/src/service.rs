@@ -327,8 +327,14 @@ impl Shared {
             }
         }
         let count = |wanted: Outcome| outcomes.iter().filter(|outcome| **outcome == wanted).count();
-        tracing::info!(mail = %id, connection = %connection, size, recipients = recipients.len(),
-            filed = count(Outcome::Filed), stored = count(Outcome::Stored), "message");
+        let (filed, stored) = (count(Outcome::Filed), count(Outcome::Stored));
+        // smtpd and the accounts have a line each about what went as it should.
+        if filed == recipients.len() {
+            tracing::debug!(mail = %id, connection = %connection, size, filed, "message");
+        } else {
+            tracing::info!(mail = %id, connection = %connection, size, recipients = recipients.len(), filed, stored,
+                "message");
+        }
         outcomes
     }
 

@@ -14,11 +14,12 @@ use nix::{
 
 use super::{
     budget::{Budget, Held},
+    buffers::{Buffers, ROOM},
     peers::{Spool, Spooled},
 };
 
 /// Written at once: a small message costs one write.
-pub(crate) const PIECE: usize = 64 * 1024;
+const PIECE: usize = ROOM;
 
 /// The largest message in memory.
 const MAX_MEMORY: u64 = 1024 * 1024;
@@ -78,6 +79,20 @@ impl Default for Body {
 }
 
 impl Body {
+    /// Octets are coming in.
+    pub(crate) fn expect_much(&mut self, buffers: &Buffers) {
+        if self.buffer.capacity() < ROOM {
+            let mut buffer = buffers.take();
+            buffer.extend_from_slice(&self.buffer);
+            self.buffer = buffer;
+        }
+    }
+
+    /// What was taken is on its way, or not wanted: the buffer is for others.
+    pub(crate) fn forget(self, buffers: &Buffers) {
+        buffers.give(self.buffer);
+    }
+
     /// Writes the buffer out if it is full. `announced`: what the client said of the whole message's size.
     pub(crate) async fn relieve(&mut self, announced: Option<u64>, budget: &Arc<Budget>, spool: &impl Spool) {
         if self.buffer.len() >= PIECE {
@@ -86,13 +101,13 @@ impl Body {
         }
     }
 
-    /// The message is whole.
+    /// The message is whole. What is left is for [`Self::forget`].
     pub(crate) async fn finish(&mut self, budget: &Arc<Budget>, spool: &impl Spool) -> Result<Whole, NoRoom> {
         if !self.buffer.is_empty() || matches!(self.place, Place::Nowhere) {
             self.write_out(false, budget, spool).await;
         }
         let size = self.written;
-        match std::mem::take(self).place {
+        match std::mem::replace(&mut self.place, Place::Nowhere) {
             Place::Memory(file, held) => match seal(&file) {
                 Ok(()) => Ok(Whole { octets: Octets::Memory { fd: file.into(), _held: held }, size }),
                 Err(error) => {

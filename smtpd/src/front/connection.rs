@@ -220,7 +220,7 @@ impl Conversation<'_> {
                     self.message_began = None;
                 }
                 Step::Discard(envelope, fault) => {
-                    self.body = Body::default();
+                    std::mem::take(&mut self.body).forget(&self.client.front.buffers);
                     self.log_fault(&envelope, fault);
                     self.message_began = None;
                 }
@@ -244,15 +244,19 @@ impl Conversation<'_> {
         if self.session.in_data() {
             let began = *self.message_began.get_or_insert(now);
             let front = self.client.front;
+            self.wire()?.expect_much(&front.buffers);
             self.body.relieve(self.session.announced_size(), &front.budget, front).await;
             let deadline = (began + front.settings.now().data_timeout).min(now + limit);
-            return self.read_until(deadline).await;
+            self.read_until(deadline).await?;
+            self.body.expect_much(&front.buffers);
+            return Ok(());
         }
         let deadline = *self.line_deadline.get_or_insert(now + limit);
+        let front = self.client.front;
         let wire = self.wire()?;
         let is_fresh = wire.input().is_empty();
         if is_fresh {
-            wire.rest();
+            wire.rest(&front.buffers);
         }
         let client = self.client;
         match client.unless_told_to_leave(self.read_until(deadline)).await {
@@ -318,7 +322,7 @@ impl Conversation<'_> {
         let mut id = DeliveryId([0; 16]);
         if front.random.fill(&mut id.0).is_err() {
             tracing::error!("no random numbers for a message's id");
-            self.body = Body::default();
+            std::mem::take(&mut self.body).forget(&front.buffers);
             return MessageVerdict::Refused(Refusal::Fault);
         }
         let trace = Trace {
@@ -331,7 +335,13 @@ impl Conversation<'_> {
         let Envelope { greeting, mail, recipients, tls } = *envelope;
         let count = recipients.len();
         let from = mail.from.as_ref().map_or_else(|| "<>".to_owned(), ToString::to_string);
-        let (size, verdict) = match self.body.finish(&front.budget, front).await {
+        let whole = self.body.finish(&front.budget, front).await;
+        std::mem::take(&mut self.body).forget(&front.buffers);
+        if let Some(wire) = self.wire.as_mut().filter(|wire| wire.input().is_empty()) {
+            // While queued delivers, others have use for it.
+            wire.rest(&front.buffers);
+        }
+        let (size, verdict) = match whole {
             Ok(whole) => {
                 let deliver = Deliver {
                     id,

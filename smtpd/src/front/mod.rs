@@ -2,6 +2,7 @@
 
 mod body;
 mod budget;
+mod buffers;
 mod connection;
 mod peers;
 mod shown;
@@ -36,7 +37,7 @@ use net_lib::{
 use rustls::crypto::{SecureRandom, aws_lc_rs::default_provider};
 use worker_lib::{Control, Fault, Live};
 
-use self::budget::Budget;
+use self::{budget::Budget, buffers::Buffers};
 
 /// What the front is set to.
 #[derive(Debug, Clone)]
@@ -97,6 +98,7 @@ pub(crate) struct Front {
     tls: Handshaker<tls::SmtpdKeyd>,
     connections: Connections,
     budget: Arc<Budget>,
+    buffers: Buffers,
     /// For message ids.
     random: &'static dyn SecureRandom,
     /// Set once, when the process is to leave.
@@ -122,6 +124,7 @@ impl Front {
             connections: Connections::new(limits),
             random: default_provider().secure_random,
             budget: Arc::new(Budget::new(settings.memory_budget)),
+            buffers: Buffers::default(),
             stopping: AtomicBool::new(false),
             settings: Live::new(settings),
         })

@@ -9,11 +9,13 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 
+use super::buffers::{Buffers, ROOM};
+
 /// Input at rest: a command line fits.
 const SMALL: usize = smtpd::MAX_LINE;
 
 /// Input at most, for message data that comes fast.
-const LARGE: usize = 64 * 1024;
+const LARGE: usize = ROOM;
 
 /// Before each read from a client that is slowed down, and between octets to it.
 const TARPIT: Duration = Duration::from_secs(1);
@@ -64,10 +66,20 @@ impl Wire {
     }
 
     /// Nothing is coming in: gives back what a message or many commands needed.
-    pub(crate) fn rest(&mut self) {
+    pub(crate) fn rest(&mut self, buffers: &Buffers) {
         self.room = SMALL;
         if self.input.is_empty() && self.input.capacity() > SMALL {
-            self.input = Vec::new();
+            buffers.give(std::mem::take(&mut self.input));
+        }
+    }
+
+    /// Message data is coming in: it may come fast.
+    pub(crate) fn expect_much(&mut self, buffers: &Buffers) {
+        self.room = LARGE;
+        if self.input.capacity() < LARGE {
+            let mut input = buffers.take();
+            input.extend_from_slice(&self.input);
+            self.input = input;
         }
     }
 
