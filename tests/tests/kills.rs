@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     sync::{
         Condvar, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -110,6 +110,16 @@ impl Drop for Ending {
     }
 }
 
+/// Lets the clients end, also when the killer fails.
+struct Stopping<'a>(&'a AtomicBool, &'a Up);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+        self.1.set(true);
+    }
+}
+
 /// Delivers until told to stop; each message until it is acknowledged.
 fn deliver(address: SocketAddr, up: &Up, client: u64, stop: &AtomicBool) -> BTreeMap<String, Known> {
     let mut known = BTreeMap::<String, Known>::new();
@@ -157,6 +167,10 @@ fn kill_supervisor(instance: Instance) -> Home {
         let gone = eventually(Duration::from_secs(10), || kill(Pid::from_raw(pid), None).is_err());
         assert!(gone, "{name} outlived the supervisor");
     }
+    // A worker that was just being started has no name yet, and the listeners until it runs its own program.
+    let free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port + home.port_offset)).is_ok();
+    let all_free = eventually(Duration::from_secs(10), || [25, 80, 143, 443, 993].into_iter().all(free));
+    assert!(all_free, "somebody listens on after the death of the supervisor");
     home
 }
 
@@ -263,8 +277,9 @@ fn every_acknowledged_message_is_there_exactly_once_after_thirty_kills() {
                 })
             })
             .collect();
+        let stopping = Stopping(&stop, &up);
         let (instance, kills) = kill_at_random(instance, &up, &ended);
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
         let known: BTreeMap<_, _> =
             clients.into_iter().flat_map(|client| client.join().expect("a client failed")).collect();
         (instance, known, kills)
