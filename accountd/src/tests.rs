@@ -77,9 +77,16 @@ fn settings() -> AccountdSettings {
 
 impl World {
     fn open(directory: &Path) -> Self {
+        Self::open_after(directory, PreviousEnd::Harmless)
+    }
+
+    /// As the supervisor starts it when the process before it ended so.
+    fn open_after(directory: &Path, previous: PreviousEnd) -> Self {
         let ((ended, ends), (violations, violated)) = (mpsc::channel(), mpsc::channel());
         let ears = Ears { ended: Mutex::new(ended), violations: Mutex::new(violations) };
-        let account = Account::open(directory, &settings(), 8 << 20, Arc::new(ears)).unwrap();
+        let account =
+            Account::open(directory, &AccountdSettings { previous, ..settings() }, 8 << 20, Arc::new(ears))
+                .unwrap();
         Self { account, ended: ends, violations: violated }
     }
 

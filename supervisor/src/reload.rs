@@ -203,7 +203,8 @@ impl Instance {
     fn pass_settings(&mut self) {
         let Self { config, layout, .. } = self;
         let (config, layout) = (config.clone(), layout.clone());
-        for process in self.processes_mut().filter(|process| process.layers.is_some()) {
+        // Also to those that are still starting: they read it after they are locked in.
+        for process in self.processes_mut() {
             let directory = layout.directory(process.role, process.account);
             let previous = ipc_proto::control::PreviousEnd::Harmless;
             let settings =

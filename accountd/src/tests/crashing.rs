@@ -36,7 +36,7 @@ fn crash(directory: &Path, in_hand: Option<u8>) {
 fn a_message_that_was_in_hand_is_not_parsed_again() {
     let directory = tempfile::tempdir().unwrap();
     crash(directory.path(), Some(1));
-    let world = World::open(directory.path());
+    let world = World::open_after(directory.path(), PreviousEnd::Crash { sessions: false });
     let queued = world.queued();
     assert_eq!(has(&queued, 1), AccountdToQueued::Known(false));
     assert_eq!(deliver(&queued, 1, TEXT), AccountdToQueued::Filed);
@@ -45,16 +45,33 @@ fn a_message_that_was_in_hand_is_not_parsed_again() {
     world.check();
 }
 
+/// Attack class 9: three ends by its own fault, with something in hand, and nothing is looked into any more.
 #[test]
-fn after_three_crashes_nothing_is_parsed() {
-    let directory = tempfile::tempdir().unwrap();
-    for _ in 0..3 {
-        crash(directory.path(), None);
+fn after_three_crashes_nothing_is_parsed_and_what_was_is_not_shown() {
+    for (previous, in_hand, parsed, reason) in [
+        (PreviousEnd::Crash { sessions: true }, None, false, "sessions were open"),
+        (PreviousEnd::Crash { sessions: false }, Some(9), false, "a message was in hand"),
+        (PreviousEnd::Crash { sessions: false }, None, true, "nothing was in hand"),
+        (PreviousEnd::Harmless, Some(9), true, "somebody killed it"),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let world = World::open(directory.path());
+        assert_eq!(deliver(&world.queued(), 1, TEXT), AccountdToQueued::Filed);
+        world.check();
+        for _ in 0..2 {
+            crash(directory.path(), in_hand);
+            // Looks at what was left, and is then itself killed by others.
+            let world = World::open_after(directory.path(), previous);
+            assert_eq!(world.inbox(), [(1, stored(TEXT), true)], "{reason}: two are not enough");
+            std::mem::drop(world);
+        }
+        crash(directory.path(), in_hand);
+        let world = World::open_after(directory.path(), previous);
+        assert_eq!(deliver(&world.queued(), 2, TEXT), AccountdToQueued::Filed);
+        let expected = [(1, stored(TEXT), parsed), (2, stored(TEXT), parsed)];
+        assert_eq!(world.inbox(), expected, "{reason}");
+        world.check();
     }
-    let world = World::open(directory.path());
-    assert_eq!(deliver(&world.queued(), 1, TEXT), AccountdToQueued::Filed);
-    assert_eq!(world.inbox(), [(1, stored(TEXT), false)]);
-    world.check();
 }
 
 #[test]
