@@ -81,10 +81,7 @@ impl Events {
                 None
             }
             #[cfg(captured)]
-            (order @ Order::Channel { .. }, fds) => {
-                crate::captured::remember(&order, &fds);
-                Some((order, fds))
-            }
+            (order @ Order::Channel { .. }, fds) => crate::captured::channel(order, fds),
             other => Some(other),
         }
     }

@@ -13,7 +13,10 @@ pub const ACCOUNTD: Profile = Profile {
     own: &[
         when(
             c::SYS_flock,
-            &[&[Is(1, (c::LOCK_EX | c::LOCK_NB).unsigned_abs() as u64)]],
+            &[
+                &[Is(1, (c::LOCK_EX | c::LOCK_NB).unsigned_abs() as u64)],
+                &[Is(1, c::LOCK_UN.unsigned_abs() as u64)],
+            ],
             "one process at a time opens an account",
         ),
         any(c::SYS_pipe2, "waking a session when its mailbox changes"),

@@ -2,60 +2,43 @@
 
 use ipc_proto::{
     ChannelId, ConnectionId, DeliveryId, Secret,
-    authd::{AdminToAuthd, Client, ImapdToAuthd, QueuedToAuthd, SmtpdToAuthd},
+    authd::{
+        AdminToAuthd, AuthdToImapd, AuthdToQueued, AuthdToSmtpd, Client, ClientReply, ImapdToAuthd, Login,
+        Owner, QueuedToAuthd, Recipient, SmtpdToAuthd,
+    },
     channel::Message,
-    control::Role,
-    delivery::{QueuedToAccountd, SmtpdToQueued},
-    frame::{self, Kind},
-    tls::TlsRequest,
+    delivery::{AccountdToQueued, Outcome, QueuedToAccountd, QueuedToSmtpd, SmtpdToQueued},
+    frame::{self, HEADER, Kind},
+    tls::{Refusal, TlsReply, TlsRequest},
 };
 
-/// One end of a channel.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct End {
-    pub(crate) role: Role,
-    pub(crate) channel: ChannelId,
-    pub(crate) asks: bool,
-}
+use crate::matrix::End;
 
-const fn asks(role: Role, channel: ChannelId) -> End {
-    End { role, channel, asks: true }
-}
-
-const fn answers(role: Role, channel: ChannelId) -> End {
-    End { role, channel, asks: false }
-}
-
-/// Both ends of every edge that an instance has while it serves.
-pub(crate) const ENDS: [End; 18] = [
-    asks(Role::Smtpd, ChannelId::SmtpdKeyd),
-    asks(Role::Imapd, ChannelId::ImapdKeyd),
-    asks(Role::Webd, ChannelId::WebdKeyd),
-    asks(Role::Smtpd, ChannelId::SmtpdAuthd),
-    asks(Role::Imapd, ChannelId::ImapdAuthd),
-    asks(Role::Webd, ChannelId::WebdAuthd),
-    asks(Role::Smtpd, ChannelId::SmtpdQueued),
-    asks(Role::Queued, ChannelId::QueuedAuthd),
-    asks(Role::Queued, ChannelId::QueuedAccountd),
-    answers(Role::Keyd, ChannelId::SmtpdKeyd),
-    answers(Role::Keyd, ChannelId::ImapdKeyd),
-    answers(Role::Keyd, ChannelId::WebdKeyd),
-    answers(Role::Authd, ChannelId::SmtpdAuthd),
-    answers(Role::Authd, ChannelId::ImapdAuthd),
-    answers(Role::Authd, ChannelId::WebdAuthd),
-    answers(Role::Queued, ChannelId::SmtpdQueued),
-    answers(Role::Authd, ChannelId::QueuedAuthd),
-    answers(Role::Accountd, ChannelId::QueuedAccountd),
+/// Those between two roles.
+pub(crate) const CHANNELS: [ChannelId; 9] = [
+    ChannelId::SmtpdKeyd,
+    ChannelId::ImapdKeyd,
+    ChannelId::WebdKeyd,
+    ChannelId::SmtpdAuthd,
+    ChannelId::ImapdAuthd,
+    ChannelId::WebdAuthd,
+    ChannelId::SmtpdQueued,
+    ChannelId::QueuedAuthd,
+    ChannelId::QueuedAccountd,
 ];
 
-impl End {
-    /// Whether the peer reads without having asked, and counts what it finds. A front asks keyd from a thread that reads
-    /// only while it waits for a signature; an account's process has no count for queued.
-    pub(crate) fn heard_at_once(self) -> bool {
-        let keyd_answers = !self.asks && self.role == Role::Keyd;
-        let queued_asks = self.asks && matches!(self.channel, ChannelId::QueuedAccountd);
-        !keyd_answers && !queued_asks
-    }
+/// Octets of the half frame's body that are sent, and those that are not.
+const HALF: usize = 10;
+const OTHER_HALF: usize = 50;
+
+/// The line of a script that breaks the rules of a channel, whichever end.
+pub(crate) fn breaking(channel: ChannelId) -> String {
+    format!("send {channel:?} {}", hex(&[0xff; 64]))
+}
+
+/// What completes a half frame.
+pub(crate) fn other_half(channel: ChannelId) -> String {
+    format!("send {channel:?} {}", hex(&[250; OTHER_HALF]))
 }
 
 /// The lines of a script.
@@ -63,6 +46,9 @@ pub(crate) fn lines(end: End, what: &str) -> Vec<String> {
     let channel = end.channel;
     let kind = if end.asks { Kind::Request } else { Kind::Reply };
     let send = |octets: &[u8]| vec![format!("send {channel:?} {}", hex(octets))];
+    // The first question on the next channel is answered so; this one is done with.
+    let answer =
+        |how: &str, body: &[u8]| vec![format!("answer {channel:?} {how} {}", hex(body)), breaking(channel)];
     match what {
         "garbage" => send(&[0xff; 64]),
         // 250 is no message of any channel.
@@ -74,49 +60,95 @@ pub(crate) fn lines(end: End, what: &str) -> Vec<String> {
         "unasked-reply" => send(&raw(1, 0, Kind::Reply, &[0])),
         "second-hello" => send(&frame::hello(channel)),
         "stray-fd" => {
-            let mut octets = request(channel);
-            octets[4] = 1;
-            octets[5] = kind as u8;
-            vec![format!("send-fd {channel:?} {}", hex(&octets))]
+            let body = request(channel);
+            vec![format!("send-fd {channel:?} {}", hex(&raw(body.len(), 1, kind, &body)))]
         }
-        // What follows completes it, and is then no message.
-        "half-frame" => send(&raw(60, 0, kind, &[250; 10])),
-        "flood" => vec![format!("flood {channel:?} {} 3000", hex(&request(channel)))],
+        "half-frame" => send(&raw(HALF + OTHER_HALF, 0, kind, &[250; HALF])),
+        "drown" => vec![format!("drown {channel:?} 1000 {}", hex(&request(channel)))],
+        "answer-more" => answer("plain", &[&reply(channel)[..], &[0]].concat()),
+        "answer-garbage" => answer("plain", &[250; 8]),
+        "answer-huge" => answer("huge", &reply(channel)),
+        "answer-fd" => answer("with-fd", &reply(channel)),
+        "answer-twice" => answer("twice", &reply(channel)),
+        "answer-astray" => answer("astray", &reply(channel)),
+        "answer-other" => answer("plain", &other_reply(channel)),
         other => panic!("{other}: no such forgery"),
     }
 }
 
 /// A header and what it announces, or less.
-fn raw(length: u32, fds: u8, kind: Kind, body: &[u8]) -> Vec<u8> {
-    let id = u64::MAX;
-    [&length.to_le_bytes()[..], &[fds, kind as u8], &id.to_le_bytes(), body].concat()
+fn raw(length: usize, fds: u8, kind: Kind, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(length).unwrap();
+    [&length.to_le_bytes()[..], &[fds, kind as u8], &u64::MAX.to_le_bytes(), body].concat()
 }
 
 fn whole(kind: Kind, message: &impl Message) -> Vec<u8> {
     let mut octets = Vec::new();
-    frame::encode(kind, u64::MAX, message, 1024, &mut octets).unwrap();
+    frame::encode(kind, u64::MAX, message, 1 << 20, &mut octets).unwrap();
     octets
 }
 
-/// A request that the channel has.
+/// A message as it lies in a frame.
+pub(crate) fn body(message: &impl Message) -> Vec<u8> {
+    whole(Kind::Request, message).split_off(HEADER)
+}
+
+/// A request that the channel has and that costs nothing.
 fn request(channel: ChannelId) -> Vec<u8> {
     let closed = Client::Closed(ConnectionId(u64::MAX));
     match channel {
-        ChannelId::SmtpdKeyd | ChannelId::ImapdKeyd | ChannelId::WebdKeyd => {
-            whole(Kind::Request, &TlsRequest::Chains)
-        }
-        ChannelId::SmtpdAuthd => whole(Kind::Request, &SmtpdToAuthd::Client(closed)),
-        ChannelId::ImapdAuthd => whole(Kind::Request, &ImapdToAuthd::Client(closed)),
-        ChannelId::WebdAuthd => whole(Kind::Request, &closed),
-        ChannelId::SmtpdQueued => whole(Kind::Request, &SmtpdToQueued::Spool),
-        ChannelId::QueuedAuthd => whole(Kind::Request, &QueuedToAuthd::Owners(Vec::new())),
-        ChannelId::QueuedAccountd => whole(Kind::Request, &QueuedToAccountd::Have(DeliveryId([0; 16]))),
-        ChannelId::AdminAuthd | ChannelId::AdminAccountd | ChannelId::AdminSupervisor => {
-            panic!("{channel:?} has no end in a worker that attacks")
-        }
+        ChannelId::SmtpdKeyd | ChannelId::ImapdKeyd | ChannelId::WebdKeyd => body(&TlsRequest::Chains),
+        ChannelId::SmtpdAuthd => body(&SmtpdToAuthd::Client(closed)),
+        ChannelId::ImapdAuthd => body(&ImapdToAuthd::Client(closed)),
+        ChannelId::WebdAuthd => body(&closed),
+        ChannelId::SmtpdQueued => body(&SmtpdToQueued::Spool),
+        ChannelId::QueuedAuthd => body(&QueuedToAuthd::Owners(Vec::new())),
+        ChannelId::QueuedAccountd => body(&QueuedToAccountd::Have(DeliveryId([0; 16]))),
+        ChannelId::AdminAuthd | ChannelId::AdminAccountd | ChannelId::AdminSupervisor => not_between_roles(),
     }
 }
 
-fn hex(octets: &[u8]) -> String {
+/// An answer that the channel has, to what its asker asks first when a client comes.
+fn reply(channel: ChannelId) -> Vec<u8> {
+    match channel {
+        ChannelId::SmtpdKeyd | ChannelId::ImapdKeyd | ChannelId::WebdKeyd => {
+            body(&TlsReply::Refused(Refusal::Failed))
+        }
+        ChannelId::SmtpdAuthd => body(&AuthdToSmtpd::Client(ClientReply::Admitted)),
+        ChannelId::ImapdAuthd => body(&AuthdToImapd::Client(ClientReply::Admitted)),
+        ChannelId::WebdAuthd => body(&ClientReply::Admitted),
+        ChannelId::SmtpdQueued => {
+            body(&QueuedToSmtpd::Delivered(vec![Outcome::TryLater { no_space: false }]))
+        }
+        ChannelId::QueuedAuthd => body(&AuthdToQueued::Owners(vec![Owner::Nobody])),
+        ChannelId::QueuedAccountd => body(&AccountdToQueued::Known(false)),
+        ChannelId::AdminAuthd | ChannelId::AdminAccountd | ChannelId::AdminSupervisor => not_between_roles(),
+    }
+}
+
+/// An answer that the channel has, to something else.
+fn other_reply(channel: ChannelId) -> Vec<u8> {
+    match channel {
+        ChannelId::SmtpdKeyd | ChannelId::ImapdKeyd | ChannelId::WebdKeyd => {
+            body(&TlsReply::Chains(Vec::new()))
+        }
+        ChannelId::SmtpdAuthd => body(&AuthdToSmtpd::Recipient(Recipient::Unknown)),
+        ChannelId::ImapdAuthd => body(&AuthdToImapd::Login(Login::TryLater)),
+        ChannelId::WebdAuthd => body(&ClientReply::Noted),
+        ChannelId::SmtpdQueued => body(&QueuedToSmtpd::Delivered(Vec::new())),
+        ChannelId::QueuedAuthd => body(&AuthdToQueued::Owners(Vec::new())),
+        ChannelId::QueuedAccountd => body(&AccountdToQueued::Known(true)),
+        ChannelId::AdminAuthd | ChannelId::AdminAccountd | ChannelId::AdminSupervisor => not_between_roles(),
+    }
+}
+
+fn not_between_roles() -> ! {
+    panic!("the admin's channels have no asking end in a worker")
+}
+
+pub(crate) fn hex(octets: &[u8]) -> String {
+    if octets.is_empty() {
+        return "-".to_owned();
+    }
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }

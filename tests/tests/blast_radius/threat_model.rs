@@ -3,38 +3,7 @@
 
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 
-use crate::matrix::{Matrix, Outcome, ROLES, short};
-
-/// What it comes to, in words: who, what an attacker gets with it, what not.
-const GAINS: [(&str, &str, &str); 7] = [
-    (
-        "smtpd",
-        "mail that passes in while captured; which recipients exist",
-        "stored mail, the queue, passwords, any key, a connection out",
-    ),
-    (
-        "imapd",
-        "sessions that pass through while captured, and passwords typed meanwhile",
-        "mail of anyone who did not log in meanwhile, the admin's requests, keys, verifiers, a connection out",
-    ),
-    (
-        "webd",
-        "web requests that pass through while captured",
-        "mail, the admin's requests, keys, verifiers, a connection out",
-    ),
-    (
-        "queued",
-        "queued and passing mail; forged local deliveries",
-        "stored mail, keys, verifiers, any network",
-    ),
-    (
-        "authd",
-        "verifiers and the directory; it can let an accomplice log in",
-        "mail files, keys, any network",
-    ),
-    ("keyd", "the private keys", "mail, verifiers, any network"),
-    ("accountd", "that account's mail", "any other account, the queue, keys, verifiers, any network"),
-];
+use crate::matrix::{Effect, Matrix, Outcome};
 
 /// The classes that this release has something to lose by, by their numbers in the tests' comments.
 const CLASSES: [(u32, &str); 33] = [
@@ -84,44 +53,73 @@ pub(crate) fn document(matrix: &Matrix, root: &Path) -> String {
          ## What a captured process is good for\n\n\
          | captured | the attacker gets | and does not get |\n|---|---|---|\n",
     );
-    for (name, gets, does_not) in GAINS {
-        let _ = writeln!(text, "| {name} | {gets} | {does_not} |");
+    for role in &matrix.roles {
+        let _ = writeln!(text, "| {} | {} | {} |", role.name, role.gets, role.does_not_get);
     }
     text.push_str(
         "\nNot in the table: the supervisor, which is root and reads nothing of variable length from any worker but log \
          lines; the kernel; whoever is root on the machine. As an ordinary user (`moxctl localserve`) all processes share \
-         one user, and Landlock is the only wall between accounts; `moxctl status` says so.\n\n\
+         one user, and Landlock is the only wall between accounts; `moxctl status` says so. Every cell ends the same there but where one says otherwise, \
+         and is tested there, too; what stands behind the sandbox is less: the last columns say how the same call ends in \
+         a process that is not locked in, of another of moxd's users and of the same one.\n\n\
          ## What a captured process tries, and how it ends\n\n\
          Every cell runs in a real process behind its lock, and the same call succeeds in one that is not locked in. \
          EPERM is seccomp's answer, EACCES Landlock's; \"has none\": the process holds no such descriptor.\n\n| it tries to |",
     );
-    for role in ROLES {
-        let _ = write!(text, " {} |", short(role));
+    for role in &matrix.roles {
+        let _ = write!(text, " {} |", role.name);
     }
-    text.push_str(" why |\n|---|");
-    text.push_str(&"---|".repeat(ROLES.len() + 1));
+    text.push_str(" why | unlocked, another user | unlocked, same user |\n|---|");
+    text.push_str(&"---|".repeat(matrix.roles.len() + 3));
     text.push('\n');
     for row in &matrix.rows {
         let _ = write!(text, "| {} |", row.what);
-        for role in ROLES {
+        for role in &matrix.roles {
             let outcome = row.outcome(role);
             let mark = if outcome == Outcome::Ok { "**" } else { "" };
-            let _ = write!(text, " {mark}{}{mark} |", outcome.text());
+            let ordinary = match row.ordinary_outcome(role) {
+                same if same == outcome => String::new(),
+                other => format!("; ordinary user: **{}**", other.text()),
+            };
+            let _ = write!(text, " {mark}{}{mark}{ordinary} |", outcome.text());
         }
-        let _ = writeln!(text, " {} |", row.why);
+        let (another, same) = (row.unlocked.another.text(), row.unlocked.same.text());
+        let _ = writeln!(text, " {} | {another} | {same} |", row.why);
+    }
+    text.push_str(
+        "\n## What it gets by the requests that it has\n\n\
+         Each is asked by a captured process in its role's place, on a channel of its own. Nothing but the outcome \
+         changes: what was filed stays as it is.\n\n| who | asks | for | outcome | why |\n|---|---|---|---|---|\n",
+    );
+    for verb in &matrix.verbs {
+        let outcome = match verb.outcome.as_str() {
+            "violation" => "the peer closes the channel, which is counted".to_owned(),
+            answer => format!("`{}`", answer.trim_end_matches('(')),
+        };
+        let (who, filed) = (
+            verb.roles.join(", "),
+            match verb.filed {
+                None => "",
+                Some(0) => ", and nothing of it is in the mailbox",
+                Some(_) => ", and it is in the mailbox once",
+            },
+        );
+        let _ = writeln!(text, "| {who} | {} | {} | {outcome}{filed} | {} |", verb.to, verb.what, verb.why);
     }
     text.push_str(
         "\n## What it puts into its channels\n\n\
-         Into every end of every channel that it holds. Afterwards mail comes in and is read, and no process was started \
-         again.\n\n| it sends | what happens | why |\n|---|---|---|\n",
+         Into every end of every channel that it holds, asking or answering. Afterwards mail comes in and is read, every front \
+         shakes hands over TLS, and no process was started again. While an end that answers leaves half a frame in its \
+         channel, those who ask there wait; all others are served.\n\n\
+         | it sends | into ends | what happens | why |\n|---|---|---|---|\n",
     );
     for row in &matrix.forgeries {
-        let happens = if row.violation {
-            "the peer closes the channel, which is counted"
-        } else {
-            "others do not notice"
+        let happens = match row.outcome {
+            Effect::Violation => "the peer closes the channel, which is counted",
+            Effect::Contained => "others do not notice",
+            Effect::Bounded => "the peer takes no more of them; others do not notice",
         };
-        let _ = writeln!(text, "| {} | {happens} | {} |", row.what, row.why);
+        let _ = writeln!(text, "| {} | {} | {happens} | {} |", row.what, row.into(), row.why);
     }
     text.push_str("\n## Classes of attacks and their tests\n\n| class | tests |\n|---|---|\n");
     let tests = tests_by_class(root);

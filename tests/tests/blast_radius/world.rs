@@ -1,24 +1,26 @@
 //! A running instance whose processes can be told to attack, and somebody to be attacked.
 
 use std::{
-    cell::RefCell,
     collections::BTreeMap,
-    env,
+    env, fs,
     io::{ErrorKind, Read, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
     os::unix::net::UnixStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
 use ipc_proto::{
-    AccountId,
+    AccountId, ChannelId, DeliveryId,
     admin::{AdminSupervisor, AdminToSupervisor, Status, SupervisorToAdmin},
     blocking::Asker,
     control::Role,
 };
-use moxd_tests::{ADDRESS, Home, Imap, Instance, Smtp, mail, process, smtp::Delivery};
+use moxd_tests::{ADDRESS, Home, Imap, Instance, Smtp, mail, ordinary, process, smtp::Delivery};
+
+use crate::{attempt::NOT_TRIED, forgery, tls};
 
 /// Where the programs are that play captured processes.
 pub(crate) fn captured() -> PathBuf {
@@ -37,7 +39,9 @@ pub(crate) struct World {
     closed: TcpListener,
     /// Held so that every front has an accepted connection.
     clients: Vec<TcpStream>,
-    delivered: RefCell<u32>,
+    /// The first message that a client delivered.
+    filed: Option<DeliveryId>,
+    delivered: AtomicU32,
 }
 
 impl Drop for World {
@@ -48,14 +52,27 @@ impl Drop for World {
 }
 
 impl World {
-    /// With two accounts that both have mail, and a client at each front.
+    /// Of the user who runs the tests: root has a user for every process.
     pub(crate) fn start() -> Self {
         let home = Home::new();
-        let program = captured().join("moxctl");
-        let mut command = Command::new(&program);
+        let mut command = Command::new(captured().join("moxctl"));
         command.args(home.command().get_args()).stdin(Stdio::null());
-        let instance =
-            home.try_start_with(command).unwrap_or_else(|refused| panic!("{}: {refused}", program.display()));
+        Self::start_with(home, command)
+    }
+
+    /// Of an ordinary user, whom all processes share.
+    pub(crate) fn start_as_ordinary_user() -> Self {
+        let home = ordinary::home();
+        for program in fs::read_dir(home.path().join("bin")).unwrap().flatten() {
+            fs::copy(captured().join(program.file_name()), program.path()).unwrap();
+        }
+        let command = ordinary::command(&home);
+        Self::start_with(home, command)
+    }
+
+    /// With two accounts that both have mail, and a client at each front.
+    fn start_with(home: Home, command: Command) -> Self {
+        let instance = home.try_start_with(command).unwrap_or_else(|refused| panic!("{refused}"));
         let victim = Command::new("sleep").arg("600").spawn().unwrap();
         let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let mut world = Self {
@@ -64,22 +81,25 @@ impl World {
             open: listen(),
             closed: listen(),
             clients: Vec::new(),
-            delivered: RefCell::new(0),
+            filed: None,
+            delivered: AtomicU32::new(0),
         };
         world.closed.set_nonblocking(true).unwrap();
         let added = world.instance.moxctl(&["account", "add", "other", "other@localhost"]);
         assert!(added.status.success(), "{added:?}");
-        for to in [ADDRESS, "other@localhost"] {
+        // The first account last, whose process attacks: it has queued's newest channel.
+        for to in ["other@localhost", ADDRESS] {
             world.deliver(to).unwrap();
         }
+        let first = world.inbox().unwrap().swap_remove(0);
+        world.filed = id_of(&first);
         world.clients = [25, 143, 80].map(|port| world.client(port).unwrap()).into();
         world
     }
 
     /// Whether it was acknowledged, and what tells it apart.
     fn deliver(&self, to: &str) -> Result<String, String> {
-        *self.delivered.borrow_mut() += 1;
-        let token = format!("blast-{:04}", self.delivered.borrow());
+        let token = format!("blast-{:04}", self.delivered.fetch_add(1, Ordering::Relaxed));
         let mut smtp = Smtp::connect(self.instance.smtp()).map_err(|error| error.to_string())?;
         match smtp.deliver(to, &mail::message(&token, 500)) {
             Delivery::Acknowledged => Ok(token),
@@ -102,28 +122,24 @@ impl World {
         }
     }
 
-    fn ask(&self, request: &AdminToSupervisor) -> SupervisorToAdmin {
-        // A connection each: the supervisor keeps none for long.
-        let stream = UnixStream::connect(self.instance.home().data().join("run/control.sock")).unwrap();
-        Asker::<AdminSupervisor>::new(stream).unwrap().call(request, Vec::new()).unwrap().0
-    }
-
     pub(crate) fn status(&self) -> Status {
-        match self.ask(&AdminToSupervisor::Status) {
-            SupervisorToAdmin::Status(status) => status,
-            other => panic!("{other:?}"),
-        }
+        status_of(&self.instance)
     }
 
-    /// Tries the lines in a role; for accounts in the first one. The errno of each, by its place.
-    pub(crate) fn attack(&self, role: Role, lines: &[String]) -> BTreeMap<usize, i32> {
+    /// Tries the lines in a role; for accounts in the first one. The results of each, by its place: one, or an answer's
+    /// pieces.
+    pub(crate) fn attack(&self, role: Role, lines: &[String]) -> BTreeMap<usize, Vec<i32>> {
         let account = (role == Role::Accountd).then(|| AccountId::new(1).unwrap());
         let numbered = lines.iter().enumerate().map(|(number, line)| format!("{number} {line}\n"));
         let script = numbered.collect();
-        match self.ask(&AdminToSupervisor::Attack { role, account, script }) {
+        match ask(&self.instance, &AdminToSupervisor::Attack { role, account, script }) {
             SupervisorToAdmin::Attacked(results) => {
-                assert_eq!(results.len(), lines.len(), "{}: not every line was tried", role.binary());
-                results.into_iter().map(|(step, errno)| (step as usize, errno)).collect()
+                let mut by_line: BTreeMap<_, Vec<_>> = BTreeMap::new();
+                for (step, result) in results {
+                    by_line.entry(step as usize).or_default().push(result);
+                }
+                assert_eq!(by_line.len(), lines.len(), "{}: not every line was tried", role.binary());
+                by_line
             }
             other => panic!("{}: {other:?}", role.binary()),
         }
@@ -133,20 +149,29 @@ impl World {
         self.instance.home().data().canonicalize().unwrap().display().to_string()
     }
 
-    fn pid(&self, role: Role) -> u32 {
+    pub(crate) fn pid(&self, role: Role) -> u32 {
         let status = self.status();
         status.processes.iter().find(|process| process.role == role).and_then(|process| process.pid).unwrap()
     }
 
-    /// A line of the matrix for a role.
-    pub(crate) fn inside(&self, role: Role, line: &str) -> String {
+    pub(crate) fn own_directory(&self, role: Role) -> String {
         let data = self.data();
-        let own = match role.directory() {
+        match role.directory() {
             Some("accounts") => format!("{data}/accounts/1"),
             Some(directory) => format!("{data}/{directory}"),
             // A front has none: any that exists.
             None => format!("{data}/queue"),
-        };
+        }
+    }
+
+    /// Of a message that a client delivered.
+    pub(crate) fn filed_id(&self) -> DeliveryId {
+        self.filed.expect("the server writes the id into the Received field")
+    }
+
+    /// A line of the matrix for a role.
+    pub(crate) fn inside(&self, role: Role, line: &str) -> String {
+        let (data, own) = (self.data(), self.own_directory(role));
         let sibling = if role == Role::Keyd { Role::Authd } else { Role::Keyd };
         line.replace("{own}", &own)
             .replace("{data}", &data)
@@ -164,37 +189,114 @@ impl World {
             .replace("{port}", &self.open.local_addr().unwrap().port().to_string())
     }
 
+    /// And for a user without a sandbox, who attacks the instance.
+    pub(crate) fn unlocked(&self, line: &str) -> String {
+        let port = self.open.local_addr().unwrap().port().to_string();
+        self.inside(Role::Webd, &line.replace("{port}", &port))
+    }
+
     /// No process of the instance connected to where it tried to.
     pub(crate) fn nobody_came(&self) {
         let came = self.closed.accept();
         assert!(came.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock), "{came:?} came");
-        assert!(self.open.accept().is_ok(), "no control came either");
     }
 
-    /// Mail comes in and is read, and the web answers. What a captured process was asked while it broke its channel may
-    /// fail, once: its next try is to succeed.
+    /// One that was to get out did.
+    pub(crate) fn a_control_came(&self) {
+        assert!(self.open.accept().is_ok());
+    }
+
+    /// Every front serves, and mail gets all the way. What a captured process was asked while it broke its channel may fail, once: its next try is to
+    /// succeed.
     pub(crate) fn all_serve(&self, behind: &str) {
-        let mut last = Ok(());
-        let served = self.eventually(|| {
-            last = self.serves();
-            last.is_ok()
-        });
-        assert!(served, "behind {behind}: {last:?}");
+        self.serve(&FRONTS, behind);
+        let token = self.deliver(ADDRESS).unwrap_or_else(|refused| panic!("behind {behind}: {refused}"));
+        // What was acknowledged is filed, if not at once then soon.
+        assert!(self.eventually(|| self.filed_with(&token) == 1), "behind {behind}: {token} was not filed");
     }
 
-    fn serves(&self) -> Result<(), String> {
+    /// These do.
+    pub(crate) fn serve(&self, fronts: &[Role], behind: &str) {
+        for front in fronts {
+            let mut last = Ok(());
+            let served = self.eventually(|| {
+                last = self.serves(*front);
+                last.is_ok()
+            });
+            assert!(served, "behind {behind}: {last:?}");
+        }
+    }
+
+    /// Mail is acknowledged; mail is read; the web answers; each shakes hands over TLS, too.
+    fn serves(&self, front: Role) -> Result<(), String> {
         if !self.status().ready {
             return Err("not ready".to_owned());
         }
-        let token = self.deliver(ADDRESS)?;
-        let said = |error: std::io::Error| format!("IMAP: {error}");
-        let mut imap = Imap::login(self.instance.imap()).map_err(said)?;
-        let found = imap.messages("INBOX").map_err(said)?;
-        let text = found.last().map(|last| String::from_utf8_lossy(last)).unwrap_or_default();
-        if !text.contains(&token) {
-            return Err(format!("{token} is not the last message"));
+        self.handshake(front)?;
+        match front {
+            Role::Smtpd => self.deliver(ADDRESS).map(drop),
+            Role::Imapd => self.inbox().map(drop),
+            _ => self.client(80).map(drop),
         }
-        self.client(80).map(drop)
+    }
+
+    fn handshake(&self, front: Role) -> Result<(), String> {
+        let (address, starttls) = match front {
+            Role::Smtpd => (self.instance.smtp(), true),
+            Role::Imapd => (self.instance.imaps(), false),
+            _ => (self.instance.https(), false),
+        };
+        tls::handshake(address, starttls).map_err(|error| format!("TLS of {}: {error}", front.binary()))
+    }
+
+    fn inbox(&self) -> Result<Vec<Vec<u8>>, String> {
+        let read = || Imap::login(self.instance.imap())?.messages("INBOX");
+        read().map_err(|error| format!("IMAP: {error}"))
+    }
+
+    /// Messages in the mailbox that have this in them.
+    pub(crate) fn filed_with(&self, mark: &str) -> usize {
+        self.inbox().unwrap().iter().filter(|mail| contains(mail, mark)).count()
+    }
+
+    /// Makes the asker of this channel ask.
+    pub(crate) fn make_ask(&self, channel: ChannelId) {
+        let _ = match channel {
+            ChannelId::SmtpdKeyd => self.handshake(Role::Smtpd),
+            ChannelId::ImapdKeyd => self.handshake(Role::Imapd),
+            ChannelId::WebdKeyd => self.handshake(Role::Webd),
+            ChannelId::SmtpdAuthd => self.client(25).map(drop),
+            ChannelId::ImapdAuthd => self.client(143).map(drop),
+            ChannelId::WebdAuthd => self.client(80).map(drop),
+            ChannelId::SmtpdQueued | ChannelId::QueuedAuthd | ChannelId::QueuedAccountd => {
+                self.deliver(ADDRESS).map(drop)
+            }
+            ChannelId::AdminAuthd | ChannelId::AdminAccountd | ChannelId::AdminSupervisor => Ok(()),
+        };
+    }
+
+    /// Waits until this role has lost more channels than before, with clients that make the peer look.
+    pub(crate) fn counted(&self, role: Role, channel: ChannelId, before: u32) -> bool {
+        self.eventually(|| {
+            // Most are noticed at once, some when the peer next asks.
+            process::eventually(Duration::from_millis(100), || self.violations(role) > before) || {
+                self.make_ask(channel);
+                self.violations(role) > before
+            }
+        })
+    }
+
+    /// Has the role's channel broken and made anew, and keeps the new one for the attacker.
+    pub(crate) fn keep(&self, role: Role, channel: ChannelId) {
+        let before = self.violations(role);
+        let lines = [format!("keep {channel:?}"), forgery::breaking(channel)];
+        let results = self.attack(role, &lines);
+        assert!(!results.values().any(|result| result[..] == [NOT_TRIED]), "{channel:?}: {results:?}");
+        assert!(self.counted(role, channel, before), "{channel:?} was not broken");
+        if channel == ChannelId::QueuedAccountd {
+            // Only made when it is needed.
+            self.make_ask(channel);
+        }
     }
 
     /// Channels that this role lost.
@@ -217,4 +319,50 @@ impl World {
     pub(crate) fn eventually(&self, is_so: impl FnMut() -> bool) -> bool {
         process::eventually(LIMIT, is_so)
     }
+}
+
+fn ask(instance: &Instance, request: &AdminToSupervisor) -> SupervisorToAdmin {
+    let stream = UnixStream::connect(instance.home().data().join("run/control.sock")).unwrap();
+    Asker::<AdminSupervisor>::new(stream).unwrap().call(request, Vec::new()).unwrap().0
+}
+
+pub(crate) fn status_of(instance: &Instance) -> Status {
+    match ask(instance, &AdminToSupervisor::Status) {
+        SupervisorToAdmin::Status(status) => status,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Those who serve clients, each by its own way.
+pub(crate) const FRONTS: [Role; 3] = [Role::Smtpd, Role::Imapd, Role::Webd];
+
+/// Whom a captured end of this channel can keep from serving.
+pub(crate) fn depends_on(channel: ChannelId) -> Role {
+    match channel {
+        ChannelId::ImapdKeyd | ChannelId::ImapdAuthd => Role::Imapd,
+        ChannelId::WebdKeyd | ChannelId::WebdAuthd => Role::Webd,
+        ChannelId::SmtpdKeyd
+        | ChannelId::SmtpdAuthd
+        | ChannelId::SmtpdQueued
+        | ChannelId::QueuedAuthd
+        | ChannelId::QueuedAccountd
+        | ChannelId::AdminAuthd
+        | ChannelId::AdminAccountd
+        | ChannelId::AdminSupervisor => Role::Smtpd,
+    }
+}
+
+fn contains(mail: &[u8], text: &str) -> bool {
+    mail.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+/// From the field that smtpd puts before a message.
+fn id_of(mail: &[u8]) -> Option<DeliveryId> {
+    let text = String::from_utf8_lossy(mail);
+    let digits = text.split_once("\r\n\tid ")?.1.get(..32)?;
+    let mut id = [0; 16];
+    for (at, octet) in id.iter_mut().enumerate() {
+        *octet = u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    Some(DeliveryId(id))
 }

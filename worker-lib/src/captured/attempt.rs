@@ -27,6 +27,8 @@ const FDS_LOOKED_AT: RawFd = 1024;
 pub(crate) enum Attempt {
     /// Open for reading.
     Open(String),
+    /// Look at a file by its name.
+    Look(String),
     /// Make a file; it is removed again.
     Create(String),
     /// Open a file that exists for writing.
@@ -115,6 +117,7 @@ impl Attempt {
         };
         match verb {
             "open" => Some(Self::Open(text(0)?)),
+            "stat" => Some(Self::Look(text(0)?)),
             "create" => Some(Self::Create(text(0)?)),
             "append" => Some(Self::Append(text(0)?)),
             "socket" => Some(Self::Socket(number(0)?, number(1)?)),
@@ -156,6 +159,7 @@ impl Attempt {
     pub(crate) fn run(&self) -> i32 {
         match self {
             Self::Open(path) => sys::open(path, libc::O_RDONLY),
+            Self::Look(path) => sys::look(path),
             Self::Create(path) => sys::create(path),
             Self::Append(path) => sys::open(path, libc::O_WRONLY | libc::O_APPEND),
             Self::Socket(domain, kind) => sys::socket(*domain, *kind),
@@ -203,7 +207,7 @@ impl Attempt {
 
 /// Where every worker finds its control channel and its log.
 const CONTROL_FD: RawFd = 3;
-const LOG_FD: RawFd = 2;
+pub(crate) const LOG_FD: RawFd = 2;
 
 fn find(name: &str, held: &[Held]) -> Option<RawFd> {
     match name {
@@ -215,8 +219,11 @@ fn find(name: &str, held: &[Held]) -> Option<RawFd> {
     }
 }
 
-/// From hexadecimal digits.
-fn octets(digits: &str) -> Option<Vec<u8>> {
+/// From hexadecimal digits; `-` is none.
+pub(crate) fn octets(digits: &str) -> Option<Vec<u8>> {
+    if digits == "-" {
+        return Some(Vec::new());
+    }
     digits
         .as_bytes()
         .chunks(2)

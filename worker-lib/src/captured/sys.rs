@@ -49,6 +49,15 @@ pub(crate) fn open(name: &str, flags: c_int) -> c_int {
     outcome_of_fd(unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, name.as_ptr(), flags, 0) })
 }
 
+pub(crate) fn look(name: &str) -> c_int {
+    let name = path(name);
+    // SAFETY: all zeros are a valid `stat`, which the kernel writes; the name ends with NUL and lives through the call.
+    outcome(unsafe {
+        let mut found: libc::stat = mem::zeroed();
+        libc::syscall(libc::SYS_newfstatat, libc::AT_FDCWD, name.as_ptr(), &raw mut found, 0)
+    })
+}
+
 pub(crate) fn create(name: &str) -> c_int {
     let name = path(name);
     let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL;
@@ -339,4 +348,43 @@ pub(crate) fn send_fd(fd: RawFd, octets: &[u8], attached: RawFd) -> c_int {
     let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
     // SAFETY: the kernel reads what the message points to, all of which lives through the call.
     outcome(unsafe { libc::syscall(libc::SYS_sendmsg, fd, &raw const message, flags) })
+}
+
+pub(crate) fn close(fd: RawFd) {
+    // SAFETY: the caller made the fd and nothing else owns it.
+    unsafe { libc::syscall(libc::SYS_close, fd) };
+}
+
+/// A file in memory with these octets; -1: not to be had.
+pub(crate) fn memory_file(octets: &[u8], sealed: bool) -> RawFd {
+    let seals = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
+    // SAFETY: the name ends with NUL; the kernel reads the octets, which live through the call.
+    unsafe {
+        let fd = libc::memfd_create(c"message".as_ptr(), libc::MFD_ALLOW_SEALING);
+        libc::write(fd, octets.as_ptr().cast(), octets.len());
+        if sealed {
+            libc::fcntl(fd, libc::F_ADD_SEALS, seals);
+        }
+        fd
+    }
+}
+
+/// A file with these octets, removed again; -1: not to be had.
+pub(crate) fn file(name: &str, octets: &[u8], writable: bool) -> RawFd {
+    let name = path(name);
+    // SAFETY: the name ends with NUL; the kernel reads it and the octets, which live through the calls; what is closed
+    // was opened here.
+    unsafe {
+        let writer = libc::open(name.as_ptr(), libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, 0o600);
+        libc::write(writer, octets.as_ptr().cast(), octets.len());
+        let fd = if writable {
+            writer
+        } else {
+            let reader = libc::open(name.as_ptr(), libc::O_RDONLY);
+            libc::close(writer);
+            reader
+        };
+        libc::unlink(name.as_ptr());
+        fd
+    }
 }
