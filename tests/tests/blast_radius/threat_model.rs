@@ -88,8 +88,8 @@ pub(crate) fn document(matrix: &Matrix, root: &Path) -> String {
     }
     text.push_str(
         "\n## What it gets by the requests that it has\n\n\
-         Each is asked by a captured process in its role's place, on a channel of its own. Nothing but the outcome \
-         changes: what was filed stays as it is.\n\n| who | asks | for | outcome | why |\n|---|---|---|---|---|\n",
+         Each is asked by a captured process in its role's place, on a channel of its own. What was filed before stays \
+         as it is.\n\n| who | asks | for | outcome | why |\n|---|---|---|---|---|\n",
     );
     for verb in &matrix.verbs {
         let outcome = match verb.outcome.as_str() {
