@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use crate::account::{Account, LIMIT, copy_tree, files_below, fresh_id};
-use store_lib::{Parse, Store, StoreError};
+use store_lib::{LastEnd, Parse, Store, StoreError};
 use tempfile::TempDir;
 
 /// A closed account with a small and a large message.
@@ -258,6 +258,28 @@ fn a_delivery_in_hand_at_a_crash_is_poisoned_and_one_that_was_finished_is_not() 
     killed.reopen();
     assert!(killed.store().is_poisoned(in_hand));
     assert_eq!(killed.store().crashes().len(), 8);
+}
+
+/// Attack class 40: who watched the process says whose fault its end was, and only its own counts.
+#[test]
+fn an_end_by_the_fault_of_others_poisons_nothing_and_is_no_crash() {
+    for (last, with_mark, poisoned, crashes, reason) in [
+        (LastEnd::Harmless, true, false, 0, "killed by others"),
+        (LastEnd::Crash { busy: false }, true, true, 1, "with a message in hand"),
+        (LastEnd::Crash { busy: true }, false, false, 1, "with sessions"),
+        (LastEnd::Crash { busy: false }, false, false, 0, "with nothing in hand"),
+    ] {
+        let account = Account::new();
+        let id = fresh_id();
+        let mark = with_mark.then(|| account.store().begin_parse(id).unwrap());
+        let copy = TempDir::new().unwrap();
+        copy_tree(account.path(), copy.path());
+        drop(mark);
+        let store = Store::open_after(copy.path(), last).unwrap();
+        assert_eq!(store.is_poisoned(id), poisoned, "{reason}");
+        assert_eq!(store.crashes().len(), crashes, "{reason}");
+        store.close().unwrap();
+    }
 }
 
 #[test]
