@@ -46,6 +46,8 @@ pub(crate) enum Command {
     Localserve(Localserve),
     /// Show processes, listeners and what locks each process in
     Status,
+    /// Read the configuration again; no connection ends, and what needs a restart is named
+    Reload,
     /// Stop moxd in order and wait until it is down
     Stop,
     /// Look at a configuration

@@ -9,7 +9,7 @@ use std::{
 
 use ipc_proto::{
     AccountId, CallError, Channel, Violation,
-    admin::{AdminAccountd, AdminSupervisor, AdminToSupervisor, Status, SupervisorToAdmin},
+    admin::{AdminAccountd, AdminSupervisor, AdminToSupervisor, Reloaded, Status, SupervisorToAdmin},
     authd::{AccountInfo, AddressInfo, AdminAuthd, AdminToAuthd, AuthdToAdmin, DomainInfo, PAGE},
     blocking::Asker,
 };
@@ -49,9 +49,22 @@ impl Instance {
         match self.ask(&AdminToSupervisor::Status)?.0 {
             SupervisorToAdmin::Status(status) => Ok(status),
             SupervisorToAdmin::Refused(line) => Err(Failure::Refused(line)),
-            SupervisorToAdmin::Done | SupervisorToAdmin::Opened | SupervisorToAdmin::Attacked(_) => {
-                Err(odd_answer())
-            }
+            SupervisorToAdmin::Done
+            | SupervisorToAdmin::Opened
+            | SupervisorToAdmin::Reloaded(_)
+            | SupervisorToAdmin::Attacked(_) => Err(odd_answer()),
+        }
+    }
+
+    /// Has the configuration read again.
+    pub(crate) fn reload(&self) -> Result<Reloaded, Failure> {
+        match self.ask(&AdminToSupervisor::Reload)?.0 {
+            SupervisorToAdmin::Reloaded(reloaded) => Ok(reloaded),
+            SupervisorToAdmin::Refused(line) => Err(Failure::Config(line)),
+            SupervisorToAdmin::Done
+            | SupervisorToAdmin::Opened
+            | SupervisorToAdmin::Status(_)
+            | SupervisorToAdmin::Attacked(_) => Err(odd_answer()),
         }
     }
 
@@ -60,9 +73,10 @@ impl Instance {
         match self.ask(&AdminToSupervisor::Stop)?.0 {
             SupervisorToAdmin::Done => {}
             SupervisorToAdmin::Refused(line) => return Err(Failure::Refused(line)),
-            SupervisorToAdmin::Status(_) | SupervisorToAdmin::Opened | SupervisorToAdmin::Attacked(_) => {
-                return Err(odd_answer());
-            }
+            SupervisorToAdmin::Status(_)
+            | SupervisorToAdmin::Opened
+            | SupervisorToAdmin::Reloaded(_)
+            | SupervisorToAdmin::Attacked(_) => return Err(odd_answer()),
         }
         // moxd closes the socket last of all, and it kills what does not leave: this ends.
         let _ = self.stream.set_read_timeout(None::<Duration>);
@@ -88,9 +102,10 @@ impl Instance {
                 Asker::new(UnixStream::from(fd)).map_err(|error| Failure::Unavailable(reason(&error)))
             }
             SupervisorToAdmin::Refused(line) => Err(Failure::Refused(line)),
-            SupervisorToAdmin::Status(_) | SupervisorToAdmin::Done | SupervisorToAdmin::Attacked(_) => {
-                Err(odd_answer())
-            }
+            SupervisorToAdmin::Status(_)
+            | SupervisorToAdmin::Done
+            | SupervisorToAdmin::Reloaded(_)
+            | SupervisorToAdmin::Attacked(_) => Err(odd_answer()),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `moxctl` is the admin's command: it asks the running moxd over its control socket, and `moxctl localserve` starts one.
 //!
 //! ```text
-//!   moxctl status, stop ─────────────▶ control socket ──▶ moxd
+//!   moxctl status, reload, stop ─────▶ control socket ──▶ moxd
 //!   moxctl domain, account, address ─▶ control socket ──▶ moxd hands over a channel ──▶ authd
 //!   moxctl account verify ───────────▶ control socket ──▶ moxd hands over a channel ──▶ that account's process
 //!   moxctl localserve ── starts ─────▶ moxd, in a directory of its own, until Ctrl-C
@@ -17,7 +17,7 @@
 //! | 1 | moxd refused, or `account verify` found something wrong |
 //! | 2 | the command line, or what was typed, is wrong |
 //! | 69 | moxd does not run, cannot be reached, or went away |
-//! | 78 | a configuration is wrong, or localserve cannot start |
+//! | 78 | a configuration is wrong (nothing changed), or localserve cannot start |
 //!
 //! Start at [`cli`] for the commands, [`control`] for the socket.
 
@@ -34,6 +34,7 @@ mod password;
 mod signals;
 mod status;
 mod stop;
+mod reload;
 mod sys;
 mod table;
 
@@ -70,6 +71,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Stop => stop::run(connect()?, &output),
         Command::Config(cli::Config::Check { file }) => check::run(&file, &output),
         Command::Domain(command) => domain::run(command, &connect()?.directory()?, &output),
+        Command::Reload => reload::run(&connect()?, &output),
         Command::Account(command) => account::run(command, &connect()?, &output),
         Command::Address(command) => address::run(command, &connect()?.directory()?, &output),
         Command::Password(cli::Password::Set { account }) => {
