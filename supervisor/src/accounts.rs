@@ -31,9 +31,6 @@ pub(crate) const LOOK: Duration = Duration::from_millis(10);
 const CRASH_PAUSE: Duration = Duration::from_millis(100);
 /// Crashes that the next process of an account is told of; of more accounts the oldest number is forgotten.
 const MAX_REMEMBERED: usize = 10_000;
-/// Of a worker that says why it ends (`worker_lib::EXIT_CONFIG`).
-const FAULT: Ended = Ended::Exited(78);
-
 const NO_PLACE: &str = "too many account processes, all of them busy; see `[limits] account_processes`";
 
 /// One account's process and who waits for it.
@@ -285,7 +282,7 @@ impl Instance {
         entry.restarts += 1;
         entry.again = Instant::now() + CRASH_PAUSE * entry.crashes;
         // It said what is wrong, and will say so again: nobody is kept waiting for that.
-        if let (FAULT, Some(fault)) = (end, process.and_then(|process| process.fault)) {
+        if let (ends::FAULT, Some(fault)) = (end, process.and_then(|process| process.fault)) {
             for (request, _) in std::mem::take(&mut entry.waiting) {
                 self.refuse(account, request, &fault);
             }

@@ -27,6 +27,9 @@ pub enum Killed {
     Stop,
 }
 
+/// Of a worker that says why it ends (`worker_lib::EXIT_CONFIG`).
+pub(crate) const FAULT: Ended = Ended::Exited(78);
+
 /// What a panic of the main thread ends with (std's own).
 const PANICKED: i32 = 101;
 
@@ -57,11 +60,16 @@ pub(crate) fn previous(end: Ended, killed: Option<Killed>, sessions: bool) -> Pr
 
 /// In words.
 fn describe(end: Ended, fault: Option<&str>) -> String {
-    match (end, fault) {
-        (_, Some(fault)) => fault.to_owned(),
-        (Ended::Exited(code @ 201..=212), None) => format!("did not start: {}", sys::step_name(code - 200)),
-        (Ended::Exited(code), None) => format!("exited with {code}"),
-        (Ended::Signal(signal), None) => format!("was ended by signal {signal}"),
+    let how = match end {
+        Ended::Exited(code @ 201..=212) => format!("did not start: {}", sys::step_name(code - 200)),
+        Ended::Exited(code) => format!("exited with {code}"),
+        Ended::Signal(signal) => format!("was ended by signal {signal}"),
+    };
+    match fault {
+        // The exit code says no more than that there is a cause.
+        Some(fault) if end == FAULT => fault.to_owned(),
+        Some(fault) => format!("{how}; it said: {fault}"),
+        None => how,
     }
 }
 
@@ -119,6 +127,18 @@ impl Instance {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_worker_says_of_its_end_hides_nothing_that_was_seen() {
+        for (end, fault, expected) in [
+            (Ended::Exited(78), Some("no room; make some"), "no room; make some"),
+            (Ended::Exited(78), None, "exited with 78"),
+            (Ended::Signal(9), Some("all is well"), "was ended by signal 9; it said: all is well"),
+            (Ended::Exited(202), None, "did not start: network namespace"),
+        ] {
+            assert_eq!(describe(end, fault), expected);
+        }
+    }
 
     #[test]
     fn what_a_process_did_itself_is_a_crash_and_what_others_did_to_it_is_none() {

@@ -222,7 +222,10 @@ impl Instance {
 
     /// Runs until told to stop.
     pub fn run(mut self) -> Result<(), StartError> {
-        self.log.hold();
+        // Who asks for every detail gets it, also of a start that fails.
+        if !["debug", "trace"].iter().any(|level| self.config.log.level.0.contains(level)) {
+            self.log.hold();
+        }
         loop {
             self.start_due();
             if self.started.elapsed() > HELD_AT_MOST {

@@ -172,7 +172,9 @@ impl Process {
             let length = self.log.recv(&mut line).ok()?;
             let text = String::from_utf8_lossy(line.get(..length).unwrap_or_default());
             match text.strip_prefix(FAULT_MARK) {
-                Some(cause) => self.fault = Some(one_line(cause)),
+                Some(cause) if self.fault.is_none() => self.fault = Some(one_line(cause)),
+                // There is one last line. Who says more of them does not keep us here.
+                Some(another) => return Some(format!("ERROR {another}")),
                 None => return Some(text.into_owned()),
             }
         }
