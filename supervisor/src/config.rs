@@ -172,7 +172,8 @@ pub struct Limits {
     pub login_failures_minute: [u32; 3],
     /// Failed logins in a day from the same.
     pub login_failures_day: [u32; 3],
-    /// PBKDF2 rounds of new passwords (RFC 7677 asks for at least 4096).
+    /// PBKDF2 rounds of new passwords (RFC 7677 asks for at least 4096). Clients that use Cyrus SASL (mbsync, mutt) refuse
+    /// SCRAM with more than 65,536, and mbsync then does not log in at all.
     pub password_rounds: u32,
     /// Signatures in a second for one front.
     pub signatures: u32,
@@ -208,7 +209,7 @@ impl Default for Limits {
             connections: [30, 90, 270],
             login_failures_minute: [10, 30, 90],
             login_failures_day: [50, 150, 450],
-            password_rounds: 100_000,
+            password_rounds: 65_536,
             signatures: 2000,
             memory: Memory::default(),
         }
