@@ -52,8 +52,17 @@ fn root() -> PathBuf {
 
 /// Saves the certificate of a TLS server.
 pub fn save_certificate(server: SocketAddr, to: &Path) {
+    save_certificate_of(server, &[], to);
+}
+
+/// The same of an SMTP server that has STARTTLS.
+pub fn save_certificate_by_starttls(server: SocketAddr, to: &Path) {
+    save_certificate_of(server, &["-starttls", "smtp"], to);
+}
+
+fn save_certificate_of(server: SocketAddr, how: &[&str], to: &Path) {
     let mut openssl = Command::new("openssl");
-    let text = run(openssl.args(["s_client", "-connect", &server.to_string()]));
+    let text = run(openssl.args(["s_client", "-connect", &server.to_string()]).args(how));
     let from = text.find("-----BEGIN CERTIFICATE-----").expect("a certificate");
     let end = "-----END CERTIFICATE-----\n";
     let until = text.find(end).expect("its end") + end.len();

@@ -16,7 +16,7 @@ use std::{
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::mpsc,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::{
@@ -318,16 +318,17 @@ fn terminate(child: &Child) {
 
 /// Waits; who does not go within the grace and some is killed.
 fn wait(child: &mut Child) -> ExitStatus {
-    let started = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait().expect("our child") {
-            return status;
+    let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+    let (gone, watched) = mpsc::channel::<()>();
+    let watch = thread::spawn(move || {
+        if watched.recv_timeout(Duration::from_secs(30)) == Err(mpsc::RecvTimeoutError::Timeout) {
+            let _ = kill(pid, Signal::SIGKILL);
         }
-        if started.elapsed() > Duration::from_secs(30) {
-            let _ = child.kill();
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
+    });
+    let status = child.wait().expect("our child");
+    drop(gone);
+    watch.join().expect("the watch ends");
+    status
 }
 
 fn end_of(log: &Path) -> String {
