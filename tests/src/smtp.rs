@@ -122,7 +122,8 @@ impl Smtp {
 }
 
 /// With every dot at the start of a line doubled (RFC 5321 §4.5.2).
-fn stuffed(message: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn stuffed(message: &[u8]) -> Vec<u8> {
     let mut wire = Vec::with_capacity(message.len() + message.len() / 32 + 2);
     for line in message.split_inclusive(|octet| *octet == b'\n') {
         if line.starts_with(b".") {
