@@ -227,6 +227,8 @@ impl Instance {
         for (account, request) in late {
             self.refuse(account, request, "the account's process does not start; see the log");
         }
+        // One for whom nobody waits any more is not started.
+        self.accounts.retain(|_, account| account.process.is_some() || !account.waiting.is_empty());
     }
 
     /// It is locked in, or stays after all: whoever waits is served.

@@ -222,6 +222,14 @@ impl Instance {
 
     /// Runs until told to stop.
     pub fn run(mut self) -> Result<(), StartError> {
+        let end = self.serve_until_stopped();
+        if end.is_err() {
+            self.leave_nobody();
+        }
+        end
+    }
+
+    fn serve_until_stopped(&mut self) -> Result<(), StartError> {
         // Who asks for every detail gets it, also of a start that fails.
         if !["debug", "trace"].iter().any(|level| self.config.log.level.0.contains(level)) {
             self.log.hold();

@@ -1,8 +1,12 @@
 //! The orderly stop: fronts, then the queue, then accounts, then the rest, each within the grace.
 
-use std::time::{Duration, Instant};
+use std::{
+    os::fd::AsFd,
+    time::{Duration, Instant},
+};
 
 use ipc_proto::control::{Order, Role};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::{ends::Killed, instance::Instance, start::StartError};
 
@@ -57,5 +61,20 @@ impl Instance {
             left.for_each(|process| process.kill(Killed::Stop));
         }
         None
+    }
+
+    /// Ends all workers and waits until they are gone. They would die with us too, but a moment later: until then one that has
+    /// its listeners keeps their addresses from the next moxd.
+    pub(crate) fn leave_nobody(&mut self) {
+        let until = Instant::now() + MARGIN;
+        for process in self.processes_mut() {
+            process.kill(Killed::Stop);
+        }
+        for process in self.processes() {
+            let left = until.saturating_duration_since(Instant::now()).as_millis();
+            let mut ended = [PollFd::new(process.child.pidfd.as_fd(), PollFlags::POLLIN)];
+            // One that the kernel cannot end within that is not waited for.
+            let _ = poll(&mut ended, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO));
+        }
     }
 }
