@@ -48,8 +48,11 @@ pub enum QueueError {
         /// What was found, in SQLite's words.
         detail: String,
     },
-    /// Messages are there, the database that says whose they are is not.
-    #[error("{path} is missing or empty though queued messages are there; put it back from a backup")]
+    /// What was in it was acknowledged.
+    #[error(
+        "{path} is missing or empty and was not before; put it back from a backup, or remove the whole directory to lose \
+         what was queued"
+    )]
     Missing {
         /// Where it should be.
         path: PathBuf,
@@ -153,7 +156,11 @@ impl Queue {
         let left = left.collect::<Result<_, QueueError>>()?;
         let queue = Self { directory: directory.to_owned(), database, left };
         for path in leftover.unfinished {
-            fs::remove_file(path)?;
+            match fs::remove_file(path) {
+                // What was left of making the database went when it was made.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                removed => removed?,
+            }
         }
         for (id, path) in leftover.messages {
             if !queue.has(id)? {

@@ -1,6 +1,10 @@
 //! The queue's tables, and opening them without damage.
 
-use std::path::Path;
+use std::{
+    fs::{self, File},
+    io,
+    path::Path,
+};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
@@ -8,6 +12,8 @@ use crate::queue::QueueError;
 
 /// The database's name in the queue's directory.
 pub(crate) const FILE: &str = "queue.sqlite";
+/// While it is made; what begins so is removed at the next start.
+const NEW: &str = "new-queue.sqlite";
 
 /// One step per version; `user_version` counts the steps that were made.
 const STEPS: [&str; 2] = [
@@ -50,26 +56,56 @@ fn newest() -> i64 {
     i64::try_from(STEPS.len()).unwrap_or(i64::MAX)
 }
 
-/// Opens the database, or makes it where `messages` says that none is missing.
+/// Opens the database, or makes it where there is none and `messages` says that none is missing. One that is there is never
+/// made anew: what it held was acknowledged.
 pub(crate) fn open(path: &Path, messages: bool) -> Result<Connection, QueueError> {
-    let size = match std::fs::symlink_metadata(path) {
-        Ok(metadata) => metadata.len(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
-        Err(error) => return Err(QueueError::Open { path: path.to_owned(), detail: error.to_string() }),
+    let missing = || QueueError::Missing { path: path.to_owned() };
+    let named = |error: io::Error| QueueError::Open { path: path.to_owned(), detail: error.to_string() };
+    let size = match fs::symlink_metadata(path) {
+        Ok(metadata) => Some(metadata.len()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(named(error)),
     };
-    if size == 0 && messages {
-        return Err(QueueError::Missing { path: path.to_owned() });
-    }
-    prepare(path, messages).map_err(|error| match error {
+    let sort = |error| match error {
         OpenError::Sqlite(error) => sorted(path, &error),
-        OpenError::Empty => QueueError::Missing { path: path.to_owned() },
+        OpenError::Empty => missing(),
+        OpenError::File(error) => QueueError::from(error),
         OpenError::Damaged(detail) => QueueError::Damaged { path: path.to_owned(), detail },
         OpenError::Newer(found) => QueueError::NewerSchema { path: path.to_owned(), found, known: newest() },
-    })
+    };
+    let log = || fs::metadata(path.with_extension("sqlite-wal")).is_ok_and(|log| log.len() > 0);
+    match size {
+        Some(0) => return Err(missing()),
+        Some(_) => {}
+        // SQLite would play a log without its database into the new one.
+        None if messages || log() => return Err(missing()),
+        None => make(path).map_err(sort)?,
+    }
+    prepare(path).map_err(sort)
+}
+
+/// Makes an empty database under another name and renames it when it is whole and on disk: under its own name there is never
+/// half of one, whenever the process dies.
+fn make(path: &Path) -> Result<(), OpenError> {
+    let new = path.with_file_name(NEW);
+    for leftover in [new.clone(), path.with_file_name(format!("{NEW}-journal"))] {
+        match fs::remove_file(leftover) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    let mut database = connect(&new, OpenFlags::SQLITE_OPEN_CREATE)?;
+    database.execute_batch("PRAGMA synchronous = FULL;")?;
+    upgrade(&mut database, &STEPS)?;
+    database.close().map_err(|(_, error)| error)?;
+    fs::rename(&new, path)?;
+    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())?;
+    Ok(())
 }
 
 enum OpenError {
     Sqlite(rusqlite::Error),
+    File(io::Error),
     Empty,
     Damaged(String),
     Newer(i64),
@@ -81,12 +117,20 @@ impl From<rusqlite::Error> for OpenError {
     }
 }
 
-fn prepare(path: &Path, messages: bool) -> Result<Connection, OpenError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX
-        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let mut database = Connection::open_with_flags(path, flags)?;
+impl From<io::Error> for OpenError {
+    fn from(error: io::Error) -> Self {
+        Self::File(error)
+    }
+}
+
+fn connect(path: &Path, create: OpenFlags) -> rusqlite::Result<Connection> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    Connection::open_with_flags(path, flags | create)
+}
+
+fn prepare(path: &Path) -> Result<Connection, OpenError> {
+    let mut database = connect(path, OpenFlags::empty())?;
     // Exclusive, because one process owns a queue; that also spares the shared-memory file. Another one does not go
     // away by waiting.
     database.busy_timeout(std::time::Duration::ZERO)?;
@@ -103,8 +147,8 @@ fn prepare(path: &Path, messages: bool) -> Result<Connection, OpenError> {
         .and_then(|version| STEPS.get(version..))
         .ok_or(OpenError::Newer(version))?;
     // SQLite takes a file that was cut short in its header for an empty one. With that as the queue, all messages would
-    // be leftovers that belong to nobody.
-    if version == 0 && messages {
+    // be lost, or leftovers that belong to nobody.
+    if version == 0 {
         return Err(OpenError::Empty);
     }
     let found: String = database.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
@@ -113,15 +157,20 @@ fn prepare(path: &Path, messages: bool) -> Result<Connection, OpenError> {
     }
     database.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     database.execute_batch("PRAGMA synchronous = FULL;")?;
-    if !missing.is_empty() {
-        let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for step in missing {
-            transaction.execute_batch(step)?;
-        }
-        transaction.pragma_update(None, "user_version", newest())?;
-        transaction.commit()?;
-    }
+    upgrade(&mut database, missing)?;
     Ok(database)
+}
+
+fn upgrade(database: &mut Connection, steps: &[&str]) -> rusqlite::Result<()> {
+    if steps.is_empty() {
+        return Ok(());
+    }
+    let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for step in steps {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", newest())?;
+    transaction.commit()
 }
 
 fn sorted(path: &Path, error: &rusqlite::Error) -> QueueError {

@@ -258,6 +258,50 @@ async fn what_a_crash_left_behind_is_removed_at_start() {
     assert_eq!(world.has(1), 1);
 }
 
+/// Attack class 39: small messages lie in the database, so nothing beside it shows that something was in one that is empty.
+#[test]
+fn a_database_that_was_there_is_never_made_anew() {
+    type Damage<'a> = &'a dyn Fn(&Path);
+    let cases: [(Damage<'_>, &str); 3] = [
+        (&|path| fs::write(path, "").unwrap(), "empty"),
+        (
+            &|path| fs::File::options().write(true).open(path).unwrap().set_len(50).unwrap(),
+            "less than a header, which SQLite takes for nothing",
+        ),
+        (
+            &|path| {
+                fs::remove_file(path).unwrap();
+                fs::write(path.with_extension("sqlite-wal"), "what was not folded in").unwrap();
+            },
+            "gone, and its log is there",
+        ),
+    ];
+    for (damage, reason) in cases {
+        let directory = tempfile::tempdir().unwrap();
+        drop(Queue::open(directory.path()).unwrap());
+        let path = directory.path().join("queue.sqlite");
+        let _ = fs::remove_file(path.with_extension("sqlite-wal"));
+        damage(&path);
+        let before = fs::read(&path).ok();
+        let error = Queue::open(directory.path()).unwrap_err().to_string();
+        assert!(error.contains("is missing or empty") && !error.contains('\n'), "{reason}: {error}");
+        assert_eq!(fs::read(&path).ok(), before, "{reason}");
+    }
+}
+
+/// Attack class 40: whatever a crash left of making it, the next start makes it.
+#[test]
+fn a_database_that_was_half_made_is_made() {
+    let directory = tempfile::tempdir().unwrap();
+    for leftover in ["new-queue.sqlite", "new-queue.sqlite-journal"] {
+        fs::write(directory.path().join(leftover), "half").unwrap();
+    }
+    drop(Queue::open(directory.path()).unwrap());
+    let names: Vec<_> =
+        fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(names.iter().all(|name| name.to_string_lossy().starts_with("queue.sqlite")), "{names:?}");
+}
+
 /// Attack class 39: a database that is not whole is one line that says what to do, and is left as it is.
 #[test]
 fn a_damaged_database_is_refused_and_left_alone() {
