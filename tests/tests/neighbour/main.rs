@@ -39,7 +39,7 @@ use rustls::{
 const IDLE: usize = 5000;
 const SLOW: usize = 500;
 /// Rounds that are measured, each a delivery and a fetch.
-const ROUNDS: usize = 60;
+const ROUNDS: usize = 200;
 const MEDIAN: Duration = Duration::from_millis(100);
 
 /// Patience is raised to where nobody is let go, so that all connections are there for as long as the test takes: the most
