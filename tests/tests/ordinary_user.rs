@@ -97,7 +97,6 @@ fn processes_that_are_killed_come_back_and_mail_is_there_at_the_second_start() {
         });
         assert!(back, "{name} was killed, and that is the end of it");
     }
-    moxctl(instance.home(), &["stop"]);
     let home = instance.stop();
     let instance = ordinary::try_start(home).unwrap_or_else(|refused| panic!("{refused}"));
     let found = Imap::login(instance.imap()).unwrap().messages("INBOX").unwrap();
