@@ -75,7 +75,7 @@ pub(crate) struct Waiting {
 
 impl Account {
     fn is_up(&self) -> bool {
-        self.process.as_ref().is_some_and(|process| process.layers.is_some())
+        self.process.as_ref().is_some_and(|process| process.layers.is_some() && !process.has_ended())
     }
 }
 

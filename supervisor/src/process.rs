@@ -16,6 +16,8 @@ use ipc_proto::{
     control::{EVENT_SIZE, Event, FAULT_MARK, Layers, MAX_LOG_LINE, Order, Role},
 };
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 use crate::{
     ends::Killed,
     log::one_line,
@@ -178,6 +180,13 @@ impl Process {
                 None => return Some(text.into_owned()),
             }
         }
+    }
+
+    /// Its end may not have been taken notice of yet.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        let mut fds = [PollFd::new(self.child.pidfd.as_fd(), PollFlags::POLLIN)];
+        matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1))
     }
 
     /// Ends it, whatever it does.

@@ -217,7 +217,10 @@ mod crashes {
             killer.join().unwrap();
             assert!(matches!(outcome, Delivery::Acknowledged), "{outcome:?}");
             gone(pid);
+            // Where the next process was not there at once, queued keeps the message for a moment.
             let mut imap = login(&instance, "mox").unwrap();
+            let arrived = || imap.messages("INBOX").unwrap().len() == 2;
+            assert!(eventually(LIMIT, arrived), "acknowledged, so it comes");
             assert!(structure(&mut imap, 1).contains("\"mixed\""), "only the one in hand");
             let structure = structure(&mut imap, 2);
             assert_eq!(is_one_text(&structure), !looked_into, "{signal}: {structure}");
@@ -256,6 +259,9 @@ mod admin {
 
     fn answers(asker: &Asker<AdminSupervisor>) -> bool {
         let answer = asker.call(&AdminToSupervisor::Status, Vec::new());
+        if let Err(error) = &answer {
+            eprintln!("{error:?}");
+        }
         matches!(answer, Ok((SupervisorToAdmin::Status(_), _)))
     }
 
