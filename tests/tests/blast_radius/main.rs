@@ -207,7 +207,10 @@ mod as_root {
                 }
                 let before = world.violations(end.role);
                 world.attack(end.role, &[format!("leave {:?}", end.channel)]);
-                assert!(world.counted(end.role, end.channel, before), "{end:?} was not given back");
+                assert!(
+                    world.counted(end.role, end.channel, before),
+                    "{end:?} was not given back; {wrong:?}"
+                );
                 world.all_serve(&format!("the verbs of {end:?}"));
             }
         }

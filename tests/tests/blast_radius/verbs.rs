@@ -209,7 +209,7 @@ pub(crate) fn lines(world: &World, role: &Captured, verb: &Verb, mark: &str) -> 
         "deliver-trace" => {
             deliver(&|deliver| deliver.trace = b"\r\nSubject: other\r\n".to_vec(), "memory:{message}")
         }
-        "deliver-spool" => deliver(&|deliver| deliver.spool = Some(SpoolNumber(4711)), "memory:{message}"),
+        "deliver-spool" => deliver(&|deliver| deliver.spool = Some(SpoolNumber(4711)), ""),
         "owners" => ask(body(&QueuedToAuthd::Owners(vec![address()]))),
         "owners-flood" => ask(body(&QueuedToAuthd::Owners(vec![address(); 1001]))),
         "have" => ask(body(&QueuedToAccountd::Have(DeliveryId([0; 16])))),
