@@ -68,6 +68,14 @@ fn filter(absent: &[Absent]) -> Vec<sock_filter> {
     program
 }
 
+/// Takes what recvmsg(2) has just put into our table.
+#[must_use]
+pub fn received(fd: std::os::fd::RawFd) -> std::os::fd::OwnedFd {
+    use std::os::fd::FromRawFd;
+    // SAFETY: the kernel has told its number to nobody else.
+    unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) }
+}
+
 #[cfg(test)]
 mod unit {
     use super::*;
@@ -88,12 +96,4 @@ mod unit {
         let expected = format!("1 -1 {} -1 {}", libc::EINVAL, libc::ENOSYS);
         assert_eq!(said.trim(), expected);
     }
-}
-
-/// Takes what recvmsg(2) has just put into our table.
-#[must_use]
-pub fn received(fd: std::os::fd::RawFd) -> std::os::fd::OwnedFd {
-    use std::os::fd::FromRawFd;
-    // SAFETY: the kernel has told its number to nobody else.
-    unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) }
 }
