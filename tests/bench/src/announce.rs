@@ -1,6 +1,7 @@
 //! How long after its last octet a message shows in another session that waits in IDLE (RFC 2177).
 
 use std::{
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
@@ -31,29 +32,40 @@ pub(crate) fn measure(instance: &Instance, messages: usize) -> Result<Announced,
     let mut watcher = imap::Client::login(instance.imap(), ACCOUNT, PASSWORD)?;
     let there = watcher.command("SELECT INBOX")?.exists;
     watcher.idle()?;
-    let (sent, heard) = thread::scope(|scope| {
-        let watching = scope.spawn(|| {
-            let told = (1..=messages).map(|number| match watcher.exists()? {
-                exists if exists == there + number => Ok(Instant::now()),
-                exists => Err(Failure::new(format!("EXISTS {exists} came where {} was due", there + number))),
-            });
-            told.collect::<Result<Vec<_>, Failure>>()
+    let (tell, told) = mpsc::channel();
+    let (times, _open) = thread::scope(|scope| {
+        let watching = scope.spawn(move || {
+            for number in 1..=messages {
+                let exists = watcher.exists().and_then(|exists| match exists {
+                    exists if exists == there + number => Ok(Instant::now()),
+                    exists => {
+                        Err(Failure::new(format!("EXISTS {exists} came where {} was due", there + number)))
+                    }
+                });
+                let failed = exists.is_err();
+                if tell.send(exists).is_err() || failed {
+                    break;
+                }
+            }
+            watcher
         });
-        let sent = (1..=messages).map(|number| {
+        let times = (1..=messages).map(|number| {
             let reply = sender.deliver(&message::text(number, Octets(1024)))?;
-            Ok((Instant::now() - reply, reply))
+            let sent = Instant::now() - reply;
+            // One at a time: a session may tell of two messages at once.
+            let exists = told.recv().map_err(|_| Failure::new("the watching thread ended"))??;
+            Ok((reply, exists.saturating_duration_since(sent)))
         });
-        let sent: Vec<(Instant, Duration)> = sent.collect::<Result<_, Failure>>()?;
-        let heard = watching.join().map_err(|_| Failure::new("the watching thread panicked"))??;
-        Ok::<_, Failure>((sent, heard))
+        let times = times.collect::<Result<Vec<_>, Failure>>()?;
+        let watcher = watching.join().map_err(|_| Failure::new("the watching thread panicked"))?;
+        Ok::<_, Failure>((times, watcher))
     })?;
-    let exists = sent.iter().zip(&heard).map(|((sent, _), heard)| heard.saturating_duration_since(*sent));
     let private = instance.processes()?.most_private("mox-accountd")?;
-    Ok(Announced { private, reply: median(sent.iter().map(|(_, reply)| *reply)), exists: median(exists) })
+    let (replies, announcements) = times.into_iter().unzip();
+    Ok(Announced { private, reply: median(replies), exists: median(announcements) })
 }
 
-fn median(times: impl Iterator<Item = Duration>) -> Duration {
-    let mut times: Vec<_> = times.collect();
+fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
