@@ -184,7 +184,7 @@ impl Manager {
     }
 
     /// Starts moxd as systemd does: what was stored is on fds 3 and up.
-    fn start(&self, home: &Home) -> Child {
+    fn start(&self, home: &Home) -> Service {
         let mut script = String::new();
         for (number, fd) in self.stored.values().enumerate() {
             fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
@@ -201,7 +201,17 @@ impl Manager {
         command.env("LISTEN_FDS", self.stored.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
         command.env("NOTIFY_SOCKET", home.path().join("notify"));
         let log = fs::File::create(home.log()).unwrap();
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap()
+        Service(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap())
+    }
+}
+
+/// A moxd that does not outlive the test.
+struct Service(Child);
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -211,14 +221,13 @@ fn listeners_that_systemd_keeps_refuse_nobody_while_moxd_is_started_again() {
     let home = Instance::start().stop();
     let smtp = SocketAddr::from(([127, 0, 0, 1], 25 + home.port_offset));
     let mut manager = Manager::new(&home.path().join("notify"));
-    let mut moxd = manager.start(&home);
+    let moxd = manager.start(&home);
     manager.wait();
     assert_eq!(manager.stored.len(), 5, "{:?}", manager.stored.keys());
     assert!(greets(smtp));
 
     // As by a crash; then while nobody runs a client comes.
-    moxd.kill().unwrap();
-    moxd.wait().unwrap();
+    drop(moxd);
     let mut early = TcpStream::connect(smtp).expect("its connection waits in the queue");
     // And what is no listener, or of an address that is not configured, is not used.
     manager.stored.insert("strange".to_owned(), fs::File::open("/dev/null").unwrap().into());
@@ -234,6 +243,6 @@ fn listeners_that_systemd_keeps_refuse_nobody_while_moxd_is_started_again() {
     assert!(TcpStream::connect(elsewhere).is_err(), "let go of, by moxd and by systemd");
     let log = fs::read_to_string(home.log()).unwrap();
     assert!(!log.contains("cannot listen"), "{log}");
-    kill(Pid::from_raw(i32::try_from(moxd.id()).unwrap()), Signal::SIGTERM).unwrap();
-    assert!(moxd.wait().unwrap().success());
+    kill(Pid::from_raw(i32::try_from(moxd.0.id()).unwrap()), Signal::SIGTERM).unwrap();
+    assert!(moxd.0.wait().unwrap().success());
 }
