@@ -4,7 +4,7 @@
 //! ```text
 //!   keep CHANNEL                             the next one is the attacker's
 //!   ask CHANNEL ID BODY [FD]                 a request, and its answer
-//!   ask-again CHANNEL TIMES ID BODY          the same so many times; the last answer
+//!   ask-again CHANNEL TIMES ID BODY          the same so many times; the first answer that is unlike the first of all
 //!   drown CHANNEL MILLISECONDS BODY          requests, no answer read: the errno once nothing goes in any more
 //!   answer CHANNEL HOW BODY                  answers the first question on the next one so
 //!   leave CHANNEL                            breaks the rules once more; the next one is the role's
@@ -130,10 +130,9 @@ pub(super) fn run(words: &[&str]) -> Option<Vec<i32>> {
         ["ask", name, id, body, fd] => {
             on_kept(name, |stream| ask(stream, id.parse().ok()?, &octets(body)?, Some(fd)))
         }
-        ["ask-again", name, times, id, body] => on_kept(name, |stream| {
-            let (id, body) = (id.parse().ok()?, octets(body)?);
-            (0..times.parse::<u32>().ok()?).filter_map(|_| ask(stream, id, &body, None)).last()
-        }),
+        ["ask-again", name, times, id, body] => {
+            on_kept(name, |stream| ask_again(stream, times.parse().ok()?, id.parse().ok()?, &octets(body)?))
+        }
         ["drown", name, hold, body] => on_kept(name, |stream| {
             Some(vec![drown(stream, Duration::from_millis(hold.parse().ok()?), &octets(body)?)])
         }),
@@ -178,12 +177,40 @@ fn ask(stream: &mut UnixStream, id: u64, body: &[u8], fd: Option<&str>) -> Optio
     if !sent {
         return Some(vec![CLOSED]);
     }
-    Some(match next(stream) {
+    Some(answered(stream))
+}
+
+fn answered(stream: &mut UnixStream) -> Vec<i32> {
+    match next(stream) {
         Ok((kind, _, body)) if kind == Kind::Reply as u8 => pieces(&body),
         Ok(_) => vec![DROPPED],
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => vec![SILENCE],
         Err(_) => vec![CLOSED],
-    })
+    }
+}
+
+/// Asks at once what a channel holds of it, for more questions in a second than one by one would be. The first answer that
+/// is unlike the first of all, or the last.
+fn ask_again(stream: &mut UnixStream, times: u32, id: u64, body: &[u8]) -> Option<Vec<i32>> {
+    const AT_ONCE: u32 = 64;
+    let frames = framed(Kind::Request, id, 0, body).repeat(usize::try_from(AT_ONCE).ok()?);
+    let mut first = None;
+    for _ in 0..times.div_ceil(AT_ONCE) {
+        if stream.write_all(&frames).is_err() {
+            return Some(vec![CLOSED]);
+        }
+        let mut other = None;
+        for _ in 0..AT_ONCE {
+            let answer = answered(stream);
+            if *first.get_or_insert_with(|| answer.clone()) != answer {
+                other = Some(answer);
+            }
+        }
+        if other.is_some() {
+            return other;
+        }
+    }
+    first
 }
 
 /// The next frame that is no greeting: its kind, id and body. Fds that came with it are gone.
