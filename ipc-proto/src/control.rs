@@ -22,6 +22,9 @@ pub const LOG_FD: i32 = 2;
 /// The longest log line that the supervisor takes, octets.
 pub const MAX_LOG_LINE: usize = 4096;
 
+/// Between the parts of a log line: level and message, then each `key=value` (the unit separator of ASCII).
+pub const LOG_SEPARATOR: char = '\u{1f}';
+
 /// How the last line of a worker that cannot go on begins; the rest is the cause, which says what to do. The supervisor
 /// makes it part of its own line about that end.
 pub const FAULT_MARK: &str = "FAULT ";

@@ -248,6 +248,7 @@ impl Instance {
             if let Some(end) = self.advance_stop() {
                 return end;
             }
+            self.log.flush();
             let ready = self.wait()?;
             for (what, flags) in ready {
                 self.serve(what, flags)?;

@@ -7,7 +7,10 @@ use std::{
     os::fd::AsFd,
 };
 
-use ipc_proto::{AccountId, control::MAX_LOG_LINE};
+use ipc_proto::{
+    AccountId,
+    control::{LOG_SEPARATOR, MAX_LOG_LINE},
+};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::config::LogFormat;
@@ -16,6 +19,8 @@ use crate::config::LogFormat;
 #[derive(Debug)]
 pub struct Log {
     format: LogFormat,
+    /// Lines for the next [`Self::flush`].
+    pending: Vec<u8>,
     /// Lines that stderr had no room for.
     dropped: u64,
     /// While moxd starts: lines that matter only if it does.
@@ -24,6 +29,9 @@ pub struct Log {
 
 /// Octets of lines that are held back.
 const MAX_HELD: usize = 64 * 1024;
+
+/// Octets of lines that wait for the rest of what came with them.
+const MAX_PENDING: usize = 32 * 1024;
 
 /// Whose line it is.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +49,7 @@ impl Log {
     #[must_use]
     pub fn new(format: Option<LogFormat>) -> Self {
         let fitting = if io::stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json };
-        Self { format: format.unwrap_or(fitting), dropped: 0, held: None }
+        Self { format: format.unwrap_or(fitting), pending: Vec::new(), dropped: 0, held: None }
     }
 
     /// From now on with this format.
@@ -67,36 +75,19 @@ impl Log {
         self.line(source, &format!("{level:>5} {text}"));
     }
 
-    /// A worker's line, as it came. It begins with its level.
+    /// A worker's line, as it came: its level, its message and fields with [`LOG_SEPARATOR`] between them. It is split and
+    /// escaped, never believed.
     pub fn line(&mut self, source: Source<'_>, line: &str) {
-        let line = line.trim_end_matches('\n');
-        let mut out = String::with_capacity(line.len() + 96);
-        let time = timestamp();
+        let mut parts = line.trim().split(LOG_SEPARATOR);
+        let first = parts.next().unwrap_or_default();
+        let (level, message) = first.split_once(' ').unwrap_or(("INFO", first));
+        let line = Line { source, level, message };
+        let mut out = String::with_capacity(512);
         match self.format {
-            LogFormat::Text => {
-                let _ = write!(out, "{time} {}", source.name);
-                if let Some(account) = source.account {
-                    let _ = write!(out, "/{account}");
-                }
-                let _ = write!(out, "[{}] ", source.pid);
-                escape_text(line.trim_start(), &mut out);
-            }
-            LogFormat::Json => {
-                let _ = write!(out, r#"{{"time":"{time}","process":"{}","pid":{}"#, source.name, source.pid);
-                if let Some(account) = source.account {
-                    let _ = write!(out, r#","account":{account}"#);
-                }
-                let line = line.trim_start();
-                let (level, text) = line.split_once(' ').unwrap_or(("INFO", line));
-                out.push_str(r#","level":""#);
-                escape_json(level, &mut out);
-                out.push_str(r#"","text":""#);
-                escape_json(text, &mut out);
-                out.push_str("\"}");
-            }
+            LogFormat::Text => line.write_text(parts, &mut out),
+            LogFormat::Json => line.write_json(parts, &mut out),
         }
-        out.push('\n');
-        let matters = line.trim_start().starts_with("ERROR") || line.trim_start().starts_with("WARN");
+        let matters = matches!(level, "ERROR" | "WARN");
         match &mut self.held {
             Some(held) if !matters && held.len() < MAX_HELD => held.extend_from_slice(out.as_bytes()),
             Some(_) => {
@@ -107,17 +98,75 @@ impl Log {
         }
     }
 
-    /// Never waits: a terminal that was stopped must not stop the mail.
-    fn write(&mut self, line: &[u8]) {
-        if line.is_empty() {
+    fn write(&mut self, lines: &[u8]) {
+        self.pending.extend_from_slice(lines);
+        if self.pending.len() > MAX_PENDING {
+            self.flush();
+        }
+    }
+
+    /// Writes what came since the last time. Never waits: a terminal that was stopped must not stop the mail.
+    pub fn flush(&mut self) {
+        if self.pending.is_empty() {
             return;
         }
         let stderr = io::stderr();
         let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
         let room = matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1));
-        if !room || stderr.lock().write_all(line).is_err() {
+        if !room || stderr.lock().write_all(&self.pending).is_err() {
             self.dropped += 1;
         }
+        self.pending.clear();
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+/// A line that is being written.
+struct Line<'a> {
+    source: Source<'a>,
+    level: &'a str,
+    message: &'a str,
+}
+
+impl Line<'_> {
+    fn write_text<'a>(&'a self, fields: impl Iterator<Item = &'a str>, out: &mut String) {
+        let _ = write!(out, "{} {}", timestamp(), self.source.name);
+        if let Some(account) = self.source.account {
+            let _ = write!(out, "/{account}");
+        }
+        let _ = write!(out, "[{}]", self.source.pid);
+        for part in [self.level, self.message].into_iter().chain(fields) {
+            out.push(' ');
+            escape_text(part, out);
+        }
+        out.push('\n');
+    }
+
+    fn write_json<'a>(&self, fields: impl Iterator<Item = &'a str>, out: &mut String) {
+        let Source { name, pid, account } = self.source;
+        let _ = write!(out, r#"{{"time":"{}","process":"{name}","pid":{pid}"#, timestamp());
+        if let Some(account) = account {
+            let _ = write!(out, r#","account":{account}"#);
+        }
+        for (key, value) in [("level", self.level), ("text", self.message)] {
+            let _ = write!(out, r#","{key}":"#);
+            json_string(value, out);
+        }
+        let mut opening = r#","fields":{"#;
+        for field in fields {
+            let (key, value) = field.split_once('=').unwrap_or((field, ""));
+            out.push_str(opening);
+            json_string(key, out);
+            out.push(':');
+            json_string(value, out);
+            opening = ",";
+        }
+        out.push_str(if opening == "," { "}}\n" } else { "}\n" });
     }
 }
 
@@ -162,6 +211,12 @@ fn escape_text(text: &str, out: &mut String) {
     }
 }
 
+fn json_string(text: &str, out: &mut String) {
+    out.push('"');
+    escape_json(text, out);
+    out.push('"');
+}
+
 fn escape_json(text: &str, out: &mut String) {
     for c in text.chars().take(MAX_LOG_LINE) {
         match c {
@@ -197,5 +252,29 @@ mod tests {
         let mut json = String::new();
         escape_json("a\"},\\\n\u{7f}", &mut json);
         assert_eq!(json, "a\\\"},\\\\\\u000a\\u007f");
+    }
+
+    /// Attack class 33: a worker's fields stay in its fields, whatever they are called.
+    #[test]
+    fn fields_are_members_of_one_object() {
+        let line = Line {
+            source: Source { name: "mox-smtpd", pid: 7, account: None },
+            level: "INFO",
+            message: "message accepted",
+        };
+        let mut out = String::new();
+        line.write_json(["mail=0f", "process=moxd", "helo=a=\"b\"\n", "odd"].into_iter(), &mut out);
+        let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(value["process"], "mox-smtpd");
+        assert_eq!(value["text"], "message accepted");
+        assert_eq!(
+            value["fields"],
+            serde_json::json!({"mail": "0f", "process": "moxd", "helo": "a=\"b\"\n", "odd": ""})
+        );
+        assert_eq!(out.matches('\n').count(), 1);
+
+        let mut out = String::new();
+        line.write_text(["mail=0f"].into_iter(), &mut out);
+        assert!(out.ends_with(" mox-smtpd[7] INFO message accepted mail=0f\n"), "{out}");
     }
 }
