@@ -19,8 +19,8 @@ use net_lib::{
     listener::{Accepted, Ended, catch_panic},
 };
 use smtpd::{
-    Close, Envelope, Fault, MessageVerdict, RecipientVerdict, Refusal, Reply, Session, Step, TlsFacts,
-    TlsOffer, Trace, received,
+    Close, Envelope, Fault, Greeting, MessageVerdict, RecipientVerdict, Refusal, Reply, Session, Step,
+    TlsFacts, TlsOffer, Trace, received,
 };
 use tokio::{net::TcpStream, time::Instant};
 
@@ -115,6 +115,7 @@ impl Client<'_> {
             body: Body::default(),
             message_began: None,
             line_deadline: None,
+            judged: None,
         };
         let end = match conversation.run().await {
             Ok(end) | Err(end) => end,
@@ -124,6 +125,7 @@ impl Client<'_> {
         {
             charge(admitted, offence).await;
         }
+        conversation.log_message();
         tracing::info!(
             connection = %self.place.id(),
             client = %self.ip(),
@@ -179,6 +181,21 @@ struct Conversation<'a> {
     message_began: Option<Instant>,
     /// When the command line that is coming in has to be whole.
     line_deadline: Option<Instant>,
+    /// A message whose log line follows its reply.
+    judged: Option<Judged>,
+}
+
+/// What the log says of a message.
+struct Judged {
+    id: DeliveryId,
+    greeting: Greeting,
+    tls: bool,
+    from: String,
+    recipients: usize,
+    size: u64,
+    accepted: bool,
+    code: u16,
+    began: Instant,
 }
 
 impl Conversation<'_> {
@@ -297,6 +314,7 @@ impl Conversation<'_> {
             } else {
                 wire.write(&replies, limit).await?;
             }
+            self.log_message();
             replies.clear();
             replies.shrink_to(REPLIES);
         }
@@ -357,24 +375,37 @@ impl Conversation<'_> {
             }
             Err(super::body::NoRoom) => (0, MessageVerdict::Refused(Refusal::NoSpace)),
         };
-        let result = match verdict {
-            MessageVerdict::Kept(_) => "accepted",
-            MessageVerdict::Refused(_) => "refused",
-        };
+        self.judged = Some(Judged {
+            id,
+            greeting,
+            tls: tls.is_some(),
+            from,
+            recipients: count,
+            size,
+            accepted: matches!(verdict, MessageVerdict::Kept(_)),
+            code: verdict.reply().code(),
+            began,
+        });
+        verdict
+    }
+
+    /// After the reply: a client that waits does not wait for the log too.
+    fn log_message(&mut self) {
+        let Some(judged) = self.judged.take() else { return };
         tracing::info!(
             connection = %self.client.place.id(),
-            mail = %id,
+            mail = %judged.id,
             client = %self.client.ip(),
-            helo = %Shown(greeting.name()),
-            tls = tls.is_some(),
-            from = %Shown(from),
-            recipients = count,
-            size,
-            code = verdict.reply().code(),
-            duration_ms = milliseconds(began),
-            "message {result}",
+            helo = %Shown(judged.greeting.name()),
+            tls = judged.tls,
+            from = %Shown(judged.from),
+            recipients = judged.recipients,
+            size = judged.size,
+            code = judged.code,
+            duration_ms = milliseconds(judged.began),
+            "message {}",
+            if judged.accepted { "accepted" } else { "refused" },
         );
-        verdict
     }
 
     fn log_fault(&self, envelope: &Envelope, fault: Fault) {
