@@ -6,7 +6,7 @@
 
 use std::{
     net::SocketAddr,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
 };
 
 use nix::{
@@ -17,6 +17,9 @@ use sd_notify::NotifyState;
 
 use crate::sys;
 
+/// Behind stdin, stdout and stderr.
+const FIRST_INHERITED: RawFd = 3;
+
 /// What systemd handed back, as far as it is listeners.
 #[derive(Debug, Default)]
 pub(crate) struct Inherited {
@@ -26,10 +29,12 @@ pub(crate) struct Inherited {
 }
 
 impl Inherited {
-    /// Takes what `LISTEN_FDS` says. Call once, before anything else is opened.
+    /// Takes what `LISTEN_FDS` says, and closes what else whoever started us left open. Call once, before anything else is
+    /// opened.
     pub(crate) fn take() -> Self {
         let mut inherited = Self::default();
         let given = sd_notify::listen_fds().map(Iterator::collect::<Vec<_>>).unwrap_or_default();
+        sys::close_from(given.last().map_or(FIRST_INHERITED, |last| last + 1));
         for fd in given {
             match sys::inherited(fd).and_then(|fd| sys::above_worker_fds(fd).ok()).and_then(listener) {
                 Some(listener) => inherited.listeners.push(listener),

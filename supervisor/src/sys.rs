@@ -294,6 +294,13 @@ pub fn inherited(fd: RawFd) -> Option<OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Closes what whoever started this process left open. Call before anything is opened.
+pub fn close_from(first: RawFd) {
+    let Ok(first) = libc::c_uint::try_from(first.max(3)) else { return };
+    // SAFETY: takes no pointers, and no fd from here on is anybody's in this process. It cannot fail with this range.
+    unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
+}
+
 /// Lets a child of ours have at least so many descriptors.
 pub fn raise_files(pid: u32, files: u64) -> io::Result<()> {
     let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
