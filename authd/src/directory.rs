@@ -3,6 +3,8 @@
 //! [`Directory`] owns the database and belongs to one thread; every change is on disk (WAL, synchronous=FULL) before
 //! the [`Book`] in memory shows it and before the admin is answered. `Err`: nothing changed, neither there nor here.
 
+mod app;
+mod attempts;
 mod book;
 mod database;
 mod refusal;
@@ -107,6 +109,7 @@ impl Directory {
             }
             AdminToAuthd::AddressAdd { account, pattern } => self.add_address(&account, pattern),
             AdminToAuthd::AddressRemove(pattern) => self.remove_address(&pattern),
+            AdminToAuthd::AddressDisable(pattern, disabled) => self.disable_address(&pattern, disabled),
             AdminToAuthd::AddressList { after } => {
                 let after = after.map(|after| match Pattern::parse(&after) {
                     Ok(pattern) => Ok(book::pattern_key(&pattern)),
@@ -121,6 +124,14 @@ impl Directory {
                 Ok(AuthdToAdmin::Domains(self.book.read().domains_after(after.as_deref())).into())
             }
             AdminToAuthd::PasswordSet { account, password } => self.set_password(&account, &password),
+            AdminToAuthd::AppPasswordAdd { account, name, protocols, expires } => {
+                self.add_app_password(&account, &name, protocols, expires)
+            }
+            AdminToAuthd::AppPasswordRemove { account, name } => self.remove_app_password(&account, &name),
+            AdminToAuthd::AppPasswordList(account) => self.app_passwords(&account),
+            AdminToAuthd::LoginList { account, before } => self.attempts(account.as_deref(), before),
+            // Answered from memory, not from here.
+            AdminToAuthd::AbuseList { .. } | AdminToAuthd::AbuseClear(_) => Err(Refusal::Busy),
         }
     }
 
@@ -175,7 +186,17 @@ impl Directory {
 
     fn set_password(&mut self, name: &str, password: &Secret) -> Result<Applied, Refusal> {
         let id = self.account(name)?;
-        let verifier = Verifier::new(&Password::choose(password)?, self.rounds)?;
+        let password = Password::choose(password)?;
+        // Where there are app passwords the salt stays: all of an account's share it.
+        let beside = self
+            .book
+            .read()
+            .account(id)
+            .and_then(|account| account.apps.values().next().map(|app| Arc::clone(&app.verifier)));
+        let verifier = match beside {
+            Some(app) => app.beside(&password),
+            None => Verifier::new(&password, self.rounds)?,
+        };
         self.database.execute(
             "INSERT OR REPLACE INTO verifier (account, salt, rounds, stored_key, server_key)
              VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -201,6 +222,16 @@ impl Directory {
         }
         self.database.execute("DELETE FROM address WHERE key = ?1", [&key])?;
         self.book.write().remove_address(&key);
+        Ok(AuthdToAdmin::Done.into())
+    }
+
+    fn disable_address(&mut self, pattern: &Pattern, disabled: bool) -> Result<Applied, Refusal> {
+        let key = book::pattern_key(pattern);
+        if !self.book.read().has_address(&key) {
+            return Err(Refusal::NoAddress(pattern.to_string()));
+        }
+        self.database.execute("UPDATE address SET disabled = ?2 WHERE key = ?1", params![key, disabled])?;
+        self.book.write().disable_address(&key, disabled);
         Ok(AuthdToAdmin::Done.into())
     }
 
@@ -262,6 +293,7 @@ impl Directory {
                     params![id.number(), network.to_octets(), last],
                 )?;
             }
+            app::save_use(&transaction, &self.book.read(), id)?;
         }
         Ok(transaction.commit()?)
     }

@@ -22,6 +22,7 @@
 //!
 //! Start at [`service::Service`]. Wire types: `ipc_proto::authd`. Threats: `docs/threat-model.md`.
 
+pub mod attempts;
 pub mod directory;
 pub mod limits;
 pub mod name;

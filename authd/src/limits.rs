@@ -12,6 +12,7 @@ mod bucket;
 mod table;
 
 use std::{
+    cmp::Reverse,
     collections::{HashMap, hash_map},
     net::IpAddr,
     time::Duration,
@@ -19,12 +20,13 @@ use std::{
 
 use ipc_proto::{
     AccountId,
-    authd::{Offence, TurnedAway},
+    authd::{Offence, PAGE, TurnedAway},
     control::AuthdSettings,
+    logins::{AbuseInfo, Abuser},
 };
 
 pub use self::{
-    block::{Block, Network, blocks},
+    block::{Block, Network, Size, blocks},
     bucket::{Bucket, Moment, Rate},
     table::{Counts, Key, Table},
 };
@@ -136,6 +138,14 @@ impl Limits {
         }
     }
 
+    /// From now on with these figures. What is remembered stays.
+    pub fn change(&mut self, settings: &AuthdSettings) {
+        let new = Self::new(settings);
+        let table = std::mem::replace(&mut self.table, Table::new(0));
+        let open = std::mem::take(&mut self.open);
+        *self = Self { table, open, ..new };
+    }
+
     fn exempt(&self, address: IpAddr) -> bool {
         self.loopback_exempt && address.to_canonical().is_loopback()
     }
@@ -148,15 +158,18 @@ impl Limits {
 
     /// May a client from there connect? `Ok`: it is counted until [`Self::closed`]. Who is turned away costs nothing:
     /// a limit is not made longer by knocking.
-    pub fn admit(&mut self, address: IpAddr, now: Moment) -> Result<(), TurnedAway> {
+    /// `home`: the owner of an account logged in from its network lately, and may want to again: what others did there
+    /// keeps nobody out.
+    pub fn admit(&mut self, address: IpAddr, home: bool, now: Moment) -> Result<(), TurnedAway> {
         if self.exempt(address) {
             return Ok(());
         }
         let classes = self.classes(address);
         let counts = classes.map(|(block, class)| (self.table.get(Key::Block(block)), block, class));
-        if counts
-            .iter()
-            .any(|(counts, _, class)| class.points.level(counts.points, now) > class.turned_away_above)
+        if !home
+            && counts
+                .iter()
+                .any(|(counts, _, class)| class.points.level(counts.points, now) > class.turned_away_above)
         {
             return Err(TurnedAway::Abuse);
         }
@@ -268,6 +281,69 @@ impl Limits {
         let from_there = class.failures.minute.level(self.table.get(Key::Block(one)).minute, now);
         let failures = on_this_connection.max(from_there);
         Duration::from_secs(u64::from(failures.saturating_sub(PATIENCE).min(MAX_WAIT)))
+    }
+
+    /// Who is remembered for what, those that are refused now first; at most [`PAGE`] behind `skip`.
+    #[must_use]
+    pub fn list(&self, skip: u32, now: Moment) -> Vec<AbuseInfo> {
+        let mut infos: Vec<_> =
+            self.table.iter().filter_map(|(key, counts)| self.info(*key, counts, now)).collect();
+        let order =
+            |info: &AbuseInfo| Reverse((info.refused, u64::from(info.points) + u64::from(info.failures_day)));
+        infos.sort_by_key(order);
+        infos.into_iter().skip(usize::try_from(skip).unwrap_or(usize::MAX)).take(PAGE).collect()
+    }
+
+    /// `None`: nothing counts any more.
+    fn info(&self, key: Key, counts: &Counts, now: Moment) -> Option<AbuseInfo> {
+        let (who, rates, points, above) = match key {
+            Key::Block(block) => {
+                let class = self.class_of(block);
+                let (address, prefix) = block.written();
+                (Abuser::Network { address, prefix }, class.failures, class.points, class.turned_away_above)
+            }
+            Key::Account(account) => {
+                let above = self.account_points.capacity() / 2;
+                (Abuser::Account(account), self.account, self.account_points, above)
+            }
+            Key::Nobody(_) => (Abuser::Nobody, self.account, self.account_points, u32::MAX),
+            Key::Pair(account, network) => {
+                let (address, prefix) = network.written();
+                (Abuser::Owner { account, address, prefix }, self.pair, self.account_points, u32::MAX)
+            }
+        };
+        let info = AbuseInfo {
+            who,
+            failures_minute: rates.minute.level(counts.minute, now),
+            failures_day: rates.day.level(counts.day, now),
+            points: points.level(counts.points, now),
+            refused: points.level(counts.points, now) > above
+                || !rates.minute.has_room(counts.minute, now)
+                || !rates.day.has_room(counts.day, now),
+        };
+        (info.failures_minute + info.failures_day + info.points > 0).then_some(info)
+    }
+
+    fn class_of(&self, block: Block) -> Class {
+        let [one, small, large] = self.classes;
+        match block.size() {
+            Size::One => one,
+            Size::Small => small,
+            Size::Large => large,
+        }
+    }
+
+    /// Forgets failures and offences of those that `forget` names; connections count on. How many that were that
+    /// [`Self::list`] had.
+    pub fn clear(&mut self, forget: impl Fn(Key) -> bool, now: Moment) -> u32 {
+        let named: Vec<_> = self.table.iter().filter(|(key, _)| forget(*key)).copied().collect();
+        for (key, _) in &named {
+            if let Some(counts) = self.table.existing(*key) {
+                *counts = Counts { connections: counts.connections, ..Counts::default() };
+            }
+        }
+        let listed = named.iter().filter(|(key, counts)| self.info(*key, counts, now).is_some());
+        u32::try_from(listed.count()).unwrap_or(u32::MAX)
     }
 
     /// Blocks, accounts and names remembered.

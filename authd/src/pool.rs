@@ -14,7 +14,11 @@ use std::{
 use tokio::sync::oneshot;
 
 pub use self::queue::{Full, Lane, Queue};
-use crate::{limits::Block, password::Password, verifier::Verifier};
+use crate::{
+    limits::Block,
+    password::Password,
+    verifier::{Credential, Keyring},
+};
 
 /// Threads, at most.
 const MAX_THREADS: u32 = 16;
@@ -23,14 +27,17 @@ const MAX_THREADS: u32 = 16;
 #[derive(Debug)]
 pub struct Job {
     /// Against what.
-    pub verifier: Arc<Verifier>,
+    pub keyring: Arc<Keyring>,
     /// What was typed.
     pub password: Password,
 }
 
+/// Which password it was, if any, and what was typed.
+pub type Verdict = (Option<Credential>, Password);
+
 struct Waiting {
     job: Job,
-    verdict: oneshot::Sender<(bool, Password)>,
+    verdict: oneshot::Sender<Verdict>,
 }
 
 struct Shared {
@@ -73,12 +80,7 @@ impl Pool {
     }
 
     /// Puts a check in its source's queue. Whoever no longer waits for the verdict is passed over unhashed.
-    pub fn check(
-        &self,
-        lane: Lane,
-        source: Block,
-        job: Job,
-    ) -> Result<oneshot::Receiver<(bool, Password)>, Full> {
+    pub fn check(&self, lane: Lane, source: Block, job: Job) -> Result<oneshot::Receiver<Verdict>, Full> {
         let (verdict, judged) = oneshot::channel();
         let mut state = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
         state.queue.push(lane, source, Waiting { job, verdict })?;
@@ -117,9 +119,9 @@ fn work(shared: &Shared) {
         if verdict.is_closed() {
             continue;
         }
-        let right = job.verifier.check(&job.password);
-        shared.rounds.fetch_add(u64::from(job.verifier.rounds.get()), Ordering::Relaxed);
-        let _ = verdict.send((right, job.password));
+        let found = job.keyring.check(&job.password);
+        shared.rounds.fetch_add(u64::from(job.keyring.rounds().get()), Ordering::Relaxed);
+        let _ = verdict.send((found, job.password));
     }
 }
 
@@ -130,6 +132,7 @@ mod tests {
     use ipc_proto::Secret;
 
     use super::*;
+    use crate::verifier::Verifier;
 
     #[test]
     fn verdicts_are_right_and_rounds_are_counted() {
@@ -138,11 +141,12 @@ mod tests {
         let verifier = Arc::new(Verifier::new(&word("moxmoxmox"), NonZeroU32::new(100).unwrap()).unwrap());
         let verdicts: Vec<_> = ["moxmoxmox", "moxmoxmo", "moxmoxmox"]
             .map(|typed| {
-                let job = Job { verifier: Arc::clone(&verifier), password: word(typed) };
+                let keyring = Arc::new(Keyring::of(Arc::clone(&verifier)));
+                let job = Job { keyring, password: word(typed) };
                 pool.check(Lane::Strange, Block::V4(1, 32), job).unwrap()
             })
             .into_iter()
-            .map(|judged| judged.blocking_recv().unwrap().0)
+            .map(|judged| judged.blocking_recv().unwrap().0.is_some())
             .collect();
         assert_eq!(verdicts, [true, false, true]);
         assert_eq!(pool.rounds(), 300);
@@ -154,7 +158,8 @@ mod tests {
         pool.shared.queue.lock().unwrap().stopped = true;
         let password = Password::prepare(&Secret(b"moxmoxmox".to_vec())).unwrap();
         let verifier = Arc::new(Verifier::new(&password, NonZeroU32::MIN).unwrap());
-        let judged = pool.check(Lane::Known, Block::V4(1, 32), Job { verifier, password }).unwrap();
+        let keyring = Arc::new(Keyring::of(verifier));
+        let judged = pool.check(Lane::Known, Block::V4(1, 32), Job { keyring, password }).unwrap();
         let shared = Arc::clone(&pool.shared);
         drop(pool);
         // The last owner of the queue drops the waiting check.

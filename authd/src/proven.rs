@@ -14,7 +14,7 @@ use crate::{
     directory::Version,
     limits::Moment,
     password::Password,
-    verifier::{NoRandomness, random},
+    verifier::{Credential, NoRandomness, random},
 };
 
 /// How long a proof counts.
@@ -23,10 +23,13 @@ pub const LIFETIME: std::time::Duration = std::time::Duration::from_secs(600);
 /// Accounts remembered at once.
 pub const CAPACITY: usize = 16_384;
 
-/// The cache: one entry an account.
+/// Passwords of one account: its own, and those of a few programs.
+const EACH: usize = 4;
+
+/// The cache: a few entries an account.
 pub struct Proven {
     key: hmac::Key,
-    entries: HashMap<AccountId, Entry>,
+    entries: HashMap<AccountId, Vec<Entry>>,
 }
 
 impl std::fmt::Debug for Proven {
@@ -37,6 +40,7 @@ impl std::fmt::Debug for Proven {
 
 struct Entry {
     version: Version,
+    credential: Credential,
     hash: hmac::Tag,
     until: Moment,
 }
@@ -48,25 +52,42 @@ impl Proven {
         Ok(Self { key: hmac::Key::new(hmac::HMAC_SHA256, key.as_slice()), entries: HashMap::new() })
     }
 
-    /// Was this very password proved lately, for this very version of the account?
+    /// Was this very password proved lately, for this very version of the account, and which one was it?
     #[must_use]
-    pub fn knows(&self, account: AccountId, version: Version, password: &Password, now: Moment) -> bool {
-        let Some(entry) = self.entries.get(&account) else { return false };
-        entry.version == version
-            && now < entry.until
-            && bool::from(self.hash(account, password).as_ref().ct_eq(entry.hash.as_ref()))
+    pub fn knows(
+        &self,
+        account: AccountId,
+        version: Version,
+        password: &Password,
+        now: Moment,
+    ) -> Option<Credential> {
+        let entries = self.entries.get(&account)?;
+        let hash = self.hash(account, password);
+        let same = |entry: &&Entry| bool::from(hash.as_ref().ct_eq(entry.hash.as_ref()));
+        let mut good = entries.iter().filter(|entry| entry.version == version && now < entry.until);
+        good.find(same).map(|entry| entry.credential.clone())
     }
 
     /// It was proved now.
-    pub fn remember(&mut self, account: AccountId, version: Version, password: &Password, now: Moment) {
+    pub fn remember(
+        &mut self,
+        account: AccountId,
+        version: Version,
+        credential: Credential,
+        password: &Password,
+        now: Moment,
+    ) {
         if self.entries.len() >= CAPACITY && !self.entries.contains_key(&account) {
-            self.entries.retain(|_, entry| now < entry.until);
+            self.entries.retain(|_, entries| entries.iter().any(|entry| now < entry.until));
             if self.entries.len() >= CAPACITY {
                 return;
             }
         }
         let hash = self.hash(account, password);
-        self.entries.insert(account, Entry { version, hash, until: now.after(LIFETIME) });
+        let entries = self.entries.entry(account).or_default();
+        entries.retain(|entry| entry.version == version && entry.credential != credential);
+        entries.insert(0, Entry { version, credential, hash, until: now.after(LIFETIME) });
+        entries.truncate(EACH);
     }
 
     /// Accounts remembered.
@@ -124,7 +145,7 @@ mod tests {
     #[test]
     fn only_the_proved_password_of_that_version_counts_and_only_for_ten_minutes() {
         let (mut proven, start) = (Proven::new().unwrap(), Moment::default());
-        proven.remember(account(1), Version(7), &password("moxmoxmox"), start);
+        proven.remember(account(1), Version(7), Credential::Password, &password("moxmoxmox"), start);
         let late = start.after(LIFETIME);
         for (who, version, typed, now, known, why) in [
             (1, 7, "moxmoxmox", start, true, "proved"),
@@ -133,7 +154,8 @@ mod tests {
             (2, 7, "moxmoxmox", start, false, "another account"),
             (1, 7, "moxmoxmox", late, false, "too long ago"),
         ] {
-            assert_eq!(proven.knows(account(who), Version(version), &password(typed), now), known, "{why}");
+            let found = proven.knows(account(who), Version(version), &password(typed), now);
+            assert_eq!(found, known.then_some(Credential::Password), "{why}");
         }
     }
 
@@ -149,12 +171,20 @@ mod tests {
         let (mut proven, start) = (Proven::new().unwrap(), Moment::default());
         let word = password("moxmoxmox");
         for number in 1..=20_000 {
-            proven.remember(account(number), Version(1), &word, start);
+            proven.remember(account(number), Version(1), Credential::Password, &word, start);
         }
         assert_eq!(proven.len(), CAPACITY);
         let later = start.after(LIFETIME + Duration::from_secs(1));
-        proven.remember(account(20_000), Version(1), &word, later);
+        proven.remember(account(20_000), Version(1), Credential::Password, &word, later);
         assert_eq!(proven.len(), 1);
-        assert!(proven.knows(account(20_000), Version(1), &word, later));
+        assert!(proven.knows(account(20_000), Version(1), &word, later).is_some());
+        for number in 0..100 {
+            let app = Credential::App(number.to_string().into());
+            proven.remember(account(20_000), Version(1), app, &password(&format!("app{number}")), later);
+        }
+        let known = (0..100).filter(|number| {
+            proven.knows(account(20_000), Version(1), &password(&format!("app{number}")), later).is_some()
+        });
+        assert_eq!(known.collect::<Vec<_>>(), [96, 97, 98, 99]);
     }
 }

@@ -4,6 +4,7 @@
 //! are read; a login waits for the hashing threads ([`crate::pool`]) and the supervisor in a task of its own; an admin's
 //! wish waits for the clerk, the thread that owns the database.
 
+mod abuse;
 mod clerk;
 mod connection;
 mod login;
@@ -28,19 +29,21 @@ use ipc_proto::{
         TurnedAway, WebdAuthd,
     },
     channel::Channel,
-    control::{AuthdSettings, Event, Order},
+    control::{AuthdSettings, Event, Order, RoleSettings},
     stream::{End, Responder, serve},
+    types::Timestamp,
 };
 use tokio::{sync::oneshot, time::Instant};
 
 use self::{
     clerk::Clerk,
-    connection::{Connections, Front},
+    connection::{Connections, Front, Kind},
     session::Sessions,
 };
 use crate::{
-    directory::{Applied, Directory, SharedBook},
-    limits::{Limits, Moment},
+    attempts::Attempts,
+    directory::{Applied, Directory, Refusal, SharedBook},
+    limits::{Limits, Moment, Network},
     pool::Pool,
     proven::Proven,
     refused::Refused,
@@ -83,6 +86,8 @@ struct Shared {
     started: Instant,
     names: RandomState,
     state: Mutex<State>,
+    /// Login attempts that the clerk has not written down yet.
+    attempts: Arc<Mutex<Attempts>>,
 }
 
 /// What changes. Locked for the length of one look-up; nothing waits inside.
@@ -93,17 +98,18 @@ struct State {
     connections: Connections,
     sessions: Sessions,
     /// Accounts whose directories are being made, and who waits for that.
-    preparing: HashMap<AccountId, oneshot::Sender<()>>,
+    preparing: HashMap<AccountId, oneshot::Sender<bool>>,
 }
 
 impl Service {
     /// Starts the threads and asks the supervisor for directories that were not made yet. Inside a runtime.
     pub fn start(directory: Directory, settings: &AuthdSettings, up: Up) -> Result<Self, StartError> {
         let book = directory.book();
+        let attempts = Arc::<Mutex<Attempts>>::default();
         let shared = Shared {
             pretender: directory.pretender(),
             pool: Pool::start(settings.hash_threads)?,
-            clerk: Clerk::start(directory)?,
+            clerk: Clerk::start(directory, Arc::clone(&attempts))?,
             up,
             started: Instant::now(),
             names: RandomState::new(),
@@ -115,6 +121,7 @@ impl Service {
                 sessions: Sessions::default(),
                 preparing: HashMap::new(),
             }),
+            attempts,
             book,
         };
         let unprepared = shared.book.read().unprepared();
@@ -126,7 +133,7 @@ impl Service {
     pub fn channel(&self, channel: ChannelId, stream: UnixStream) -> io::Result<()> {
         match channel {
             ChannelId::SmtpdAuthd => {
-                let front = self.front();
+                let front = self.front(Kind::Strangers);
                 let shared = Arc::clone(&self.0);
                 self.serve::<SmtpdAuthd>(stream, Some(front), move |request, responder| match request {
                     SmtpdToAuthd::Client(client) => {
@@ -139,14 +146,14 @@ impl Service {
                 })
             }
             ChannelId::ImapdAuthd => {
-                let front = self.front();
+                let front = self.front(Kind::Owners);
                 let shared = Arc::clone(&self.0);
                 self.serve::<ImapdAuthd>(stream, Some(front), move |request, responder| match request {
                     ImapdToAuthd::Client(client) => {
                         responder.reply(&AuthdToImapd::Client(shared.client(front, client)), Vec::new());
                     }
                     ImapdToAuthd::Login { connection, user, password } => {
-                        login::login(&shared, front, connection, &user, &password, move |login| {
+                        login::login(&shared, front, connection, &user, &password, None, move |login| {
                             responder.reply(&AuthdToImapd::Login(login), Vec::new());
                         });
                     }
@@ -158,7 +165,7 @@ impl Service {
                 })
             }
             ChannelId::WebdAuthd => {
-                let front = self.front();
+                let front = self.front(Kind::Strangers);
                 let shared = Arc::clone(&self.0);
                 self.serve::<WebdAuthd>(stream, Some(front), move |client, responder| {
                     responder.reply(&shared.client(front, client), Vec::new());
@@ -174,8 +181,15 @@ impl Service {
             }
             ChannelId::AdminAuthd => {
                 let shared = Arc::clone(&self.0);
-                self.serve::<AdminAuthd>(stream, None, move |request, responder| {
-                    tokio::spawn(administer(Arc::clone(&shared), request, responder));
+                self.serve::<AdminAuthd>(stream, None, move |request, responder| match request {
+                    AdminToAuthd::AbuseList { skip } => {
+                        let infos = shared.state().limits.list(skip, shared.now());
+                        responder.reply(&AuthdToAdmin::Abuse(infos), Vec::new());
+                    }
+                    AdminToAuthd::AbuseClear(what) => {
+                        responder.reply(&abuse::clear(&shared, &what), Vec::new());
+                    }
+                    request => drop(tokio::spawn(administer(Arc::clone(&shared), request, responder))),
                 })
             }
             ChannelId::SmtpdKeyd
@@ -190,8 +204,8 @@ impl Service {
         }
     }
 
-    fn front(&self) -> Front {
-        self.0.state().connections.new_front()
+    fn front(&self, kind: Kind) -> Front {
+        self.0.state().connections.new_front(kind)
     }
 
     fn serve<C: Channel>(
@@ -235,7 +249,17 @@ impl Service {
             Order::AccountReady(account) => {
                 self.0.clerk.prepared(*account);
                 if let Some(waiting) = self.0.state().preparing.remove(account) {
-                    let _ = waiting.send(());
+                    let _ = waiting.send(true);
+                }
+            }
+            Order::AccountRefused(account) => {
+                if let Some(waiting) = self.0.state().preparing.remove(account) {
+                    let _ = waiting.send(false);
+                }
+            }
+            Order::Settings(settings) => {
+                if let RoleSettings::Authd(own) = &settings.own {
+                    self.0.state().limits.change(own);
                 }
             }
             Order::Start(_)
@@ -244,7 +268,8 @@ impl Service {
             | Order::Listener(_)
             | Order::Session(_)
             | Order::SessionRefused(_)
-            | Order::Leave
+            | Order::Leave { .. }
+            | Order::ListenerGone(_)
             | Order::Stop { .. }
             | Order::Ping(_)
             | Order::Attack(_) => {}
@@ -272,6 +297,10 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn attempts(&self) -> MutexGuard<'_, Attempts> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn now(&self) -> Moment {
         Moment::since_start(self.started.elapsed())
     }
@@ -286,13 +315,15 @@ impl Shared {
         let now = self.now();
         let mut state = self.state();
         match client {
-            Client::Admit(connection, address) => match state.admit(front, connection, address.0, now) {
-                Ok(()) => ClientReply::Admitted,
-                Err(reason) => {
-                    tracing::debug!(%connection, "turned away: {reason}");
-                    ClientReply::TurnedAway(reason)
+            Client::Admit(connection, address) => {
+                match state.admit(&self.book, front, connection, address.0, now) {
+                    Ok(()) => ClientReply::Admitted,
+                    Err(reason) => {
+                        tracing::debug!(%connection, "turned away: {reason}");
+                        ClientReply::TurnedAway(reason)
+                    }
                 }
-            },
+            }
             Client::Closed(connection) => {
                 state.close(front, connection);
                 ClientReply::Noted
@@ -308,6 +339,15 @@ impl Shared {
         }
     }
 
+    /// The supervisor found another account's mail under this number, which is not given again.
+    async fn take_back(&self, account: AccountId, name: String) -> AuthdToAdmin {
+        let refusal = match self.clerk.ask(AdminToAuthd::AccountRemove(name)).await {
+            Ok(_) => Refusal::NumberInUse(account),
+            Err(refusal) => refusal,
+        };
+        AuthdToAdmin::Refused(refusal.to_string())
+    }
+
     /// Ends all sessions of an account whose password or state changed, those too that an authd before this one opened:
     /// the supervisor knows them all.
     fn cut(&self, account: AccountId) {
@@ -319,6 +359,7 @@ impl Shared {
 impl State {
     fn admit(
         &mut self,
+        book: &SharedBook,
         front: Front,
         connection: ConnectionId,
         address: std::net::IpAddr,
@@ -329,7 +370,9 @@ impl State {
         if !self.connections.has_room(front) {
             return Err(TurnedAway::Concurrent);
         }
-        self.limits.admit(address, now)?;
+        let home = self.connections.kind(front) == Some(Kind::Owners)
+            && book.read().is_home(Network::of(address), Timestamp::now().seconds);
+        self.limits.admit(address, home, now)?;
         self.connections.insert(front, connection, address);
         Ok(())
     }
@@ -353,6 +396,7 @@ impl State {
 
 /// One wish of the admin, from the clerk's queue to the answer.
 async fn administer(shared: Arc<Shared>, request: AdminToAuthd, responder: Responder<AdminAuthd>) {
+    let added = if let AdminToAuthd::AccountAdd { name, .. } = &request { Some(name.clone()) } else { None };
     let reply = match shared.clerk.ask(request).await {
         Ok(Applied { reply, cut, create }) => {
             if let Some(account) = cut {
@@ -363,8 +407,11 @@ async fn administer(shared: Arc<Shared>, request: AdminToAuthd, responder: Respo
                 shared.state().preparing.insert(account, ready);
                 (shared.up)(Event::CreateAccount(account));
                 // Without its directory the account exists all the same: it is asked for again at the next start.
-                let _ = tokio::time::timeout(PATIENCE, waiting).await;
+                let made = tokio::time::timeout(PATIENCE, waiting).await;
                 shared.state().preparing.remove(&account);
+                if let (Ok(Ok(false)), Some(name)) = (made, added) {
+                    return responder.reply(&shared.take_back(account, name).await, Vec::new());
+                }
             }
             reply
         }

@@ -1,8 +1,9 @@
 //! What is kept of a password: SCRAM-SHA-256's keys (RFC 5802 §3, RFC 7677), against which plain passwords are checked too.
 
-use std::{fmt, num::NonZeroU32};
+use std::{fmt, num::NonZeroU32, sync::Arc};
 
 use aws_lc_rs::{digest, hmac, pbkdf2, rand};
+use ipc_proto::logins::MAX_APP_PASSWORDS;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -48,6 +49,12 @@ impl Verifier {
         Ok(Self::derive(password.octets(), random::<SALT>()?.to_vec(), rounds))
     }
 
+    /// With the salt and the rounds of another one of the same account.
+    #[must_use]
+    pub fn beside(&self, password: &Password) -> Self {
+        Self::derive(password.octets(), self.salt.clone(), self.rounds)
+    }
+
     /// RFC 5802 §3: SaltedPassword is PBKDF2; StoredKey is H(HMAC(SaltedPassword, "Client Key")), ServerKey is
     /// HMAC(SaltedPassword, "Server Key").
     pub(crate) fn derive(password: &[u8], salt: Vec<u8>, rounds: NonZeroU32) -> Self {
@@ -72,6 +79,90 @@ pub(crate) fn array(octets: &[u8]) -> [u8; 32] {
     let mut array = [0; 32];
     array.iter_mut().zip(octets).for_each(|(to, from)| *to = *from);
     array
+}
+
+/// Which of an account's passwords.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Credential {
+    /// Its own.
+    Password,
+    /// An app password, by its name.
+    App(Arc<str>),
+}
+
+impl Credential {
+    /// The name of an app password.
+    #[must_use]
+    pub fn app(&self) -> Option<&str> {
+        match self {
+            Self::Password => None,
+            Self::App(name) => Some(name),
+        }
+    }
+}
+
+/// What a login is checked against: those of an account's verifiers that count there and now. All of an account's have one
+/// salt and as many rounds, so that one hash is compared with all, and SCRAM can show the salt before it knows which of
+/// the passwords the client has.
+#[derive(Debug)]
+pub struct Keyring {
+    shown: Arc<Verifier>,
+    keys: Vec<(Credential, Arc<Verifier>)>,
+}
+
+impl Keyring {
+    /// `shown` says the salt and the rounds.
+    #[must_use]
+    pub fn new(shown: Arc<Verifier>, keys: Vec<(Credential, Arc<Verifier>)>) -> Self {
+        Self { shown, keys }
+    }
+
+    /// Of one password.
+    #[must_use]
+    pub fn of(verifier: Arc<Verifier>) -> Self {
+        Self { keys: vec![(Credential::Password, Arc::clone(&verifier))], shown: verifier }
+    }
+
+    /// The salt.
+    #[must_use]
+    pub fn salt(&self) -> &[u8] {
+        &self.shown.salt
+    }
+
+    /// The rounds.
+    #[must_use]
+    pub fn rounds(&self) -> NonZeroU32 {
+        self.shown.rounds
+    }
+
+    /// Does this one count?
+    #[must_use]
+    pub fn has(&self, credential: &Credential) -> bool {
+        self.keys.iter().any(|(held, _)| held == credential)
+    }
+
+    /// Which one is this password? Takes as long as the rounds say, whatever is on the ring.
+    #[must_use]
+    pub fn check(&self, password: &Password) -> Option<Credential> {
+        let derived = Verifier::derive(password.octets(), self.shown.salt.clone(), self.shown.rounds);
+        self.find(|verifier| bool::from(derived.stored_key.ct_eq(&verifier.stored_key)).then_some(()))
+            .map(|(found, ())| found)
+    }
+
+    /// The first key that passes. As many are tried as a ring can have, so that the time tells nothing of it.
+    pub fn find<T>(&self, mut passes: impl FnMut(&Verifier) -> Option<T>) -> Option<(Credential, T)> {
+        let mut found = None;
+        for place in 0..=MAX_APP_PASSWORDS {
+            match self.keys.get(place) {
+                Some((credential, verifier)) => {
+                    let passed = passes(verifier);
+                    found = found.or(passed.map(|passed| (credential.clone(), passed)));
+                }
+                None => drop(std::hint::black_box(passes(&self.shown))),
+            }
+        }
+        found
+    }
 }
 
 /// Makes verifiers for users who do not exist: always the same salt for the same name, as real users have, so that
@@ -174,6 +265,30 @@ mod tests {
         assert!(!like.check(&password("moxmoxmox")));
         assert_eq!((verifier.salt.len(), verifier.rounds), (SALT, FEW));
         assert!(!verifier.check(&password("nobody@example.org")));
+    }
+
+    /// Attack class 16: how many passwords an account has costs no more and no less.
+    #[test]
+    fn a_ring_finds_which_password_it_was_and_always_tries_as_many() {
+        let first = Arc::new(Verifier::new(&password("moxmoxmox"), FEW).unwrap());
+        let second = Arc::new(first.beside(&password("phonephone")));
+        let app = Credential::App("phone".into());
+        let both = vec![(Credential::Password, Arc::clone(&first)), (app.clone(), second)];
+        for (ring, typed, found) in [
+            (Keyring::of(Arc::clone(&first)), "moxmoxmox", Some(Credential::Password)),
+            (Keyring::of(Arc::clone(&first)), "phonephone", None),
+            (Keyring::new(Arc::clone(&first), both.clone()), "phonephone", Some(app)),
+            (Keyring::new(Arc::clone(&first), both), "moxmoxmox", Some(Credential::Password)),
+            (Keyring::new(first, Vec::new()), "moxmoxmox", None),
+        ] {
+            assert_eq!(ring.check(&password(typed)), found, "{typed}");
+            let mut tried = 0;
+            ring.find(|_| {
+                tried += 1;
+                Some(())
+            });
+            assert_eq!(tried, MAX_APP_PASSWORDS + 1);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use mail_lib::address::{Address, Domain};
 
 use crate::{
     channel::{Message, channel},
+    logins::{AbuseClear, AbuseInfo, AppPasswordInfo, LoginInfo, Protocols},
     sasl::{SaslReply, SaslStep},
     types::{AccountId, ClientAddress, ConnectionId, Secret, SessionId, Timestamp},
 };
@@ -212,6 +213,8 @@ pub enum AdminToAuthd {
     },
     /// Answered by `Done`.
     AddressRemove(Pattern),
+    /// A disabled address takes no mail for now, and nobody logs in by it. Answered by `Done`.
+    AddressDisable(Pattern, bool),
     /// Answered by `Addresses`.
     AddressList {
         /// The last pattern of the page before.
@@ -235,6 +238,40 @@ pub enum AdminToAuthd {
         /// The new password.
         password: Secret,
     },
+    /// Makes another password of an account, for one program; authd makes it up. Answered by `AppPassword`.
+    AppPasswordAdd {
+        /// The account's name.
+        account: String,
+        /// 1 to 64 octets without controls, unique within the account.
+        name: String,
+        /// What it opens.
+        protocols: Protocols,
+        /// From then on it opens nothing.
+        expires: Option<Timestamp>,
+    },
+    /// Its account's sessions end. Answered by `Done`.
+    AppPasswordRemove {
+        /// The account's name.
+        account: String,
+        /// The app password's.
+        name: String,
+    },
+    /// Of one account, by its name. Answered by `AppPasswords`.
+    AppPasswordList(String),
+    /// The log of login attempts, the latest first. Answered by `Logins`.
+    LoginList {
+        /// Of this account only.
+        account: Option<String>,
+        /// The last number of the page before.
+        before: Option<u64>,
+    },
+    /// Who is remembered for misbehaving, those first whose turn is up last. Answered by `Abuse`.
+    AbuseList {
+        /// How many to pass over.
+        skip: u32,
+    },
+    /// Forgets. Answered by `Cleared`.
+    AbuseClear(AbuseClear),
 }
 
 /// Most entries of a page.
@@ -288,6 +325,16 @@ pub enum AuthdToAdmin {
     Addresses(Vec<AddressInfo>),
     /// A page.
     Domains(Vec<DomainInfo>),
+    /// The new app password; it is told this once.
+    AppPassword(Secret),
+    /// All of an account's.
+    AppPasswords(Vec<AppPasswordInfo>),
+    /// A page.
+    Logins(Vec<LoginInfo>),
+    /// A page.
+    Abuse(Vec<AbuseInfo>),
+    /// How many entries were forgotten.
+    Cleared(u32),
     /// One line that says what is wrong and what to do.
     Refused(String),
 }
@@ -316,6 +363,8 @@ pub struct AddressInfo {
     pub pattern: Pattern,
     /// The account's name.
     pub account: String,
+    /// Takes no mail.
+    pub disabled: bool,
 }
 
 /// One domain.

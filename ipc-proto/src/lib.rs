@@ -25,6 +25,7 @@ mod codec;
 pub mod control;
 pub mod delivery;
 pub mod frame;
+pub mod logins;
 pub mod sasl;
 pub mod stream;
 mod sys;

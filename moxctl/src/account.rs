@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     cli::Account,
-    control::{Directory, Instance},
+    control::{self, Directory, Instance},
     failure::Failure,
     output::{Output, printable},
     table::Table,
@@ -25,6 +25,14 @@ struct Row {
     addresses: u32,
     /// UTC.
     last_login: Option<String>,
+}
+
+/// An account with what belongs to it.
+#[derive(Serialize)]
+struct Shown {
+    account: Row,
+    addresses: Vec<String>,
+    app_passwords: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -51,6 +59,7 @@ pub(crate) fn run(command: Account, instance: &Instance, output: &Output) -> Res
             return Ok(());
         }
         Account::Add { name, address } => return add(name, address, &directory, output),
+        Account::Show { name } => return show(&name, &directory, output),
         Account::Verify { name } => return verify(&name, &directory, instance, output),
         Account::Rm { name } => {
             let done = format!("account {name} removed; its mail is still in the data directory");
@@ -87,14 +96,27 @@ fn add(
             });
             Ok(())
         }
-        AuthdToAdmin::Done
-        | AuthdToAdmin::Accounts(_)
-        | AuthdToAdmin::Addresses(_)
-        | AuthdToAdmin::Domains(_)
-        | AuthdToAdmin::Refused(_) => {
-            Err(Failure::Unavailable("moxd did not say which number the account got".to_owned()))
-        }
+        other => Err(control::odd(&other)),
     }
+}
+
+fn show(name: &str, directory: &Directory, output: &Output) -> Result<(), Failure> {
+    let account = directory.account(name)?;
+    let addresses = directory.addresses()?.into_iter().filter(|address| address.account == account.name);
+    let addresses = addresses.map(|address| address.pattern.to_string()).collect();
+    let apps = directory.app_passwords(account.name.clone())?;
+    let app_passwords = apps.into_iter().map(|app| app.name).collect();
+    let shown = Shown { account: Row::from(account), addresses, app_passwords };
+    output.show(&shown, |Shown { account, addresses, app_passwords }| {
+        let mut text = table(std::slice::from_ref(account)).to_string();
+        for (what, list) in [("address", addresses), ("app password", app_passwords)] {
+            for one in list {
+                text.push_str(&format!("  {what}: {}\n", printable(one)));
+            }
+        }
+        text
+    });
+    Ok(())
 }
 
 fn verify(name: &str, directory: &Directory, instance: &Instance, output: &Output) -> Result<(), Failure> {
@@ -167,7 +189,7 @@ impl From<AccountInfo> for Row {
 }
 
 /// RFC 3339 in whole seconds; `None` for a time that no calendar has.
-fn utc(time: Timestamp) -> Option<String> {
+pub(crate) fn utc(time: Timestamp) -> Option<String> {
     jiff::Timestamp::from_second(time.seconds).ok().map(|time| time.to_string())
 }
 

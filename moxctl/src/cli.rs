@@ -8,7 +8,7 @@ use std::{
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
 use ipc_proto::authd::Pattern;
 
-use crate::{failure, output};
+use crate::{app_password, failure, output};
 
 /// Where packages put the control socket.
 const SYSTEM_SOCKET: &str = "/run/moxd/control.sock";
@@ -65,6 +65,15 @@ pub(crate) enum Command {
     /// Passwords
     #[command(subcommand)]
     Password(Password),
+    /// Passwords for one program each
+    #[command(subcommand, name = "apppassword")]
+    AppPassword(AppPassword),
+    /// Who logged in and who tried to
+    #[command(subcommand)]
+    Login(Login),
+    /// Who misbehaved, and is slowed or turned away for it
+    #[command(subcommand)]
+    Abuse(Abuse),
 }
 
 #[derive(Debug, Args)]
@@ -101,6 +110,11 @@ pub(crate) enum Domain {
     },
     /// List all domains
     List,
+    /// Show a domain
+    Show {
+        /// Its name
+        domain: String,
+    },
     /// Remove a domain that has no addresses
     Rm {
         /// Its name
@@ -130,6 +144,11 @@ pub(crate) enum Account {
     },
     /// List all accounts
     List,
+    /// Show an account with its addresses and app passwords
+    Show {
+        /// Its name
+        name: String,
+    },
     /// Remove an account and its addresses; its mail stays on disk
     Rm {
         /// Its name
@@ -164,6 +183,24 @@ pub(crate) enum Address {
     },
     /// List all addresses
     List,
+    /// Show whose an address is
+    Show {
+        /// As `moxctl address list` shows it
+        #[arg(value_parser = pattern)]
+        address: Pattern,
+    },
+    /// Take mail again
+    Enable {
+        /// As `moxctl address list` shows it
+        #[arg(value_parser = pattern)]
+        address: Pattern,
+    },
+    /// Take no mail for it for now: senders are told to try later
+    Disable {
+        /// As `moxctl address list` shows it
+        #[arg(value_parser = pattern)]
+        address: Pattern,
+    },
     /// Take an address away
     Rm {
         /// As `moxctl address list` shows it
@@ -178,6 +215,71 @@ pub(crate) enum Password {
     Set {
         /// The account's name
         account: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AppPassword {
+    /// Make a password for one program of an account and print it, this once
+    Add {
+        /// The account's name
+        account: String,
+        /// What to call it, such as "phone"
+        name: String,
+        /// What it is good for
+        #[arg(long = "for", value_name = "PROTOCOL", value_delimiter = ',', default_values = ["imap", "submission"])]
+        protocols: Vec<Use>,
+        /// From when on it opens nothing: a date (2027-01-31), a time (2027-01-31T12:00:00Z) or days from now (90d)
+        #[arg(long, value_name = "WHEN", value_parser = app_password::when)]
+        expires: Option<ipc_proto::types::Timestamp>,
+    },
+    /// List the app passwords of an account
+    List {
+        /// The account's name
+        account: String,
+    },
+    /// Remove one; all sessions of the account end
+    Rm {
+        /// The account's name
+        account: String,
+        /// What it is called
+        name: String,
+    },
+}
+
+/// What an app password can be good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Use {
+    /// Reading mail
+    Imap,
+    /// Sending mail
+    Submission,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Login {
+    /// List login attempts of the last 30 days, the latest first
+    List {
+        /// Of this account only
+        account: Option<String>,
+        /// At most so many lines
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: usize,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Abuse {
+    /// List who is remembered for failed logins and other offences
+    List,
+    /// Forget what an address or an account is remembered for
+    Clear {
+        /// An IP address, with the blocks around it, or an account's name
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        who: Option<String>,
+        /// Forget everybody
+        #[arg(long)]
+        all: bool,
     },
 }
 

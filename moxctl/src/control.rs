@@ -12,6 +12,7 @@ use ipc_proto::{
     admin::{AdminAccountd, AdminSupervisor, AdminToSupervisor, Reloaded, Status, SupervisorToAdmin},
     authd::{AccountInfo, AddressInfo, AdminAuthd, AdminToAuthd, AuthdToAdmin, DomainInfo, PAGE},
     blocking::Asker,
+    logins::{AbuseInfo, AppPasswordInfo, LoginInfo},
 };
 
 use crate::{
@@ -19,6 +20,9 @@ use crate::{
     failure::{Failure, reason},
     localserve,
 };
+
+/// More than authd remembers of clients.
+const MAX_ABUSE: usize = 100_000;
 
 /// The control socket.
 #[derive(Debug)]
@@ -125,11 +129,7 @@ impl Directory {
     pub(crate) fn change(&self, request: &AdminToAuthd) -> Result<(), Failure> {
         match self.ask(request)? {
             AuthdToAdmin::Done => Ok(()),
-            AuthdToAdmin::Added(_)
-            | AuthdToAdmin::Accounts(_)
-            | AuthdToAdmin::Addresses(_)
-            | AuthdToAdmin::Domains(_)
-            | AuthdToAdmin::Refused(_) => Err(odd_answer()),
+            other => Err(odd(&other)),
         }
     }
 
@@ -137,11 +137,7 @@ impl Directory {
         pages(
             |after| match self.ask(&AdminToAuthd::AccountList { after })? {
                 AuthdToAdmin::Accounts(page) => Ok(page),
-                AuthdToAdmin::Done
-                | AuthdToAdmin::Added(_)
-                | AuthdToAdmin::Addresses(_)
-                | AuthdToAdmin::Domains(_)
-                | AuthdToAdmin::Refused(_) => Err(odd_answer()),
+                other => Err(odd(&other)),
             },
             |account| account.name.clone(),
         )
@@ -151,11 +147,7 @@ impl Directory {
         pages(
             |after| match self.ask(&AdminToAuthd::AddressList { after })? {
                 AuthdToAdmin::Addresses(page) => Ok(page),
-                AuthdToAdmin::Done
-                | AuthdToAdmin::Added(_)
-                | AuthdToAdmin::Accounts(_)
-                | AuthdToAdmin::Domains(_)
-                | AuthdToAdmin::Refused(_) => Err(odd_answer()),
+                other => Err(odd(&other)),
             },
             |address| address.pattern.to_string(),
         )
@@ -165,14 +157,57 @@ impl Directory {
         pages(
             |after| match self.ask(&AdminToAuthd::DomainList { after })? {
                 AuthdToAdmin::Domains(page) => Ok(page),
-                AuthdToAdmin::Done
-                | AuthdToAdmin::Added(_)
-                | AuthdToAdmin::Accounts(_)
-                | AuthdToAdmin::Addresses(_)
-                | AuthdToAdmin::Refused(_) => Err(odd_answer()),
+                other => Err(odd(&other)),
             },
             |domain| domain.name.clone(),
         )
+    }
+
+    pub(crate) fn app_passwords(&self, account: String) -> Result<Vec<AppPasswordInfo>, Failure> {
+        match self.ask(&AdminToAuthd::AppPasswordList(account))? {
+            AuthdToAdmin::AppPasswords(all) => Ok(all),
+            other => Err(odd(&other)),
+        }
+    }
+
+    /// The latest attempts, at most `most`.
+    pub(crate) fn logins(&self, account: Option<&str>, most: usize) -> Result<Vec<LoginInfo>, Failure> {
+        let mut entries: Vec<LoginInfo> = Vec::new();
+        loop {
+            let before = entries.last().map(|entry| entry.number);
+            let request = AdminToAuthd::LoginList { account: account.map(str::to_owned), before };
+            let page = match self.ask(&request)? {
+                AuthdToAdmin::Logins(page) => page,
+                other => return Err(odd(&other)),
+            };
+            let over = page.len() < PAGE;
+            entries.extend(page);
+            if over
+                || entries.len() >= most
+                || before.is_some() && before == entries.last().map(|last| last.number)
+            {
+                entries.truncate(most);
+                return Ok(entries);
+            }
+        }
+    }
+
+    /// The abuse memory, at most so many entries as it can have.
+    pub(crate) fn abuse(&self) -> Result<Vec<AbuseInfo>, Failure> {
+        let mut entries = Vec::new();
+        while entries.len() < MAX_ABUSE {
+            let skip = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+            let page = match self.ask(&AdminToAuthd::AbuseList { skip })? {
+                AuthdToAdmin::Abuse(page) => page,
+                other => return Err(odd(&other)),
+            };
+            let over = page.len() < PAGE;
+            entries.extend(page);
+            if over {
+                break;
+            }
+        }
+        Ok(entries)
     }
 
     /// An account by its name, whose capital letters do not matter.
@@ -199,6 +234,11 @@ fn pages<T>(
         }
         after = last;
     }
+}
+
+/// An answer that belongs to another question. What it was is not shown: it may hold a password.
+pub(crate) fn odd(_answer: &AuthdToAdmin) -> Failure {
+    odd_answer()
 }
 
 fn odd_answer() -> Failure {

@@ -21,6 +21,14 @@ pub(crate) fn run(command: Domain, directory: &Directory, output: &Output) -> Re
             output.list(&rows, table);
             return Ok(());
         }
+        Domain::Show { domain } => {
+            let name = a_labels(&domain)?;
+            let found = directory.domains()?.into_iter().find(|domain| domain.name == name);
+            let found = found
+                .ok_or_else(|| Failure::Refused(format!("no domain {name}; see `moxctl domain list`")))?;
+            output.show(&Row::from(found), |row| table(std::slice::from_ref(row)));
+            return Ok(());
+        }
         Domain::Add { domain } => {
             let domain = a_labels(&domain)?;
             let done = format!("{domain} added; give an account an address in it with `moxctl address add`");

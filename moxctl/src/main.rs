@@ -21,20 +21,23 @@
 //!
 //! Start at [`cli`] for the commands, [`control`] for the socket.
 
+mod abuse;
 mod account;
 mod address;
+mod app_password;
 mod check;
 mod cli;
 mod control;
 mod domain;
 mod failure;
 mod localserve;
+mod login;
 mod output;
 mod password;
+mod reload;
 mod signals;
 mod status;
 mod stop;
-mod reload;
 mod sys;
 mod table;
 
@@ -68,10 +71,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Localserve(options) => localserve::run(&options, cli.dir.as_deref(), &output),
         Command::Status => status::run(&connect()?, &output),
+        Command::Reload => reload::run(&connect()?, &output),
         Command::Stop => stop::run(connect()?, &output),
         Command::Config(cli::Config::Check { file }) => check::run(&file, &output),
         Command::Domain(command) => domain::run(command, &connect()?.directory()?, &output),
-        Command::Reload => reload::run(&connect()?, &output),
         Command::Account(command) => account::run(command, &connect()?, &output),
         Command::Address(command) => address::run(command, &connect()?.directory()?, &output),
         Command::Password(cli::Password::Set { account }) => {
@@ -79,5 +82,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
             let directory = connect()?.directory()?;
             password::set(account, &directory, &output)
         }
+        Command::AppPassword(command) => app_password::run(command, &connect()?.directory()?, &output),
+        Command::Login(command) => login::run(command, &connect()?.directory()?, &output),
+        Command::Abuse(command) => abuse::run(command, &connect()?.directory()?, &output),
     }
 }

@@ -186,9 +186,9 @@ fn python_logs_in_by_plain_and_scram_and_is_refused_whatever_is_not_right() {
     instance.finish();
 }
 
-fn set_password(instance: &Instance, password: &str) {
+fn set_password_of(instance: &Instance, account: &str, password: &str) {
     let mut moxctl = Command::new(moxd_tests::instance::programs().join("moxctl"));
-    moxctl.arg("--dir").arg(instance.home().data()).args(["password", "set", ACCOUNT]);
+    moxctl.arg("--dir").arg(instance.home().data()).args(["password", "set", account]);
     let mut child = moxctl.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(format!("{password}\n").as_bytes()).unwrap();
     assert!(child.wait().unwrap().success());
@@ -219,7 +219,7 @@ fn a_changed_password_ends_sessions_from_before_a_restart_of_authd() {
     let mut after = after.unwrap();
     after.command("SELECT INBOX").unwrap();
 
-    set_password(&instance, "otherother");
+    set_password_of(&instance, ACCOUNT, "otherother");
     assert!(before.response().is_err(), "the session from before the restart is still there");
     assert!(after.response().is_err(), "the session from after it is still there");
     assert!(Imap::login(instance.imap()).is_err(), "with the old password");
@@ -235,5 +235,207 @@ fn a_changed_password_ends_sessions_from_before_a_restart_of_authd() {
     imap.command(&format!("LOGIN {ACCOUNT} otherother")).unwrap();
     let log = fs::read_to_string(instance.home().log()).unwrap();
     assert!(!log.contains("otherother"), "a password is in the log");
+    instance.finish();
+}
+
+fn json(instance: &Instance, arguments: &[&str]) -> serde_json::Value {
+    let output = instance.moxctl(&[&["--json"], arguments].concat());
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn login(instance: &Instance, password: &str) -> std::io::Result<Imap> {
+    let mut imap = Imap::open(instance.imap())?;
+    imap.command(&format!("LOGIN {ADDRESS} {password}"))?;
+    Ok(imap)
+}
+
+#[test]
+fn an_app_password_opens_what_it_is_for_until_it_is_removed_and_every_attempt_is_listed() {
+    let instance = Instance::start();
+    let certificate = certificate(&instance);
+    let made =
+        json(&instance, &["apppassword", "add", ACCOUNT, "phone", "--for", "imap", "--expires", "90d"]);
+    let phone = made["password"].as_str().unwrap();
+    let output = instance.moxctl(&["apppassword", "add", ACCOUNT, "printer", "--for", "submission"]);
+    let printer = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+    assert_eq!((phone.len(), printer.len()), (24, 24));
+
+    // Both by PLAIN and by SCRAM, which shows one salt for all of an account's passwords.
+    let mut session = login(&instance, phone).unwrap();
+    for mechanism in ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN"] {
+        for (password, right) in [(phone, true), (PASSWORD, true), (&printer, false), ("moxmoxmo", false)] {
+            let output = gsasl(&instance, &certificate, mechanism, password, "NORMAL");
+            assert_eq!(is_in(&output), right, "{mechanism} {password}: {output:?}");
+        }
+    }
+    assert!(login(&instance, &printer).is_err());
+    let again = instance.moxctl(&["apppassword", "add", ACCOUNT, "phone"]);
+    assert_eq!(again.status.code(), Some(1));
+    let listed = json(&instance, &["apppassword", "list", ACCOUNT]);
+    let row = |name: &str| listed.as_array().unwrap().iter().find(|row| row["name"] == name).unwrap().clone();
+    assert!(row("phone")["last_use"].is_string() && row("phone")["expires"].is_string(), "{listed}");
+    assert_eq!(row("printer")["last_use"], serde_json::Value::Null, "{listed}");
+    assert_eq!(row("phone")["protocols"], serde_json::json!(["imap"]));
+    let shown = json(&instance, &["account", "show", ACCOUNT]);
+    assert_eq!(shown["app_passwords"], serde_json::json!(["phone", "printer"]));
+
+    assert!(login(&instance, "nobodys guess").is_err());
+    let mut stranger = Imap::open(instance.imap()).unwrap();
+    stranger.command("LOGIN nobody@localhost guess").unwrap_err();
+    let attempts = json(&instance, &["login", "list"]);
+    let has = |account: Option<&str>, mechanism: &str, app: Option<&str>, result: &str| {
+        attempts.as_array().unwrap().iter().any(|row| {
+            row["account"].as_str() == account
+                && row["mechanism"] == mechanism
+                && row["app_password"].as_str() == app
+                && row["result"] == result
+        })
+    };
+    for mechanism in ["LOGIN command", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN"] {
+        assert!(has(Some(ACCOUNT), mechanism, Some("phone"), "ok"), "{mechanism}: {attempts}");
+        assert!(has(Some(ACCOUNT), mechanism, None, "denied"), "{mechanism}: {attempts}");
+    }
+    assert!(has(None, "LOGIN command", None, "denied"), "{attempts}");
+    let of_mox = json(&instance, &["login", "list", ACCOUNT]);
+    assert!(of_mox.as_array().unwrap().iter().all(|row| row["account"] == ACCOUNT), "{of_mox}");
+
+    assert!(instance.moxctl(&["apppassword", "rm", ACCOUNT, "phone"]).status.success());
+    assert!(session.response().is_err(), "its session goes on");
+    assert!(login(&instance, phone).is_err());
+    assert!(login(&instance, PASSWORD).is_ok());
+
+    // What was made and what was tried outlives a restart.
+    let instance = Instance::start_in(instance.finish());
+    assert_eq!(json(&instance, &["apppassword", "list", ACCOUNT]).as_array().unwrap().len(), 1);
+    let after = json(&instance, &["login", "list", "--limit", "1000"]);
+    assert!(after.as_array().unwrap().len() >= attempts.as_array().unwrap().len(), "{after}");
+    let log = fs::read_to_string(instance.home().log()).unwrap();
+    assert!(!log.contains(phone) && !log.contains(&printer), "an app password is in the log");
+    instance.finish();
+}
+
+/// A thousand addresses, each of a provider of its own, guess at ten accounts; their owners log in all the while.
+const CROWD: &str = r#"
+import asyncio, json, ssl, sys, time
+port, cafile = int(sys.argv[1]), sys.argv[2]
+context = ssl.create_default_context(cafile=cafile)
+accounts = [f"user{number}" for number in range(10)]
+counts = {"AUTHENTICATIONFAILED": 0, "UNAVAILABLE": 0, "OK": 0, "other": 0}
+
+async def login(address, tries):
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", port, ssl=context, server_hostname="localhost", local_addr=(address, 0))
+    answers = []
+    await reader.readline()
+    for user, password in tries:
+        writer.write(f"a LOGIN {user}@localhost {password}\r\n".encode())
+        line = (await reader.readline()).decode()
+        answers.append(line)
+        if not line.startswith("a "):
+            break
+    writer.close()
+    return answers
+
+async def guess(number, room):
+    # 127.1.0.1, 127.1.8.1, 127.1.16.1 ...: 32 blocks of a /21 in each /16.
+    address = f"127.{1 + number // 32}.{8 * (number % 32)}.1"
+    async with room:
+        tries = [(accounts[(number + t) % 10], f"guess{number}x{t}") for t in range(3)]
+        for line in await login(address, tries):
+            kind = next((kind for kind in counts if kind in line), "other")
+            counts[kind] += 1
+
+def home(account):
+    return f"127.{200 + accounts.index(account)}.0.1"
+
+async def own(stop):
+    ins, slowest = 0, 0
+    while not stop.is_set():
+        for account in accounts:
+            began = time.monotonic()
+            answers = await login(home(account), [(account, "ownerowner")])
+            assert "a OK" in answers[-1], (account, answers)
+            slowest = max(slowest, time.monotonic() - began)
+            ins += 1
+    return ins, slowest
+
+async def main():
+    for account in accounts:
+        assert "a OK" in (await login(home(account), [(account, "ownerowner")]))[-1]
+    began, room, stop = time.monotonic(), asyncio.Semaphore(32), asyncio.Event()
+    owners = asyncio.create_task(own(stop))
+    await asyncio.gather(*(guess(number, room) for number in range(1000)))
+    stop.set()
+    ins, slowest = await owners
+    print(json.dumps({"seconds": time.monotonic() - began, "ins": ins, "slowest": slowest, **counts}))
+
+asyncio.run(main())
+"#;
+
+fn resident(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Attack class 16: guesses at ten accounts from a thousand addresses. What is judged stays below what is configured, the
+/// owners get in every time, and what is remembered of it is bounded.
+#[test]
+fn owners_log_in_while_a_thousand_addresses_guess_their_passwords() {
+    let instance = Instance::start();
+    let certificate = certificate(&instance);
+    for number in 0..10 {
+        let name = format!("user{number}");
+        let address = format!("{name}@localhost");
+        assert!(instance.moxctl(&["account", "add", &name, &address]).status.success());
+        set_password_of(&instance, &name, "ownerowner");
+    }
+    let home = instance.stop();
+    let configuration = fs::read_to_string(home.configuration()).unwrap();
+    let strict = configuration.replace("trust_loopback = true", "trust_loopback = false");
+    assert_ne!(strict, configuration);
+    fs::write(home.configuration(), strict).unwrap();
+    let instance = Instance::start_in(home);
+    let authd = authd(&instance).unwrap();
+    let before = resident(authd);
+
+    let mut crowd = client::python(CROWD);
+    let text = client::run(crowd.arg(instance.imaps().port().to_string()).arg(&certificate));
+    let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let count = |name: &str| told[name].as_f64().unwrap();
+    assert_eq!(count("OK") + count("other"), 0.0, "no guess is right, none is lost: {told}");
+    assert_eq!(count("AUTHENTICATIONFAILED") + count("UNAVAILABLE"), 3000.0, "{told}");
+    // 30 failures a minute for each account, and not an address of which more than three were tried.
+    let allowed = 10.0 * (30.0 + 1.0 + count("seconds") / 2.0);
+    assert!(count("AUTHENTICATIONFAILED") <= allowed, "more than {allowed} were judged: {told}");
+    assert!(count("AUTHENTICATIONFAILED") >= 250.0, "{told}");
+    assert!(count("ins") >= 10.0, "{told}");
+
+    let remembered = json(&instance, &["abuse", "list"]);
+    let rows = remembered.as_array().unwrap();
+    assert!((100..=16_384).contains(&rows.len()), "{}", rows.len());
+    let kinds = |kind: &str| rows.iter().filter(|row| row["kind"] == kind).count();
+    assert_eq!(kinds("account"), 10, "each account is remembered, as guessed at from elsewhere");
+    assert_eq!(kinds("owner"), 0, "nothing against the owners' network");
+    assert!(!rows.iter().any(|row| row["network"].as_str().is_some_and(|at| at.starts_with("127.20"))));
+    let grown = resident(authd).saturating_sub(before);
+    assert!(grown < 32 * 1024, "authd grew by {grown} KiB");
+
+    // Another guess from a new network is put off, until the admin has it forgotten.
+    let guess = "import imaplib, ssl, sys\n\
+        context = ssl.create_default_context(cafile=sys.argv[2])\n\
+        imap = imaplib.IMAP4_SSL('localhost', int(sys.argv[1]), ssl_context=context)\n\
+        try: imap.login('user0@localhost', 'guess')\n\
+        except imaplib.IMAP4.error as error: print(error)";
+    let guessed =
+        || client::run(client::python(guess).arg(instance.imaps().port().to_string()).arg(&certificate));
+    // A failure is forgotten every two seconds; there is room for one at most.
+    assert!((0..3).any(|_| guessed().contains("UNAVAILABLE")));
+    assert!(instance.moxctl(&["abuse", "clear"]).status.code() == Some(2), "whom?");
+    assert!(json(&instance, &["abuse", "clear", "user0"])["cleared"].as_u64() == Some(1));
+    assert!(guessed().contains("AUTHENTICATIONFAILED"));
+    assert!(json(&instance, &["abuse", "clear", "--all"])["cleared"].as_u64().unwrap() > 10);
+    assert_eq!(json(&instance, &["abuse", "list"]), serde_json::json!([]));
     instance.finish();
 }

@@ -1,7 +1,7 @@
 //! The directory in memory.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     ops::Bound::{Excluded, Included, Unbounded},
     sync::Arc,
 };
@@ -9,14 +9,15 @@ use std::{
 use ipc_proto::{
     AccountId,
     authd::{AccountInfo, AddressInfo, DomainInfo, Owner, PAGE, Pattern, Recipient, RecipientQuery},
-    types::Timestamp,
+    logins::Protocols,
+    types::{Protocol, Timestamp},
 };
 use mail_lib::address::{Address, Domain, Localpart};
 
 use crate::{
     limits::Network,
     name::{AccountName, LoginName, address_key},
-    verifier::Verifier,
+    verifier::{Credential, Keyring, Verifier},
 };
 
 /// Networks of an account's owner that are remembered.
@@ -45,6 +46,8 @@ pub struct Account {
     pub prepared: bool,
     /// Its password's.
     pub verifier: Option<Arc<Verifier>>,
+    /// Passwords for one program each, by name. Their verifiers share salt and rounds with its own.
+    pub apps: BTreeMap<Arc<str>, AppPassword>,
     /// Of what a login depends on.
     pub version: Version,
     /// Seconds since 1970.
@@ -62,6 +65,7 @@ impl Account {
             disabled: false,
             prepared: false,
             verifier: None,
+            apps: BTreeMap::new(),
             version: Version(0),
             last_login: None,
             networks: Vec::new(),
@@ -77,15 +81,51 @@ impl Account {
             .any(|(known, last)| *known == network && now.saturating_sub(*last) < NETWORK_LIFETIME)
     }
 
+    /// Where the salt of all its passwords stands.
+    #[must_use]
+    pub fn salted(&self) -> Option<&Arc<Verifier>> {
+        self.verifier.as_ref().or_else(|| self.apps.values().next().map(|app| &app.verifier))
+    }
+
+    /// The passwords that count for this protocol, at this time. `None`: it has no password at all.
+    #[must_use]
+    pub fn keyring(&self, protocol: Protocol, now: i64) -> Option<Keyring> {
+        let shown = Arc::clone(self.salted()?);
+        let own = self.verifier.iter().map(|verifier| (Credential::Password, Arc::clone(verifier)));
+        let apps = self
+            .apps
+            .iter()
+            .filter(|(_, app)| app.counts(protocol, now))
+            .map(|(name, app)| (Credential::App(Arc::clone(name)), Arc::clone(&app.verifier)));
+        Some(Keyring::new(shown, own.chain(apps).collect()))
+    }
+
     fn info(&self) -> AccountInfo {
         AccountInfo {
             id: self.id,
             name: self.name.as_str().to_owned(),
             disabled: self.disabled,
-            password: self.verifier.is_some(),
+            password: self.salted().is_some(),
             addresses: self.addresses,
             last_login: self.last_login.map(|seconds| Timestamp { seconds, nanoseconds: 0 }),
         }
+    }
+}
+
+/// A password for one program.
+#[derive(Debug, Clone)]
+pub struct AppPassword {
+    pub(crate) verifier: Arc<Verifier>,
+    pub(crate) protocols: Protocols,
+    /// Seconds since 1970, as the others.
+    pub(crate) created: i64,
+    pub(crate) expires: Option<i64>,
+    pub(crate) last_use: Option<i64>,
+}
+
+impl AppPassword {
+    fn counts(&self, protocol: Protocol, now: i64) -> bool {
+        self.protocols.contains(protocol) && self.expires.is_none_or(|expires| now < expires)
     }
 }
 
@@ -100,6 +140,7 @@ pub(crate) struct LocalDomain {
 struct Held {
     pattern: Pattern,
     account: AccountId,
+    disabled: bool,
 }
 
 /// All of it. Look-ups take a microsecond.
@@ -111,6 +152,8 @@ pub struct Book {
     domains: BTreeMap<String, LocalDomain>,
     /// By [`pattern_key`].
     addresses: BTreeMap<String, Held>,
+    /// Where owners logged in from, and when last.
+    homes: HashMap<Network, i64>,
     next_account: u32,
     next_version: u64,
 }
@@ -146,6 +189,7 @@ impl Book {
             names: BTreeMap::new(),
             domains: BTreeMap::new(),
             addresses: BTreeMap::new(),
+            homes: HashMap::new(),
             next_account,
             next_version: 1,
         }
@@ -189,7 +233,12 @@ impl Book {
         let key = address_key(address);
         let postmaster = key.rsplit_once('@').is_some_and(|(localpart, _)| localpart == "postmaster")
             && (domain.is_some() || address.domain == self.hostname);
-        let holder = |key: &str| self.addresses.get(key).and_then(|held| self.accounts.get(&held.account));
+        // An address that is disabled is held all the same: no catch-all gets its mail.
+        let holder = |key: &str| {
+            let held = self.addresses.get(key)?;
+            let account = self.accounts.get(&held.account)?;
+            Some((account, account.disabled || held.disabled))
+        };
         let holders = [
             domain.and_then(|_| holder(&key)),
             domain.and_then(|_| holder(&format!("@{}", address.domain))),
@@ -198,16 +247,17 @@ impl Book {
         let mut holders = holders.into_iter().flatten();
         if postmaster {
             // It must always reach somebody (RFC 5321 §4.5.1): disabled accounts are passed over.
-            let somebody = holders.chain(self.accounts.values()).find(|account| !account.disabled);
+            let anybody = self.accounts.values().map(|account| (account, account.disabled));
+            let somebody = holders.chain(anybody).find(|(_, disabled)| !disabled);
             return match somebody {
-                Some(account) => Found::Account(account.id),
+                Some((account, _)) => Found::Account(account.id),
                 None if self.accounts.is_empty() => Found::Nobody,
                 None => Found::Disabled,
             };
         }
         match holders.next() {
-            Some(account) if account.disabled => Found::Disabled,
-            Some(account) => Found::Account(account.id),
+            Some((_, true)) => Found::Disabled,
+            Some((account, false)) => Found::Account(account.id),
             None if domain.is_some() => Found::Nobody,
             None => Found::NotLocal,
         }
@@ -218,6 +268,7 @@ impl Book {
     pub fn login(&self, name: &LoginName) -> Option<&Account> {
         match name {
             LoginName::Account(name) => self.account_named(name),
+            LoginName::Address(key) if self.addresses.get(key).is_some_and(|held| held.disabled) => None,
             LoginName::Address(key) => self.holder(key),
             LoginName::Nobody(_) => None,
         }
@@ -239,7 +290,13 @@ impl Book {
                 .find(|(key, _)| key.rsplit_once('@').is_some_and(|(found, _)| found == localpart))
                 .and_then(|(_, held)| self.accounts.get(&held.account))
         });
-        account?.verifier.as_deref()
+        account?.salted().map(Arc::as_ref)
+    }
+
+    /// Has the owner of any account logged in from there lately?
+    #[must_use]
+    pub fn is_home(&self, network: Network, now: i64) -> bool {
+        self.homes.get(&network).is_some_and(|last| now.saturating_sub(*last) < NETWORK_LIFETIME)
     }
 
     /// By its number.
@@ -261,9 +318,21 @@ impl Book {
     }
 
     /// The owner logged in from there, seconds since 1970.
-    pub(crate) fn logged_in(&mut self, id: AccountId, network: Network, now: i64) {
+    pub(crate) fn logged_in(&mut self, id: AccountId, network: Network, now: i64, with: &Credential) {
+        let homes = self.accounts.len().saturating_add(1).saturating_mul(2 * NETWORKS);
         let Some(account) = self.accounts.get_mut(&id) else { return };
+        if self.homes.len() >= homes {
+            self.homes.retain(|_, last| now.saturating_sub(*last) < NETWORK_LIFETIME);
+        }
+        if self.homes.len() < homes {
+            self.homes.insert(network, now);
+        }
         account.last_login = Some(now);
+        if let Credential::App(name) = with
+            && let Some(app) = account.apps.get_mut(name)
+        {
+            app.last_use = Some(now);
+        }
         account.networks.retain(|(known, _)| *known != network);
         account.networks.insert(0, (network, now));
         account.networks.truncate(NETWORKS);
@@ -301,7 +370,7 @@ impl Book {
         let held = self.addresses.range((from, Unbounded)).take(PAGE);
         held.filter_map(|(_, held)| {
             let account = self.accounts.get(&held.account)?.name.as_str().to_owned();
-            Some(AddressInfo { pattern: held.pattern.clone(), account })
+            Some(AddressInfo { pattern: held.pattern.clone(), account, disabled: held.disabled })
         })
         .collect()
     }
@@ -362,8 +431,14 @@ impl Book {
 
     pub(crate) fn insert_address(&mut self, pattern: Pattern, account: AccountId) {
         let key = pattern_key(&pattern);
-        self.addresses.insert(key.clone(), Held { pattern, account });
+        self.addresses.insert(key.clone(), Held { pattern, account, disabled: false });
         self.count(&key, account, 1);
+    }
+
+    pub(crate) fn disable_address(&mut self, key: &str, disabled: bool) {
+        if let Some(held) = self.addresses.get_mut(key) {
+            held.disabled = disabled;
+        }
     }
 
     pub(crate) fn remove_address(&mut self, key: &str) {

@@ -14,17 +14,21 @@ use mail_lib::address::Domain;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, config::DbConfig, params};
 use zeroize::Zeroizing;
 
-use super::book::{Account, Book};
+use super::{
+    app,
+    book::{Account, Book},
+};
 use crate::{
     limits::Network,
     name::AccountName,
-    verifier::{MAX_ROUNDS, Verifier, random},
+    verifier::{Credential, MAX_ROUNDS, Verifier, random},
 };
 
 pub(crate) const FILE_NAME: &str = "directory.sqlite";
 
 /// One script for each version of the schema; `user_version` counts those that were run.
-const SCHEMA: [&str; 1] = ["
+const SCHEMA: [&str; 2] = [
+    "
 CREATE TABLE meta (
     only INTEGER PRIMARY KEY CHECK (only = 1),
     secret BLOB NOT NULL CHECK (length(secret) = 32),
@@ -62,7 +66,40 @@ CREATE TABLE network (
     last_login INTEGER NOT NULL,
     PRIMARY KEY (account, network)
 ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+ALTER TABLE address ADD COLUMN disabled INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE app_password (
+    account INTEGER NOT NULL REFERENCES account ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    salt BLOB NOT NULL,
+    rounds INTEGER NOT NULL,
+    stored_key BLOB NOT NULL CHECK (length(stored_key) = 32),
+    server_key BLOB NOT NULL CHECK (length(server_key) = 32),
+    imap INTEGER NOT NULL,
+    submission INTEGER NOT NULL,
+    created INTEGER NOT NULL,
+    expires INTEGER,
+    last_use INTEGER,
+    PRIMARY KEY (account, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE attempt (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL UNIQUE,
+    account INTEGER REFERENCES account ON DELETE CASCADE,
+    user TEXT,
+    address BLOB NOT NULL,
+    protocol INTEGER NOT NULL,
+    mechanism INTEGER,
+    app_password TEXT,
+    result INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    count INTEGER NOT NULL
+) STRICT;
+CREATE INDEX attempt_account ON attempt (account, id);
+",
+];
 
 /// Why the directory cannot be used. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -174,10 +211,25 @@ pub(super) fn open(directory: &Path) -> Result<Connection, OpenError> {
     if dangling.map_err(|error| at.sqlite(error))?.is_some() {
         return Err(at.damaged("an entry belongs to nobody"));
     }
+    upgrade(&database, usize::try_from(found).unwrap_or_default()).map_err(|error| at.sqlite(error))?;
     database
         .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
         .map_err(|error| at.sqlite(error))?;
     Ok(database)
+}
+
+/// From an older schema to this one, all of it or nothing.
+fn upgrade(database: &Connection, found: usize) -> rusqlite::Result<()> {
+    let scripts = SCHEMA.get(found..).unwrap_or_default();
+    if scripts.is_empty() {
+        return Ok(());
+    }
+    let transaction = database.unchecked_transaction()?;
+    for script in scripts {
+        transaction.execute_batch(script)?;
+    }
+    transaction.pragma_update(None, "user_version", i64::try_from(SCHEMA.len()).unwrap_or(i64::MAX))?;
+    transaction.commit()
 }
 
 fn prepare(database: &Connection) -> rusqlite::Result<()> {
@@ -245,7 +297,7 @@ pub(super) fn insert_address(
 #[error("a {0} that cannot be")]
 struct Nonsense(&'static str);
 
-fn nonsense(what: &'static str) -> rusqlite::Error {
+pub(super) fn nonsense(what: &'static str) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Null, Box::new(Nonsense(what)))
 }
 
@@ -283,23 +335,26 @@ fn read(database: &Connection, hostname: Domain) -> rusqlite::Result<(Book, Zero
             Ok(())
         },
     )?;
-    for_each(database, "SELECT pattern, account FROM address", |row| {
+    app::read(database, &mut book)?;
+    for_each(database, "SELECT pattern, account, disabled FROM address", |row| {
         let pattern: String = row.get(0)?;
         let pattern = Pattern::parse(&pattern).map_err(|_| nonsense("address"))?;
+        let key = super::book::pattern_key(&pattern);
         book.insert_address(pattern, id(row, 1)?);
+        book.disable_address(&key, row.get(2)?);
         Ok(())
     })?;
     for_each(database, "SELECT network, account, last_login FROM network ORDER BY last_login", |row| {
         let octets: Vec<u8> = row.get(0)?;
         let network = Network::from_octets(&octets).ok_or_else(|| nonsense("network"))?;
         let (account, last): (AccountId, i64) = (id(row, 1)?, row.get(2)?);
-        book.logged_in(account, network, last);
+        book.logged_in(account, network, last, &Credential::Password);
         Ok(())
     })?;
     Ok((book, secret))
 }
 
-fn for_each(
+pub(super) fn for_each(
     database: &Connection,
     query: &str,
     mut each: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
@@ -312,7 +367,7 @@ fn for_each(
     Ok(())
 }
 
-fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<AccountId> {
+pub(super) fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<AccountId> {
     AccountId::new(row.get(column)?).ok_or_else(|| nonsense("number of an account"))
 }
 
@@ -323,15 +378,19 @@ fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
     account.disabled = row.get(2)?;
     account.prepared = row.get(3)?;
     account.last_login = row.get(4)?;
-    if let Some(salt) = row.get::<_, Option<Vec<u8>>>(5)? {
-        let rounds: u32 = row.get(6)?;
-        let rounds = NonZeroU32::new(rounds).filter(|rounds| rounds.get() <= MAX_ROUNDS);
-        account.verifier = Some(Arc::new(Verifier {
-            salt,
-            rounds: rounds.ok_or_else(|| nonsense("number of rounds"))?,
-            stored_key: row.get(7)?,
-            server_key: row.get(8)?,
-        }));
+    if row.get::<_, Option<Vec<u8>>>(5)?.is_some() {
+        account.verifier = Some(Arc::new(verifier(row, 5)?));
     }
     Ok(account)
+}
+
+/// From four columns.
+pub(super) fn verifier(row: &Row<'_>, from: usize) -> rusqlite::Result<Verifier> {
+    let rounds = NonZeroU32::new(row.get(from + 1)?).filter(|rounds| rounds.get() <= MAX_ROUNDS);
+    Ok(Verifier {
+        salt: row.get(from)?,
+        rounds: rounds.ok_or_else(|| nonsense("number of rounds"))?,
+        stored_key: row.get(from + 2)?,
+        server_key: row.get(from + 3)?,
+    })
 }

@@ -1,5 +1,6 @@
 //! Why the admin's wish was not done, in one line that says what to do.
 
+use ipc_proto::AccountId;
 use mail_lib::address::Domain;
 
 use crate::{
@@ -23,6 +24,12 @@ pub enum Refusal {
     /// Every number was given.
     #[error("all numbers for accounts are used up; this instance can have no more accounts")]
     NumbersUsedUp,
+    /// Mail of an account that this directory does not know.
+    #[error(
+        "accounts/{0} holds mail of an account that this directory does not know: restore directory/ from a backup, \
+         or move all of accounts/ away, then add the account again"
+    )]
+    NumberInUse(AccountId),
     /// No such domain.
     #[error("no domain {0}; add it with `moxctl domain add {0}`, or see `moxctl domain list`")]
     NoDomain(Domain),
@@ -56,6 +63,24 @@ pub enum Refusal {
     /// Nobody has it.
     #[error("nobody has the address {0}; see `moxctl address list`")]
     NoAddress(String),
+    /// Not a name.
+    #[error("the name of an app password is 1 to 64 octets without control characters; choose another")]
+    AppPasswordName,
+    /// The name is in use.
+    #[error("there is already an app password named {0}; choose another name, or remove that one first")]
+    AppPasswordExists(String),
+    /// It would never open anything.
+    #[error("an app password needs a protocol and, if it expires, a time to come")]
+    AppPasswordUseless,
+    /// No more room.
+    #[error("the account has as many app passwords as it may; remove one first with `moxctl apppassword rm`")]
+    TooManyAppPasswords,
+    /// No such app password.
+    #[error("no app password of that name; see `moxctl apppassword list {account}`")]
+    NoAppPassword {
+        /// Whose.
+        account: String,
+    },
     /// Not a good password.
     #[error(transparent)]
     Password(#[from] PasswordError),

@@ -5,7 +5,9 @@ use mail_lib::address::Address;
 use tempfile::TempDir;
 
 use super::{database::FILE_NAME, *};
-use crate::{limits::Network, name::LoginName};
+use crate::{limits::Network, name::LoginName, verifier::Credential};
+
+mod logins;
 
 fn open(at: &TempDir) -> Directory {
     Directory::open(at.path(), "mail.example.org", 16).unwrap()
@@ -109,6 +111,29 @@ fn disabled_domains_and_accounts_take_no_mail_for_now() {
     assert_eq!(recipient(&directory, "postmaster@example.org"), Recipient::Disabled);
     done(&mut directory, AdminToAuthd::DomainDisable("example.org".into(), false));
     assert_eq!(owner(&directory, "alice@example.org"), Owner::Account(alice));
+}
+
+#[test]
+fn a_disabled_address_takes_no_mail_and_no_catch_all_gets_it() {
+    let (at, mut directory) = new();
+    done(&mut directory, AdminToAuthd::DomainAdd("example.org".into()));
+    let alice = add(&mut directory, "alice", Some("alice@example.org"));
+    done(&mut directory, address_add("alice", "sales@example.org"));
+    add(&mut directory, "bob", Some("@example.org"));
+    done(&mut directory, password("alice", "moxmoxmox"));
+    let disable = |text, disabled| AdminToAuthd::AddressDisable(pattern(text), disabled);
+    done(&mut directory, disable("Sales@example.org", true));
+    for directory in [&directory, &open(&at)] {
+        assert_eq!(recipient(directory, "sales@example.org"), Recipient::Disabled);
+        assert_eq!(owner(directory, "sales@example.org"), Owner::Disabled);
+        assert_eq!(owner(directory, "alice@example.org"), Owner::Account(alice), "her other address");
+        assert!(!proves(directory, "sales@example.org", "moxmoxmox"));
+        assert!(proves(directory, "alice@example.org", "moxmoxmox"));
+    }
+    done(&mut directory, disable("sales@example.org", false));
+    assert_eq!(owner(&directory, "sales@example.org"), Owner::Account(alice));
+    let refused = directory.apply(disable("nobody@example.org", true)).unwrap_err().to_string();
+    assert!(refused.contains("nobody has the address"), "{refused}");
 }
 
 #[test]
@@ -243,7 +268,7 @@ fn the_directory_survives_a_restart() {
     done(&mut directory, AdminToAuthd::AccountDisable("bob".into(), true));
     directory.prepared(alice).unwrap();
     let home = Network::of("192.0.2.7".parse().unwrap());
-    directory.book().write().logged_in(alice, home, 1_700_000_000);
+    directory.book().write().logged_in(alice, home, 1_700_000_000, &Credential::Password);
     directory.save_logins([alice]).unwrap();
     let secret = directory.secret.clone();
     let lists = |directory: &Directory| {
@@ -278,7 +303,12 @@ fn numbers_are_never_given_twice() {
         assert_eq!(owner(&directory, "alice@example.org"), Owner::Account(id));
         given.push(id);
         done(&mut directory, password("alice", "moxmoxmox"));
-        directory.book().write().logged_in(id, Network::of("192.0.2.7".parse().unwrap()), 1);
+        directory.book().write().logged_in(
+            id,
+            Network::of("192.0.2.7".parse().unwrap()),
+            1,
+            &Credential::Password,
+        );
         directory.save_logins([id]).unwrap();
         assert_eq!(done(&mut directory, AdminToAuthd::AccountRemove("alice".into())), Some(id));
         assert_eq!(owner(&directory, "alice@example.org"), Owner::Nobody);
@@ -468,7 +498,7 @@ fn a_database_of_the_future_and_an_unreadable_one_are_refused() {
     directory.database.pragma_update(None, "user_version", 7).unwrap();
     drop(directory);
     let error = Directory::open(at.path(), "mail.example.org", 16).unwrap_err();
-    assert!(matches!(error, OpenError::Newer { found: 7, known: 1, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 7, known: 2, .. }), "{error}");
     let error = Directory::open(&at.path().join("nowhere"), "mail.example.org", 16).unwrap_err();
     assert!(matches!(error, OpenError::Unusable { .. }), "{error}");
     let error = Directory::open(at.path(), "not a host", 16).unwrap_err();

@@ -1,6 +1,6 @@
 //! Addresses and the blocks around them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An address, or a block of addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,6 +18,38 @@ impl Block {
 
     const fn v6(bits: u64, length: u8) -> Self {
         Self::V6(bits & (u64::MAX << (64 - length)), length)
+    }
+}
+
+/// How large a block is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// One client.
+    One,
+    /// Its neighbours.
+    Small,
+    /// A provider's.
+    Large,
+}
+
+impl Block {
+    /// Which of the three it is.
+    #[must_use]
+    pub const fn size(self) -> Size {
+        match self {
+            Self::V4(_, 32..) | Self::V6(_, 64..) => Size::One,
+            Self::V4(_, 26..) | Self::V6(_, 48..) => Size::Small,
+            Self::V4(..) | Self::V6(..) => Size::Large,
+        }
+    }
+
+    /// Its first address, and how many bits count.
+    #[must_use]
+    pub fn written(self) -> (IpAddr, u8) {
+        match self {
+            Self::V4(bits, length) => (Ipv4Addr::from_bits(bits).into(), length),
+            Self::V6(bits, length) => (Ipv6Addr::from_bits(u128::from(bits) << 64).into(), length),
+        }
     }
 }
 
@@ -45,6 +77,12 @@ impl Network {
     pub fn of(address: IpAddr) -> Self {
         let [_, small, _] = blocks(address);
         Self(small)
+    }
+
+    /// Its first address, and how many bits count.
+    #[must_use]
+    pub fn written(self) -> (IpAddr, u8) {
+        self.0.written()
     }
 
     /// As the database keeps it: 4 or 8 octets.
@@ -90,6 +128,20 @@ mod tests {
         ] {
             let same = std::iter::zip(of(one), of(two)).map(|(one, two)| one == two).collect::<Vec<_>>();
             assert_eq!(same, shared, "{one} {two}: {why}");
+        }
+    }
+
+    #[test]
+    fn blocks_are_written_as_their_first_address_and_their_size() {
+        for (address, written) in [
+            ("192.0.2.77", ["192.0.2.77/32", "192.0.2.64/26", "192.0.0.0/21"]),
+            ("2001:db8:7:8::9", ["2001:db8:7:8::/64", "2001:db8:7::/48", "2001:db8::/32"]),
+        ] {
+            let blocks = of(address);
+            let text =
+                blocks.map(|block| block.written()).map(|(address, length)| format!("{address}/{length}"));
+            assert_eq!(text, written);
+            assert_eq!(blocks.map(Block::size), [Size::One, Size::Small, Size::Large]);
         }
     }
 

@@ -20,7 +20,7 @@ pub enum Key {
 }
 
 /// What is counted.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
     /// New connections.
     pub connections: Bucket,
@@ -109,6 +109,11 @@ impl Table {
         }
         self.index.insert(key, at);
         at
+    }
+
+    /// All that is known.
+    pub fn iter(&self) -> impl Iterator<Item = &(Key, Counts)> {
+        self.slots.iter()
     }
 
     /// How many are known.

@@ -47,10 +47,10 @@ fn judged(limits: &mut Limits, address: IpAddr, target: Target, tries: u32, now:
 fn connections_at_once_are_limited_per_address_and_block() {
     let mut limits = Limits::new(&settings());
     let admitted = |limits: &mut Limits, address: &str, tries: u32| {
-        (0..tries).filter(|_| limits.admit(ip(address), at(0)).is_ok()).count()
+        (0..tries).filter(|_| limits.admit(ip(address), false, at(0)).is_ok()).count()
     };
     assert_eq!(admitted(&mut limits, "192.0.2.1", 40), 30);
-    assert_eq!(limits.admit(ip("192.0.2.1"), at(0)), Err(TurnedAway::Concurrent));
+    assert_eq!(limits.admit(ip("192.0.2.1"), false, at(0)), Err(TurnedAway::Concurrent));
     assert_eq!(admitted(&mut limits, "192.0.2.2", 40), 30);
     assert_eq!(admitted(&mut limits, "192.0.2.3", 40), 30);
     assert_eq!(admitted(&mut limits, "192.0.2.4", 40), 0, "the /26 is full");
@@ -65,7 +65,7 @@ fn connections_at_once_are_limited_per_address_and_block() {
 fn closing_everything_leaves_nothing_behind() {
     let mut limits = Limits::new(&settings());
     for number in 0..500 {
-        limits.admit(far_apart(number), at(0)).unwrap();
+        limits.admit(far_apart(number), false, at(0)).unwrap();
     }
     for number in 0..500 {
         limits.closed(far_apart(number));
@@ -80,7 +80,7 @@ fn new_connections_are_limited_by_a_rate_without_edges() {
     let mut limits = Limits::new(&settings());
     let mut come_and_go = |tries: u32, now: Moment| {
         let admitted = (0..tries).filter(|_| {
-            let admitted = limits.admit(ip("192.0.2.1"), now);
+            let admitted = limits.admit(ip("192.0.2.1"), false, now);
             if admitted.is_ok() {
                 limits.closed(ip("192.0.2.1"));
             }
@@ -203,14 +203,14 @@ fn offences_add_up_drain_and_turn_away() {
     let mut limits = Limits::new(&settings());
     let bad = ip("192.0.2.1");
     for _ in 0..3 {
-        assert_eq!(limits.admit(bad, at(0)), Ok(()));
+        assert_eq!(limits.admit(bad, false, at(0)), Ok(()));
         limits.charge(bad, None, Offence::Crash, at(0));
     }
-    assert_eq!(limits.admit(bad, at(0)), Ok(()), "30 points are the limit");
+    assert_eq!(limits.admit(bad, false, at(0)), Ok(()), "30 points are the limit");
     limits.charge(bad, None, Offence::Bounds, at(0));
-    assert_eq!(limits.admit(bad, at(0)), Err(TurnedAway::Abuse));
-    assert_eq!(limits.admit(ip("192.0.2.2"), at(0)), Ok(()), "its neighbour");
-    assert_eq!(limits.admit(bad, at(301)), Ok(()), "5 points drain in 5 minutes");
+    assert_eq!(limits.admit(bad, false, at(0)), Err(TurnedAway::Abuse));
+    assert_eq!(limits.admit(ip("192.0.2.2"), false, at(0)), Ok(()), "its neighbour");
+    assert_eq!(limits.admit(bad, false, at(301)), Ok(()), "5 points drain in 5 minutes");
 }
 
 /// Attack class 26: a front cannot have a network turned away over one address that it holds.
@@ -220,17 +220,21 @@ fn one_address_never_gets_its_block_turned_away_but_several_do() {
     for _ in 0..1000 {
         limits.charge(ip("192.0.2.1"), None, Offence::Crash, at(0));
     }
-    assert_eq!(limits.admit(ip("192.0.2.1"), at(0)), Err(TurnedAway::Abuse));
-    assert_eq!(limits.admit(ip("192.0.2.2"), at(0)), Ok(()));
+    assert_eq!(limits.admit(ip("192.0.2.1"), false, at(0)), Err(TurnedAway::Abuse));
+    assert_eq!(limits.admit(ip("192.0.2.2"), false, at(0)), Ok(()));
     let later = at(1801);
-    assert_eq!(limits.admit(ip("192.0.2.1"), later), Ok(()), "nothing is for ever");
+    assert_eq!(limits.admit(ip("192.0.2.1"), false, later), Ok(()), "nothing is for ever");
     for last in 2..=4 {
         for _ in 0..1000 {
             limits.charge(IpAddr::from([192, 0, 2, last]), None, Offence::Crash, later);
         }
     }
-    assert_eq!(limits.admit(ip("192.0.2.60"), later), Err(TurnedAway::Abuse), "the /26 has a record now");
-    assert_eq!(limits.admit(ip("192.0.2.65"), later), Ok(()), "the /21 has not");
+    assert_eq!(
+        limits.admit(ip("192.0.2.60"), false, later),
+        Err(TurnedAway::Abuse),
+        "the /26 has a record now"
+    );
+    assert_eq!(limits.admit(ip("192.0.2.65"), false, later), Ok(()), "the /21 has not");
 }
 
 #[test]
@@ -254,7 +258,7 @@ fn loopback_is_exempt_only_where_the_settings_say_so() {
         for _ in 0..100 {
             limits.charge(ip(address), None, Offence::Crash, at(0));
         }
-        assert_eq!(limits.admit(ip(address), at(0)).is_ok(), exempt, "{address}");
+        assert_eq!(limits.admit(ip(address), false, at(0)).is_ok(), exempt, "{address}");
         assert_eq!(judged(&mut limits, ip(address), stranger(1), 100, at(0)), if exempt { 100 } else { 10 });
         assert_eq!(limits.remembered() == 0, exempt, "{address}");
     }
@@ -280,4 +284,48 @@ fn replies_to_failures_wait_longer_each_time() {
         "a new connection does not start afresh"
     );
     assert_eq!(limits.wait(address, 1, at(3600)), Duration::ZERO);
+}
+
+/// Attack class 16: what others did at an owner's network keeps the owner from nothing.
+#[test]
+fn offences_turn_away_strangers_and_not_where_owners_are_at_home() {
+    let mut limits = Limits::new(&settings());
+    for _ in 0..20 {
+        limits.charge(ip("192.0.2.1"), None, Offence::Crash, at(0));
+    }
+    assert_eq!(limits.admit(ip("192.0.2.1"), false, at(0)), Err(TurnedAway::Abuse));
+    assert_eq!(limits.admit(ip("192.0.2.1"), true, at(0)), Ok(()));
+}
+
+#[test]
+fn the_admin_sees_who_is_refused_and_has_it_forgotten() {
+    let mut limits = Limits::new(&settings());
+    let guesser = ip("192.0.2.1");
+    limits.admit(ip("198.51.100.1"), false, at(0)).unwrap();
+    assert!(limits.list(0, at(0)).is_empty(), "connecting is nothing to remember");
+    assert_eq!(judged(&mut limits, guesser, stranger(7), 40, at(0)), 10);
+    assert_eq!(judged(&mut limits, ip("203.0.113.9"), owner(8, ip("203.0.113.9")), 3, at(0)), 3);
+    let listed = limits.list(0, at(0));
+    let network = |prefix, first| Abuser::Network { address: ip(first), prefix };
+    let who: Vec<_> = listed.iter().map(|info| (info.who, info.failures_minute, info.refused)).collect();
+    assert_eq!(who[0], (network(32, "192.0.2.1"), 10, true), "those that are refused come first");
+    for expected in [
+        (network(26, "192.0.2.0"), 10, false),
+        (network(21, "192.0.0.0"), 10, false),
+        (Abuser::Account(account(7)), 10, false),
+        (Abuser::Owner { account: account(8), address: ip("203.0.113.0"), prefix: 26 }, 3, false),
+    ] {
+        assert!(who.contains(&expected), "{expected:?} in {who:?}");
+    }
+    assert_eq!(who.len(), 5);
+    assert!(limits.list(5, at(0)).is_empty());
+    assert_eq!(limits.list(0, at(120)).len(), 5, "those of a day still count");
+
+    let blocks_of_guesser = blocks(guesser);
+    let cleared =
+        limits.clear(|key| matches!(key, Key::Block(block) if blocks_of_guesser.contains(&block)), at(120));
+    assert_eq!(cleared, 3);
+    assert_eq!(judged(&mut limits, guesser, Target::Nobody(1), 40, at(0)), 10);
+    assert_eq!(limits.clear(|_| true, at(0)), 6);
+    assert!(limits.list(0, at(0)).is_empty());
 }

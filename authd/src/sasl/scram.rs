@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   client-first ──▶ [`First`] ── salt, rounds, nonce ──▶ [`Second`] ──▶ server-first
-//!   client-final ──▶ [`Second`] ──▶ [`Proof`] ── a verifier ──▶ server-final, or it is not the password
+//!   client-final ──▶ [`Second`] ──▶ [`Proof`] ── verifiers ──▶ server-final, or it is not the password
 //! ```
 //! Each step consumes the one before: a message cannot be used twice, and no step can be left out.
 
@@ -12,7 +12,7 @@ use ipc_proto::sasl::{MAX_MESSAGE, Transport};
 use subtle::ConstantTimeEq;
 
 use super::Unfit;
-use crate::verifier::{NoRandomness, Verifier, array, random};
+use crate::verifier::{Credential, Keyring, NoRandomness, Verifier, array, random};
 
 /// The longest nonce of a client, octets.
 const MAX_NONCE: usize = 256;
@@ -90,9 +90,9 @@ impl First {
 
     /// server-first-message, and what is waited for then.
     #[must_use]
-    pub fn challenge(self, verifier: &Verifier, nonce: &str) -> (Vec<u8>, Second) {
+    pub fn challenge(self, keyring: &Keyring, nonce: &str) -> (Vec<u8>, Second) {
         let nonce = format!("{}{nonce}", self.nonce);
-        let first = format!("r={nonce},s={},i={}", STANDARD.encode(&verifier.salt), verifier.rounds);
+        let first = format!("r={nonce},s={},i={}", STANDARD.encode(keyring.salt()), keyring.rounds());
         let said = format!("{},{first}", self.bare);
         (first.into_bytes(), Second { nonce, said, channel: self.channel })
     }
@@ -142,9 +142,13 @@ pub struct Proof {
 }
 
 impl Proof {
-    /// server-final-message, if the client knows the password. Takes the same time if it does not.
+    /// server-final-message, if the client knows one of the passwords, and which. Takes the same time if it does not.
     #[must_use]
-    pub fn check(&self, verifier: &Verifier) -> Option<Vec<u8>> {
+    pub fn check(&self, keyring: &Keyring) -> Option<(Credential, Vec<u8>)> {
+        keyring.find(|verifier| self.passes(verifier))
+    }
+
+    fn passes(&self, verifier: &Verifier) -> Option<Vec<u8>> {
         let signature = self.sign(&verifier.stored_key);
         let mut client_key = [0; 32];
         for (to, (left, right)) in client_key.iter_mut().zip(signature.iter().zip(&self.proof)) {

@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeSet,
     io,
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -11,7 +14,10 @@ use std::{
 use ipc_proto::{AccountId, authd::AdminToAuthd};
 use tokio::sync::oneshot;
 
-use crate::directory::{Applied, Directory, Refusal};
+use crate::{
+    attempts::Attempts,
+    directory::{Applied, Directory, Refusal},
+};
 
 /// What may wait for the clerk.
 const MAX_WAITING: usize = 256;
@@ -30,9 +36,10 @@ enum Task {
 pub(super) struct Clerk(SyncSender<Task>);
 
 impl Clerk {
-    pub(super) fn start(directory: Directory) -> io::Result<Self> {
+    /// `attempts`: where login attempts are counted in between.
+    pub(super) fn start(directory: Directory, attempts: Arc<Mutex<Attempts>>) -> io::Result<Self> {
         let (tasks, waiting) = sync_channel(MAX_WAITING);
-        thread::Builder::new().name("clerk".into()).spawn(move || work(directory, &waiting))?;
+        thread::Builder::new().name("clerk".into()).spawn(move || work(directory, &waiting, &attempts))?;
         Ok(Self(tasks))
     }
 
@@ -65,13 +72,29 @@ impl Clerk {
     }
 }
 
-fn work(mut directory: Directory, tasks: &Receiver<Task>) {
+/// Writes down what was counted since the last time.
+fn save_attempts(directory: &mut Directory, attempts: &Mutex<Attempts>) {
+    let (taken, dropped) = attempts.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if dropped > 0 {
+        tracing::warn!("{dropped} login attempts found no room in the log of attempts");
+    }
+    if !taken.is_empty()
+        && let Err(error) = directory.save_attempts(taken)
+    {
+        tracing::warn!("{error}");
+    }
+}
+
+fn work(mut directory: Directory, tasks: &Receiver<Task>, attempts: &Mutex<Attempts>) {
     let mut logged_in = BTreeSet::new();
-    let mut write_at = None;
+    let mut write_at = Instant::now() + LOGINS_EVERY;
     loop {
-        let wait = write_at.map_or(LOGINS_EVERY, |at: Instant| at.saturating_duration_since(Instant::now()));
+        let wait = write_at.saturating_duration_since(Instant::now());
         let stopped = match tasks.recv_timeout(wait) {
             Ok(Task::Ask(request, answer)) => {
+                if let AdminToAuthd::LoginList { .. } = request {
+                    save_attempts(&mut directory, attempts);
+                }
                 let _ = answer.send(directory.apply(request));
                 None
             }
@@ -83,15 +106,15 @@ fn work(mut directory: Directory, tasks: &Receiver<Task>) {
             }
             Ok(Task::LoggedIn(account)) => {
                 logged_in.insert(account);
-                write_at.get_or_insert_with(|| Instant::now() + LOGINS_EVERY);
                 None
             }
             Ok(Task::Stop(stopped)) => Some(Some(stopped)),
             Err(RecvTimeoutError::Disconnected) => Some(None),
             Err(RecvTimeoutError::Timeout) => None,
         };
-        if stopped.is_some() || write_at.is_some_and(|at| at <= Instant::now()) {
-            write_at = None;
+        if stopped.is_some() || write_at <= Instant::now() {
+            write_at = Instant::now() + LOGINS_EVERY;
+            save_attempts(&mut directory, attempts);
             if !logged_in.is_empty()
                 && let Err(error) = directory.save_logins(std::mem::take(&mut logged_in))
             {

@@ -20,6 +20,15 @@ pub(super) const MAX_EXCHANGES: usize = 4096;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Front(u64);
 
+/// Who connects to a front.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Anybody.
+    Strangers,
+    /// Those who have an account.
+    Owners,
+}
+
 /// Tells a connection from a later one of the same number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Admission(u64);
@@ -60,6 +69,7 @@ impl Connection {
 #[derive(Debug, Default)]
 pub(super) struct Connections {
     fronts: HashMap<Front, HashMap<ConnectionId, Connection>>,
+    kinds: HashMap<Front, Kind>,
     counted: u64,
     /// Connections with an exchange under way.
     exchanging: usize,
@@ -71,10 +81,15 @@ impl Connections {
         self.counted
     }
 
-    pub(super) fn new_front(&mut self) -> Front {
+    pub(super) fn new_front(&mut self, kind: Kind) -> Front {
         let front = Front(self.count());
+        self.kinds.insert(front, kind);
         self.fronts.insert(front, HashMap::new());
         front
+    }
+
+    pub(super) fn kind(&self, front: Front) -> Option<Kind> {
+        self.kinds.get(&front).copied()
     }
 
     pub(super) fn has_room(&self, front: Front) -> bool {
@@ -139,6 +154,7 @@ impl Connections {
     }
 
     pub(super) fn remove_front(&mut self, front: Front) -> Vec<Connection> {
+        self.kinds.remove(&front);
         let gone: Vec<_> = self.fronts.remove(&front).unwrap_or_default().into_values().collect();
         let exchanging = gone.iter().filter(|connection| connection.exchange.is_some()).count();
         self.exchanging = self.exchanging.saturating_sub(exchanging);

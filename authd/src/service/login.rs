@@ -2,7 +2,13 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use ipc_proto::{AccountId, ConnectionId, Secret, authd::Login, types::Timestamp};
+use ipc_proto::{
+    AccountId, ConnectionId, Secret,
+    authd::Login,
+    logins::LoginResult,
+    sasl::Mechanism,
+    types::{Protocol, Timestamp},
+};
 use tokio::sync::oneshot;
 
 use super::{
@@ -11,13 +17,14 @@ use super::{
     open,
 };
 use crate::{
+    attempts::Kind,
     directory::Version,
     limits::{Attempt, Moment, Network, Target, blocks},
     name::LoginName,
     password::Password,
-    pool::{Job, Lane},
+    pool::{Job, Lane, Verdict},
     refused::{Tried, Who},
-    verifier::Verifier,
+    verifier::{Credential, Keyring},
 };
 
 /// Judges a login and answers it, at once or from a task of its own.
@@ -27,9 +34,10 @@ pub(super) fn login(
     connection: ConnectionId,
     user: &str,
     password: &Secret,
+    mechanism: Option<Mechanism>,
     answer: impl FnOnce(Login) + Send + 'static,
 ) {
-    match begin(shared, front, connection, user, password) {
+    match begin(shared, front, connection, user, password, mechanism) {
         Ok(judging) => {
             let shared = Arc::clone(shared);
             tokio::spawn(async move { answer(judging.finish(&shared).await) });
@@ -48,7 +56,10 @@ pub(super) struct Candidate {
     /// Who logs in; `None`: nobody who could.
     pub(super) account: Option<(AccountId, Version)>,
     /// The account's, or one that looks like it and that nothing passes.
-    pub(super) verifier: Arc<Verifier>,
+    pub(super) keyring: Arc<Keyring>,
+    /// For the log of attempts: the name as it was typed, and how.
+    user: Option<String>,
+    mechanism: Option<Mechanism>,
 }
 
 impl Candidate {
@@ -57,6 +68,45 @@ impl Candidate {
         let book = shared.book.read();
         self.account
             .is_some_and(|(id, version)| book.account(id).is_some_and(|account| account.version == version))
+    }
+
+    /// Which account the name is, whether it may log in or not.
+    fn named(&self) -> Option<AccountId> {
+        match self.who {
+            Who::Account(account, _) => Some(account),
+            Who::Nobody(_) => None,
+        }
+    }
+
+    /// Writes the attempt down.
+    pub(super) fn note(
+        &self,
+        shared: &Shared,
+        address: IpAddr,
+        result: LoginResult,
+        credential: Option<&Credential>,
+    ) {
+        let now = Timestamp::now().seconds;
+        let account = self.named();
+        let result = match result {
+            LoginResult::Denied if account.is_some() && self.account.is_none() => LoginResult::Disabled,
+            result => result,
+        };
+        let app_password = match credential {
+            Some(Credential::App(name)) => Some(Arc::clone(name)),
+            Some(Credential::Password) | None => None,
+        };
+        let kind = Kind {
+            account,
+            user: self.user.clone(),
+            network: Network::of(address),
+            protocol: Protocol::Imap,
+            mechanism: self.mechanism,
+            app_password,
+            result,
+            hour: Kind::hour_of(now),
+        };
+        shared.attempts().note(kind, address, now);
     }
 
     /// For the log.
@@ -78,9 +128,9 @@ pub(super) struct Judging {
 
 enum Proof {
     /// Proved lately.
-    Known,
+    Known(Credential),
     /// In the hands of the hashing threads.
-    Asked(oneshot::Receiver<(bool, Password)>),
+    Asked(oneshot::Receiver<Verdict>),
 }
 
 /// Everything that comes before the hashing. `Err`: it is answered already.
@@ -90,6 +140,7 @@ pub(super) fn begin(
     connection: ConnectionId,
     user: &str,
     typed: &Secret,
+    mechanism: Option<Mechanism>,
 ) -> Result<Judging, Login> {
     let now = shared.now();
     let mut state = shared.state();
@@ -100,15 +151,17 @@ pub(super) fn begin(
     };
     let (address, admission) = (found.address, found.admission);
     let prepared = Password::prepare(typed).ok();
-    let mut candidate = look_up(shared, &LoginName::typed(user), address);
+    let mut candidate = look_up(shared, &LoginName::typed(user), address, mechanism);
     if let Some(password) = &prepared
         && state.refused.knows(Tried { who: candidate.who, network: Network::of(address) }, password)
     {
         found.failures = found.failures.saturating_add(1);
+        candidate.note(shared, address, LoginResult::Denied, None);
         return Err(denied(state.limits.wait(address, found.failures, now)));
     }
     let attempt = state.limits.attempt(address, candidate.target, now).map_err(|_too_many_failures| {
         tracing::debug!(%connection, "login not judged: too many failures");
+        candidate.note(shared, address, LoginResult::Limited, None);
         Login::TryLater
     })?;
     // What cannot be a password is nobody's, and takes the same work.
@@ -116,16 +169,16 @@ pub(super) fn begin(
         candidate.account = None;
         Password::impossible(typed)
     });
-    let proof = match candidate.account {
-        Some((id, version)) if state.proven.knows(id, version, &password, now) => Proof::Known,
-        Some(_) | None => {
+    let known = candidate.account.and_then(|(id, version)| state.proven.knows(id, version, &password, now));
+    let proof = match known.filter(|credential| candidate.keyring.has(credential)) {
+        Some(credential) => Proof::Known(credential),
+        None => {
             let lane = match candidate.target {
                 Target::Account { known: Some(_), .. } => Lane::Known,
                 Target::Account { known: None, .. } | Target::Nobody(_) => Lane::Strange,
             };
             let [source, _, _] = blocks(address);
-            match shared.pool.check(lane, source, Job { verifier: Arc::clone(&candidate.verifier), password })
-            {
+            match shared.pool.check(lane, source, Job { keyring: Arc::clone(&candidate.keyring), password }) {
                 Ok(asked) => Proof::Asked(asked),
                 Err(_full) => {
                     state.limits.succeeded(attempt);
@@ -140,24 +193,35 @@ pub(super) fn begin(
 }
 
 /// Whom the name stands for.
-pub(super) fn look_up(shared: &Shared, name: &LoginName, address: IpAddr) -> Candidate {
+pub(super) fn look_up(
+    shared: &Shared,
+    name: &LoginName,
+    address: IpAddr,
+    mechanism: Option<Mechanism>,
+) -> Candidate {
     let book = shared.book.read();
+    let user = Kind::user_of(name);
+    let pretended = |like| Arc::new(Keyring::of(Arc::new(shared.pretender.verifier(name, like))));
     let Some(account) = book.login(name) else {
         let hash = shared.hash(name.folded());
-        let verifier = Arc::new(shared.pretender.verifier(name, book.namesake(name)));
-        return Candidate { target: Target::Nobody(hash), who: Who::Nobody(hash), account: None, verifier };
+        let keyring = pretended(book.namesake(name));
+        let (target, who) = (Target::Nobody(hash), Who::Nobody(hash));
+        return Candidate { target, who, account: None, keyring, user, mechanism };
     };
     let network = Network::of(address);
-    let known = account.knows(network, Timestamp::now().seconds).then_some(network);
-    let (may, verifier) = match &account.verifier {
-        Some(verifier) if !account.disabled => (true, Arc::clone(verifier)),
-        like => (false, Arc::new(shared.pretender.verifier(name, like.as_deref()))),
+    let now = Timestamp::now().seconds;
+    let known = account.knows(network, now).then_some(network);
+    let (may, keyring) = match account.keyring(Protocol::Imap, now) {
+        Some(keyring) if !account.disabled => (true, Arc::new(keyring)),
+        Some(_) | None => (false, pretended(account.salted().map(Arc::as_ref))),
     };
     Candidate {
         target: Target::Account { account: account.id, known },
         who: Who::Account(account.id, account.version),
         account: may.then_some((account.id, account.version)),
-        verifier,
+        keyring,
+        user,
+        mechanism,
     }
 }
 
@@ -178,8 +242,8 @@ impl Judging {
     pub(super) async fn finish(self, shared: &Shared) -> Login {
         let Self { front, connection, admission, address, attempt, candidate, proof } = self;
         let verdict = match proof {
-            Proof::Known => Some((true, None)),
-            Proof::Asked(asked) => asked.await.ok().map(|(right, password)| (right, Some(password))),
+            Proof::Known(credential) => Some((Some(credential), None)),
+            Proof::Asked(asked) => asked.await.ok().map(|(found, password)| (found, Some(password))),
         };
         let now = shared.now();
         let opened = {
@@ -188,19 +252,21 @@ impl Judging {
             let found = state.connections.get(front, connection);
             let Some(found) = found.filter(|found| found.admission == admission) else {
                 // It left. A wrong password counts all the same.
-                if !matches!(verdict, Some((false, _))) {
+                if !matches!(verdict, Some((None, _))) {
                     state.limits.succeeded(attempt);
                 }
                 return Login::TryLater;
             };
             found.stage = Stage::Stranger;
-            let Some((right, password)) = verdict else {
+            let Some((credential, password)) = verdict else {
                 state.limits.succeeded(attempt);
                 return Login::TryLater;
             };
             // The account may have changed while the password was hashed.
-            let Some((id, version)) = candidate.account.filter(|_| right && candidate.may(shared)) else {
-                if let Some(password) = password.filter(|_| !right) {
+            let account = candidate.account.filter(|_| candidate.may(shared));
+            let (Some((id, version)), Some(credential)) = (account, credential.clone()) else {
+                candidate.note(shared, address, LoginResult::Denied, None);
+                if let Some(password) = password.filter(|_| credential.is_none()) {
                     let tried = Tried { who: candidate.who, network: Network::of(address) };
                     state.refused.remember(tried, &password);
                 }
@@ -209,9 +275,9 @@ impl Judging {
             };
             state.limits.succeeded(attempt);
             if let Some(password) = password {
-                state.proven.remember(id, version, &password, now);
+                state.proven.remember(id, version, credential.clone(), &password, now);
             }
-            match open::open(shared, state, front, connection, candidate) {
+            match open::open(shared, state, front, connection, &candidate, &credential) {
                 Ok(opened) => opened,
                 Err(login) => return login,
             }

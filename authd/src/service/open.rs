@@ -4,6 +4,7 @@ use ipc_proto::{
     ConnectionId,
     authd::Login,
     control::{Event, Role, SessionFacts},
+    logins::LoginResult,
     types::{Protocol, Timestamp},
 };
 use tokio::sync::oneshot;
@@ -13,7 +14,7 @@ use super::{
     connection::{Admission, Front, Stage},
     login::Candidate,
 };
-use crate::limits::Network;
+use crate::{limits::Network, verifier::Credential};
 
 /// A session that the supervisor is to make.
 pub(super) struct Opened {
@@ -29,7 +30,8 @@ pub(super) fn open(
     state: &mut State,
     front: Front,
     connection: ConnectionId,
-    candidate: Candidate,
+    candidate: &Candidate,
+    credential: &Credential,
 ) -> Result<Opened, Login> {
     let now = shared.now();
     // The account may have changed since it was looked up.
@@ -37,7 +39,9 @@ pub(super) fn open(
         return Err(state.failed(front, connection, now));
     };
     let found = state.connections.get(front, connection).ok_or(Login::TryLater)?;
-    shared.book.write().logged_in(account, Network::of(found.address), Timestamp::now().seconds);
+    candidate.note(shared, found.address, LoginResult::Ok, Some(credential));
+    let network = Network::of(found.address);
+    shared.book.write().logged_in(account, network, Timestamp::now().seconds, credential);
     shared.clerk.logged_in(account);
     let (session, joined) = state.sessions.open(account).ok_or(Login::TryLater)?;
     found.stage = Stage::LoggedIn(account);

@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 use ipc_proto::{
     ConnectionId, Secret,
     authd::Login,
+    logins::LoginResult,
     sasl::{MAX_MESSAGE, Mechanism, SaslReply, SaslStep, Transport},
 };
 
@@ -21,6 +22,7 @@ use crate::{
     limits::Moment,
     name::LoginName,
     sasl::{Unfit, plain, scram},
+    verifier::Credential,
 };
 
 /// How long a client may take for all of an exchange.
@@ -49,7 +51,7 @@ enum Stage {
     /// SCRAM's proof.
     Proof(scram::Second, Candidate),
     /// SCRAM has proved both ends to one another; the client agrees, or gives up.
-    Proved(Candidate),
+    Proved(Candidate, Credential),
 }
 
 impl Exchange {
@@ -64,9 +66,9 @@ enum Next {
     /// The client has to say more.
     Challenge(Vec<u8>, Stage),
     /// A password, to be hashed.
-    Password(plain::Credentials),
+    Password(plain::Credentials, Mechanism),
     /// Logged in, if the session can be made.
-    In(Candidate),
+    In(Candidate, Credential),
     /// Not this way.
     Unfit(Unfit),
     /// Answered.
@@ -117,12 +119,12 @@ pub(super) fn step(
             drop(state);
             answer(if held { SaslReply::Challenge(challenge) } else { SaslReply::Ended(Login::TryLater) });
         }
-        Next::Password(plain::Credentials { user, password }) => {
+        Next::Password(plain::Credentials { user, password }, mechanism) => {
             drop(state);
-            login::login(shared, front, connection, &user, &password, end(Box::new(answer)));
+            login::login(shared, front, connection, &user, &password, Some(mechanism), end(Box::new(answer)));
         }
-        Next::In(candidate) => {
-            let opened = open::open(shared, state_ref, front, connection, candidate);
+        Next::In(candidate, credential) => {
+            let opened = open::open(shared, state_ref, front, connection, &candidate, &credential);
             drop(state);
             match opened {
                 Ok(opened) => {
@@ -178,7 +180,10 @@ fn first(
         return Next::Unfit(Unfit::Form);
     }
     match mechanism {
-        Mechanism::Plain => plain::parse(message).map_or_else(Next::Unfit, Next::Password),
+        Mechanism::Plain => match plain::parse(message) {
+            Ok(credentials) => Next::Password(credentials, mechanism),
+            Err(unfit) => Next::Unfit(unfit),
+        },
         Mechanism::Login => match plain::user_name(&message.0) {
             Ok(user) => Next::Challenge(ASK_PASSWORD.to_vec(), Stage::Password(user)),
             Err(unfit) => Next::Unfit(unfit),
@@ -190,8 +195,9 @@ fn first(
                 Err(unfit) => return Next::Unfit(unfit),
             };
             let Ok(nonce) = scram::nonce() else { return Next::Ended(Login::TryLater) };
-            let candidate = login::look_up(shared, &LoginName::typed(first.user()), found.address);
-            let (challenge, second) = first.challenge(&candidate.verifier, &nonce);
+            let candidate =
+                login::look_up(shared, &LoginName::typed(first.user()), found.address, Some(mechanism));
+            let (challenge, second) = first.challenge(&candidate.keyring, &nonce);
             Next::Challenge(challenge, Stage::Proof(second, candidate))
         }
     }
@@ -210,13 +216,15 @@ fn go_on(
             Some(found) => first(shared, found, mechanism, transport, message),
             None => Next::Ended(Login::TryLater),
         },
-        Stage::Password(user) => Next::Password(plain::Credentials { user, password: message.clone() }),
+        Stage::Password(user) => {
+            Next::Password(plain::Credentials { user, password: message.clone() }, Mechanism::Login)
+        }
         Stage::Proof(second, candidate) => match second.answer(&message.0) {
             Ok(proof) => prove(shared, state, front, connection, &proof, candidate),
             Err(unfit) => Next::Unfit(unfit),
         },
-        Stage::Proved(candidate) if message.0.is_empty() => Next::In(candidate),
-        Stage::Proved(_) => Next::Unfit(Unfit::Form),
+        Stage::Proved(candidate, credential) if message.0.is_empty() => Next::In(candidate, credential),
+        Stage::Proved(..) => Next::Unfit(Unfit::Form),
     }
 }
 
@@ -235,14 +243,16 @@ fn prove(
     };
     let Ok(attempt) = state.limits.attempt(found.address, candidate.target, now) else {
         tracing::debug!(%connection, "login not judged: too many failures");
+        candidate.note(shared, found.address, LoginResult::Limited, None);
         return Next::Ended(Login::TryLater);
     };
-    match proof.check(&candidate.verifier) {
-        Some(last) if candidate.may(shared) => {
+    match proof.check(&candidate.keyring) {
+        Some((credential, last)) if candidate.may(shared) => {
             state.limits.succeeded(attempt);
-            Next::Challenge(last, Stage::Proved(candidate))
+            Next::Challenge(last, Stage::Proved(candidate, credential))
         }
         Some(_) | None => {
+            candidate.note(shared, found.address, LoginResult::Denied, None);
             tracing::debug!(%connection, account = candidate.number(), "login denied");
             Next::Ended(state.failed(front, connection, now))
         }

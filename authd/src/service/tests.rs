@@ -329,12 +329,12 @@ async fn a_login_that_is_overtaken_by_a_password_change_is_denied() {
 /// A login that has begun, on a front of its own; nothing of it runs before it is awaited.
 fn login_begun(instance: &Instance, user: &str, password: &str) -> impl Future<Output = Login> + use<> {
     let shared = Arc::clone(&instance.service.0);
-    let front = instance.service.front();
+    let front = instance.service.front(Kind::Owners);
     let connection = ConnectionId(1);
     let from = ClientAddress("192.0.2.1".parse().unwrap());
     assert_eq!(shared.client(front, Client::Admit(connection, from)), ClientReply::Admitted);
     let judging =
-        login::begin(&shared, front, connection, user, &Secret(password.as_bytes().to_vec())).unwrap();
+        login::begin(&shared, front, connection, user, &Secret(password.as_bytes().to_vec()), None).unwrap();
     async move { judging.finish(&shared).await }
 }
 
@@ -461,8 +461,13 @@ async fn connections_that_were_not_admitted_cannot_be_charged_or_log_in() {
     for _ in 0..20 {
         imapd.client(Client::Charge(ConnectionId(1), Offence::Crash)).await;
     }
-    let reply = imapd.admit(2, "192.0.2.1").await;
-    assert_eq!(reply, ClientReply::TurnedAway(TurnedAway::Abuse), "one that it holds was");
+    let smtpd = instance.ask::<SmtpdAuthd>();
+    let from = ClientAddress("192.0.2.1".parse().unwrap());
+    let knock = SmtpdToAuthd::Client(Client::Admit(ConnectionId(2), from));
+    let reply = smtpd.call(&knock, Vec::new()).await.unwrap().0;
+    let abuse = AuthdToSmtpd::Client(ClientReply::TurnedAway(TurnedAway::Abuse));
+    assert_eq!(reply, abuse, "one that it holds was");
+    assert_eq!(imapd.admit(2, "192.0.2.1").await, ClientReply::Admitted, "its owner is at home there");
 }
 
 /// Attack class 27: whatever a captured front claims, the tables have their bounds.
@@ -470,7 +475,7 @@ async fn connections_that_were_not_admitted_cannot_be_charged_or_log_in() {
 async fn a_front_that_claims_endless_connections_and_sessions_is_bounded() {
     let instance = Instance::start();
     let shared = &instance.service.0;
-    let (front, other) = (instance.service.front(), instance.service.front());
+    let (front, other) = (instance.service.front(Kind::Owners), instance.service.front(Kind::Strangers));
     let knock = |front, number| {
         let from = ClientAddress("127.0.0.1".parse().unwrap());
         shared.client(front, Client::Admit(ConnectionId(number), from))

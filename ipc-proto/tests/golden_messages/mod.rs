@@ -15,9 +15,10 @@ use ipc_proto::{
     control::{Layers, Role},
     delivery::*,
     frame::{self, FrameReader, Kind},
+    logins::*,
     sasl::*,
     tls::*,
-    types::{ClientAddress, Timestamp},
+    types::{ClientAddress, Protocol, Timestamp},
 };
 use mail_lib::address::Address;
 
@@ -323,6 +324,35 @@ fn queued_accountd() -> Vec<Sample> {
     all
 }
 
+fn logins() -> Vec<LoginInfo> {
+    let results = [LoginResult::Ok, LoginResult::Denied, LoginResult::Limited, LoginResult::Disabled];
+    let login = |(number, result)| LoginInfo {
+        number,
+        first: at(),
+        last: at(),
+        count: 2,
+        account: Some("alice".to_owned()),
+        user: None,
+        address: ClientAddress(Ipv4Addr::new(192, 0, 2, 1).into()),
+        protocol: Protocol::Imap,
+        mechanism: Some(Mechanism::ScramSha256),
+        app_password: Some("phone".to_owned()),
+        result,
+    };
+    (1..).zip(results).map(login).collect()
+}
+
+fn abusers() -> Vec<AbuseInfo> {
+    let address = std::net::IpAddr::V4(Ipv4Addr::new(192, 0, 2, 0));
+    let who = [
+        Abuser::Network { address, prefix: 26 },
+        Abuser::Account(account(1)),
+        Abuser::Owner { account: account(2), address, prefix: 26 },
+        Abuser::Nobody,
+    ];
+    who.map(|who| AbuseInfo { who, failures_minute: 1, failures_day: 2, points: 3, refused: true }).to_vec()
+}
+
 fn admin_authd() -> Vec<Sample> {
     let (ask, answer) = (request::<AdminAuthd>, reply::<AdminAuthd>);
     let name = || "alice".to_owned();
@@ -336,6 +366,8 @@ fn admin_authd() -> Vec<Sample> {
         AdminToAuthd::AddressAdd { .. } => "AddressAdd":
             AdminToAuthd::AddressAdd { account: name(), pattern: Pattern::Domain(domain()) },
         AdminToAuthd::AddressRemove(_) => "AddressRemove": AdminToAuthd::AddressRemove(Pattern::Everything),
+        AdminToAuthd::AddressDisable(..) => "AddressDisable":
+            AdminToAuthd::AddressDisable(Pattern::Everything, true),
         AdminToAuthd::AddressList { .. } => "AddressList": AdminToAuthd::AddressList { after: None },
         AdminToAuthd::DomainAdd(_) => "DomainAdd": AdminToAuthd::DomainAdd(domain()),
         AdminToAuthd::DomainRemove(_) => "DomainRemove": AdminToAuthd::DomainRemove(domain()),
@@ -343,6 +375,24 @@ fn admin_authd() -> Vec<Sample> {
         AdminToAuthd::DomainList { .. } => "DomainList": AdminToAuthd::DomainList { after: Some(domain()) },
         AdminToAuthd::PasswordSet { .. } => "PasswordSet":
             AdminToAuthd::PasswordSet { account: name(), password: Secret(b"pass word".to_vec()) },
+        AdminToAuthd::AppPasswordAdd { .. } => "AppPasswordAdd": AdminToAuthd::AppPasswordAdd {
+            account: name(),
+            name: "phone".to_owned(),
+            protocols: Protocols { imap: true, submission: false },
+            expires: Some(at()),
+        },
+        AdminToAuthd::AppPasswordRemove { .. } => "AppPasswordRemove":
+            AdminToAuthd::AppPasswordRemove { account: name(), name: "phone".to_owned() },
+        AdminToAuthd::AppPasswordList(_) => "AppPasswordList": AdminToAuthd::AppPasswordList(name()),
+        AdminToAuthd::LoginList { .. } => "LoginList":
+            AdminToAuthd::LoginList { account: Some(name()), before: Some(9) },
+        AdminToAuthd::AbuseList { .. } => "AbuseList": AdminToAuthd::AbuseList { skip: 200 },
+        AdminToAuthd::AbuseClear(AbuseClear::Everything) => "AbuseClear all":
+            AdminToAuthd::AbuseClear(AbuseClear::Everything),
+        AdminToAuthd::AbuseClear(AbuseClear::Address(_)) => "AbuseClear address":
+            AdminToAuthd::AbuseClear(AbuseClear::Address(ClientAddress(Ipv4Addr::new(192, 0, 2, 1).into()))),
+        AdminToAuthd::AbuseClear(AbuseClear::Account(_)) => "AbuseClear account":
+            AdminToAuthd::AbuseClear(AbuseClear::Account(name())),
     });
     let info = AccountInfo {
         id: account(1),
@@ -353,9 +403,9 @@ fn admin_authd() -> Vec<Sample> {
         last_login: Some(at()),
     };
     let addresses = vec![
-        AddressInfo { pattern: Pattern::Address(address("a@example.org")), account: name() },
-        AddressInfo { pattern: Pattern::Domain(domain()), account: name() },
-        AddressInfo { pattern: Pattern::Everything, account: name() },
+        AddressInfo { pattern: Pattern::Address(address("a@example.org")), account: name(), disabled: false },
+        AddressInfo { pattern: Pattern::Domain(domain()), account: name(), disabled: true },
+        AddressInfo { pattern: Pattern::Everything, account: name(), disabled: false },
     ];
     let domains = vec![DomainInfo { name: domain(), disabled: false, addresses: 3 }];
     all.extend(samples_of!(answer, AuthdToAdmin {
@@ -364,6 +414,17 @@ fn admin_authd() -> Vec<Sample> {
         AuthdToAdmin::Accounts(_) => "Accounts": AuthdToAdmin::Accounts(vec![info]),
         AuthdToAdmin::Addresses(_) => "Addresses": AuthdToAdmin::Addresses(addresses),
         AuthdToAdmin::Domains(_) => "Domains": AuthdToAdmin::Domains(domains),
+        AuthdToAdmin::AppPassword(_) => "AppPassword": AuthdToAdmin::AppPassword(Secret(b"abcd-efgh".to_vec())),
+        AuthdToAdmin::AppPasswords(_) => "AppPasswords": AuthdToAdmin::AppPasswords(vec![AppPasswordInfo {
+            name: "phone".to_owned(),
+            protocols: Protocols::ALL,
+            created: at(),
+            expires: None,
+            last_use: Some(at()),
+        }]),
+        AuthdToAdmin::Logins(_) => "Logins": AuthdToAdmin::Logins(logins()),
+        AuthdToAdmin::Abuse(_) => "Abuse": AuthdToAdmin::Abuse(abusers()),
+        AuthdToAdmin::Cleared(_) => "Cleared": AuthdToAdmin::Cleared(3),
         AuthdToAdmin::Refused(_) => "Refused": AuthdToAdmin::Refused("no account `bob`".to_owned()),
     }));
     all

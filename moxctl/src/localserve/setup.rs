@@ -5,7 +5,10 @@ use ipc_proto::{
     authd::{AdminToAuthd, AuthdToAdmin, Pattern},
 };
 
-use crate::{control::Directory, failure::Failure};
+use crate::{
+    control::{self, Directory},
+    failure::Failure,
+};
 
 /// The domain.
 pub(super) const DOMAIN: &str = "localhost";
@@ -25,13 +28,7 @@ pub(super) fn run(directory: &Directory) -> Result<(), Failure> {
     if known.is_none() {
         match directory.ask(&AdminToAuthd::AccountAdd { name: ACCOUNT.to_owned(), address: None })? {
             AuthdToAdmin::Added(_) => {}
-            AuthdToAdmin::Done
-            | AuthdToAdmin::Accounts(_)
-            | AuthdToAdmin::Addresses(_)
-            | AuthdToAdmin::Domains(_)
-            | AuthdToAdmin::Refused(_) => {
-                return Err(Failure::Unavailable("moxd did not make the account mox".to_owned()));
-            }
+            other => return Err(control::odd(&other)),
         }
     }
     if !known.as_ref().is_some_and(|account| account.password) {

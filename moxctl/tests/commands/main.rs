@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
 mod localserve;
+mod logins;
 mod prompt;
 mod served;
 
@@ -35,6 +36,8 @@ fn what_is_asked_of_the_directory_is_what_was_typed() {
         ("account rm alice", AdminToAuthd::AccountRemove("alice".into())),
         ("account disable alice", AdminToAuthd::AccountDisable("alice".into(), true)),
         ("account enable alice", AdminToAuthd::AccountDisable("alice".into(), false)),
+        ("address disable @*", AdminToAuthd::AddressDisable(Pattern::Everything, true)),
+        ("address enable @*", AdminToAuthd::AddressDisable(Pattern::Everything, false)),
         ("address rm a@example.org", AdminToAuthd::AddressRemove(pattern("a@example.org"))),
         (
             "address add @* alice",
@@ -91,16 +94,56 @@ fn lists_are_tables() {
             disabled: true,
             addresses: 3,
         }]),
-        AdminToAuthd::AddressList { .. } => {
-            AuthdToAdmin::Addresses(vec![AddressInfo { pattern: Pattern::Everything, account: "mox".into() }])
-        }
+        AdminToAuthd::AddressList { .. } => AuthdToAdmin::Addresses(vec![AddressInfo {
+            pattern: Pattern::Everything,
+            account: "mox".into(),
+            disabled: false,
+        }]),
         other => panic!("{other:?}"),
     });
     assert_eq!(
         moxctl(&instance, "domain list", "").stdout,
         "DOMAIN       STATE     ADDRESSES\nexample.org  disabled  3\n"
     );
-    assert_eq!(moxctl(&instance, "address list", "").stdout, "ADDRESS  ACCOUNT\n@*       mox\n");
+    assert_eq!(
+        moxctl(&instance, "address list", "").stdout,
+        "ADDRESS  ACCOUNT  STATE\n@*       mox      takes mail\n"
+    );
+}
+
+#[test]
+fn one_thing_is_shown_with_what_belongs_to_it() {
+    let instance = Instance::with_directory(|request| match request {
+        AdminToAuthd::AccountList { .. } => {
+            AuthdToAdmin::Accounts(vec![account(3, "alice"), account(4, "bob")])
+        }
+        AdminToAuthd::AddressList { .. } => {
+            let of = |text, account: &str| AddressInfo {
+                pattern: Pattern::parse(text).unwrap(),
+                account: account.into(),
+                disabled: true,
+            };
+            AuthdToAdmin::Addresses(vec![of("a@example.org", "alice"), of("b@example.org", "bob")])
+        }
+        AdminToAuthd::AppPasswordList(account) if account == "alice" => {
+            AuthdToAdmin::AppPasswords(Vec::new())
+        }
+        AdminToAuthd::DomainList { .. } => AuthdToAdmin::Domains(vec![DomainInfo {
+            name: "example.org".into(),
+            disabled: false,
+            addresses: 2,
+        }]),
+        other => panic!("{other:?}"),
+    });
+    let alice = moxctl(&instance, "account show Alice --json", "").json();
+    assert_eq!(alice["account"]["number"], 3);
+    assert_eq!(alice["addresses"], serde_json::json!(["a@example.org"]));
+    assert!(moxctl(&instance, "account show alice", "").stdout.ends_with("  address: a@example.org\n"));
+    assert_eq!(moxctl(&instance, "address show B@Example.org --json", "").json()["account"], "bob");
+    assert_eq!(moxctl(&instance, "domain show Example.org --json", "").json()["addresses"], 2);
+    for missing in ["account show carol", "address show c@example.org", "domain show example.net"] {
+        assert_eq!(moxctl(&instance, missing, "").code, 1, "{missing}");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, sync::Arc};
 
 use ipc_proto::Secret;
 use proptest::prelude::*;
@@ -10,9 +10,17 @@ const SALT: &str = "W22ZaJ0SNY7soEsUEjb6gQ==";
 const BOUND: Transport = Transport::Bound([7; 32]);
 const FEW: u32 = 16;
 
-fn verifier(password: &str, rounds: u32) -> Verifier {
+fn keyring(password: &str, rounds: u32) -> Keyring {
     let password = Password::prepare(&Secret(password.as_bytes().to_vec())).unwrap();
-    Verifier::derive(password.octets(), STANDARD.decode(SALT).unwrap(), NonZeroU32::new(rounds).unwrap())
+    let salt = STANDARD.decode(SALT).unwrap();
+    Keyring::of(Arc::new(Verifier::derive(password.octets(), salt, NonZeroU32::new(rounds).unwrap())))
+}
+
+fn signature(checked: Option<(Credential, Vec<u8>)>) -> Option<String> {
+    checked.map(|(credential, last)| {
+        assert_eq!(credential, Credential::Password);
+        String::from_utf8(last).unwrap()
+    })
 }
 
 /// The client's side, written from RFC 5802 §3 without the server's code: its final message and the signature that it
@@ -46,8 +54,8 @@ fn client(password: &str, first: &str, challenge: &[u8], header: &[u8]) -> (Stri
 fn the_exchange_of_rfc_7677() {
     let first = First::parse(b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO", false, &Transport::Tls).unwrap();
     assert_eq!(first.user(), "user");
-    let verifier = verifier("pencil", 4096);
-    let (challenge, second) = first.challenge(&verifier, "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0");
+    let keyring = keyring("pencil", 4096);
+    let (challenge, second) = first.challenge(&keyring, "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0");
     assert_eq!(
         String::from_utf8(challenge).unwrap(),
         "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
@@ -58,7 +66,8 @@ fn the_exchange_of_rfc_7677() {
               p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=",
         )
         .unwrap();
-    assert_eq!(proof.check(&verifier).unwrap(), b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=".as_slice());
+    let expected = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=";
+    assert_eq!(signature(proof.check(&keyring)).as_deref(), Some(expected));
 }
 
 /// RFC 5802's grammar: what a client may say first, and what it may not.
@@ -131,14 +140,14 @@ fn downgrades_and_foreign_bindings_are_refused() {
 /// Attack class 17: a man in the middle has two channels, and each end proves its own.
 #[test]
 fn the_proof_is_bound_to_the_channel_and_to_the_exchange() {
-    let verifier = verifier("moxmoxmox", FEW);
+    let keyring = keyring("moxmoxmox", FEW);
     let first = "p=tls-exporter,,n=mox,r=abc";
-    let begin = || First::parse(first.as_bytes(), true, &BOUND).unwrap().challenge(&verifier, "server");
+    let begin = || First::parse(first.as_bytes(), true, &BOUND).unwrap().challenge(&keyring, "server");
     let header = |value: [u8; 32]| [&b"p=tls-exporter,,"[..], &value].concat();
     let (challenge, second) = begin();
-    let (last, signature) = client("moxmoxmox", first, &challenge, &header([7; 32]));
-    let checked = second.answer(last.as_bytes()).unwrap().check(&verifier);
-    assert_eq!(checked, Some(signature.into_bytes()));
+    let (last, expected) = client("moxmoxmox", first, &challenge, &header([7; 32]));
+    let checked = second.answer(last.as_bytes()).unwrap().check(&keyring);
+    assert_eq!(signature(checked), Some(expected));
 
     let (elsewhere, _) = client("moxmoxmox", first, &challenge, &header([8; 32]));
     let (stripped, _) = client("moxmoxmox", first, &challenge, b"n,,");
@@ -150,22 +159,22 @@ fn the_proof_is_bound_to_the_channel_and_to_the_exchange() {
     }
 
     // The same client nonce again, another of ours: what was seen once is of no use.
-    let (_, again) = First::parse(first.as_bytes(), true, &BOUND).unwrap().challenge(&verifier, "another");
+    let (_, again) = First::parse(first.as_bytes(), true, &BOUND).unwrap().challenge(&keyring, "another");
     assert_eq!(again.answer(last.as_bytes()), Err(Unfit::Nonce), "replayed");
     let swapped = last.replace("r=abcserver", "r=abcanother");
-    let (_, again) = First::parse(first.as_bytes(), true, &BOUND).unwrap().challenge(&verifier, "another");
+    let (_, again) = First::parse(first.as_bytes(), true, &BOUND).unwrap().challenge(&keyring, "another");
     let replayed = again.answer(swapped.as_bytes()).unwrap();
-    assert_eq!(replayed.check(&verifier), None, "replayed under the new nonce");
+    assert_eq!(replayed.check(&keyring), None, "replayed under the new nonce");
 }
 
 #[test]
 fn final_messages_are_read_by_the_grammar() {
-    let verifier = verifier("moxmoxmox", FEW);
+    let keyring = keyring("moxmoxmox", FEW);
     let proof = STANDARD.encode([0; 32]);
     let second =
-        || First::parse(b"n,,n=mox,r=abc", false, &Transport::Tls).unwrap().challenge(&verifier, "server").1;
+        || First::parse(b"n,,n=mox,r=abc", false, &Transport::Tls).unwrap().challenge(&keyring, "server").1;
     let good = format!("c=biws,r=abcserver,x=ignored,p={proof}");
-    assert_eq!(second().answer(good.as_bytes()).unwrap().check(&verifier), None, "a wrong proof");
+    assert_eq!(second().answer(good.as_bytes()).unwrap().check(&keyring), None, "a wrong proof");
     for (message, error, why) in [
         (String::new(), Unfit::Form, "nothing"),
         (format!("c=biws,r=abcserver,q={proof}"), Unfit::Form, "no proof"),
@@ -195,13 +204,13 @@ fn nonces_are_never_used_twice() {
 proptest! {
     #[test]
     fn only_the_password_passes(right in "[ -~]{1,20}", typed in "[ -~]{1,20}", ours in "[!-+--~]{1,30}") {
-        let verifier = verifier(&right, FEW);
+        let keyring = keyring(&right, FEW);
         let first = "n,,n=mox,r=abc";
         let (challenge, second) =
-            First::parse(first.as_bytes(), false, &Transport::Loopback).unwrap().challenge(&verifier, &ours);
-        let (last, signature) = client(&typed, first, &challenge, b"n,,");
-        let checked = second.answer(last.as_bytes()).unwrap().check(&verifier);
-        prop_assert_eq!(checked, (right == typed).then(|| signature.into_bytes()));
+            First::parse(first.as_bytes(), false, &Transport::Loopback).unwrap().challenge(&keyring, &ours);
+        let (last, expected) = client(&typed, first, &challenge, b"n,,");
+        let checked = second.answer(last.as_bytes()).unwrap().check(&keyring);
+        prop_assert_eq!(signature(checked), (right == typed).then_some(expected));
     }
 
     #[test]
@@ -215,8 +224,8 @@ proptest! {
     fn nothing_panics(message in prop::collection::vec(any::<u8>(), 0..200), text in "[npy],[a=x]*,[nrcp=,a-z]{0,40}") {
         let _ = First::parse(&message, true, &BOUND);
         let _ = First::parse(text.as_bytes(), false, &Transport::Tls);
-        let verifier = verifier("moxmoxmox", 1);
+        let keyring = keyring("moxmoxmox", 1);
         let first = First::parse(b"n,,n=mox,r=abc", false, &Transport::Tls).unwrap();
-        let _ = first.challenge(&verifier, "server").1.answer(&message);
+        let _ = first.challenge(&keyring, "server").1.answer(&message);
     }
 }
