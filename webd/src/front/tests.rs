@@ -1,12 +1,6 @@
 //! The front over real sockets, between a fake authd and a real keyd.
 
-use std::{
-    net::SocketAddr,
-    os::unix::net::UnixStream as StdUnixStream,
-    sync::Arc,
-    thread,
-    time::Instant,
-};
+use std::{net::SocketAddr, os::unix::net::UnixStream as StdUnixStream, sync::Arc, thread, time::Instant};
 
 use ipc_proto::{
     authd::{Client, ClientReply, TurnedAway, WebdAuthd},
