@@ -11,10 +11,11 @@ use std::{
         unix::net::UnixStream,
     },
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio::{
-    io::unix::AsyncFd,
+    io::{Interest, unix::AsyncFd},
     sync::{Notify, oneshot, watch},
 };
 
@@ -27,12 +28,16 @@ use crate::{
 /// Requests that may wait for their answers on one channel, either way.
 pub const MAX_IN_FLIGHT: usize = 4096;
 
+/// Between tries to send where there is no descriptor left to wait with.
+const SEND_AGAIN: Duration = Duration::from_millis(5);
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One end of a channel: what both sides need.
 struct Socket {
+    /// Waits for input only: nearly every frame is sent at once.
     fd: AsyncFd<UnixStream>,
     out: Mutex<Outbox>,
     /// Told when the outbox is no longer empty.
@@ -52,7 +57,8 @@ impl Socket {
     fn new(stream: UnixStream, hello: Vec<u8>) -> io::Result<Arc<Self>> {
         stream.set_nonblocking(true)?;
         let out = Mutex::new(Outbox { frames: VecDeque::from([(hello, Vec::new())]), closed: false });
-        Ok(Arc::new(Self { fd: sys::register(stream)?, out, more: Notify::new(), emptied: Notify::new() }))
+        let fd = sys::register(stream, Interest::READABLE)?;
+        Ok(Arc::new(Self { fd, out, more: Notify::new(), emptied: Notify::new() }))
     }
 
     /// Sends at once what the kernel takes, and leaves the rest to `write_all`. The outbox is bounded by the requests
@@ -93,22 +99,36 @@ impl Socket {
     /// Runs beside the reader: sends what `send` could not.
     async fn write_all(&self) -> io::Result<()> {
         loop {
-            let mut ready = self.fd.writable().await?;
-            let waiting = {
-                let mut out = lock(&self.out);
-                if out.closed {
-                    return Err(ErrorKind::BrokenPipe.into());
-                }
-                self.flush(&mut out)?;
-                !out.frames.is_empty()
-            };
-            if waiting {
-                ready.clear_ready();
-            } else {
+            if self.send_waiting()? {
                 self.emptied.notify_one();
                 self.more.notified().await;
+                continue;
+            }
+            // A handle of its own, as long as the peer is behind.
+            let Ok(room) =
+                self.fd.get_ref().try_clone().and_then(|handle| sys::register(handle, Interest::WRITABLE))
+            else {
+                tokio::time::sleep(SEND_AGAIN).await;
+                continue;
+            };
+            loop {
+                let mut ready = room.writable().await?;
+                if self.send_waiting()? {
+                    break;
+                }
+                ready.clear_ready();
             }
         }
+    }
+
+    /// Whether all of it is sent.
+    fn send_waiting(&self) -> io::Result<bool> {
+        let mut out = lock(&self.out);
+        if out.closed {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        self.flush(&mut out)?;
+        Ok(out.frames.is_empty())
     }
 
     /// Whether something waits for the peer to read.

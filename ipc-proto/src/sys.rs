@@ -11,7 +11,7 @@ use std::{
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use sendfd::{RecvWithFd, SendWithFd};
-use tokio::io::unix::AsyncFd;
+use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::channel::MAX_FDS;
 
@@ -38,8 +38,8 @@ pub(crate) fn send(stream: &UnixStream, octets: &[u8], fds: &[BorrowedFd<'_>]) -
     stream.send_with_fd(octets, &raw)
 }
 
-/// A stream for tokio's event loop.
-pub(crate) fn register(stream: UnixStream) -> io::Result<AsyncFd<UnixStream>> {
+/// A stream for tokio's event loop. Whoever asks only for what it waits for is not woken whenever the peer reads.
+pub(crate) fn register(stream: UnixStream, interest: Interest) -> io::Result<AsyncFd<UnixStream>> {
     // SAFETY: a `UnixStream` owns its fd and keeps the same one until it is dropped.
-    unsafe { AsyncFd::register(stream) }.map_err(io::Error::from)
+    unsafe { AsyncFd::register_with_interest(stream, interest) }.map_err(io::Error::from)
 }

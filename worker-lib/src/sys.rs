@@ -11,7 +11,7 @@ use std::os::{
 };
 
 use ipc_proto::control::CONTROL_FD;
-use tokio::io::unix::AsyncFd;
+use tokio::io::{Interest, unix::AsyncFd};
 
 /// The control channel; `None`: this process was not started by the supervisor. Call once.
 pub(crate) fn control_stream() -> Option<UnixStream> {
@@ -34,8 +34,8 @@ pub(crate) fn control_stream() -> Option<UnixStream> {
     Some(UnixStream::from(unsafe { OwnedFd::from_raw_fd(CONTROL_FD) }))
 }
 
-/// The control channel for tokio's event loop.
+/// The control channel for tokio's event loop, which waits for orders only.
 pub(crate) fn register(stream: UnixStream) -> std::io::Result<AsyncFd<UnixStream>> {
     // SAFETY: a `UnixStream` owns its fd and keeps the same one until it is dropped.
-    unsafe { AsyncFd::register(stream) }.map_err(std::io::Error::from)
+    unsafe { AsyncFd::register_with_interest(stream, Interest::READABLE) }.map_err(std::io::Error::from)
 }
