@@ -185,7 +185,7 @@ fn name_below<'a>(lines: &[&'a str]) -> Option<&'a str> {
     behind.split(['(', '<']).next()
 }
 
-/// Of `Attack classes 16, 17 and 26: ...` or `Attack classes 1 to 4 and 37`.
+/// The classes that a comment names: `16, 17 and 26: ...` or `1 to 4 and 37`.
 fn numbers(comment: &str) -> Vec<u32> {
     let rest = comment.trim_start_matches("Attack class").trim_start_matches("es");
     let mut found: Vec<u32> = Vec::new();
