@@ -13,6 +13,7 @@ use ipc_proto::{
         AccountDelivery, Deliver, QueuedAccountd, QueuedToAccountd, SmtpdQueued, SmtpdToQueued, SpoolNumber,
     },
     frame::{Frame, Kind},
+    sasl::{Mechanism, SaslStep, Transport},
     tls::{ImapdKeyd, KeyNumber, Scheme, SmtpdKeyd, TlsReply, TlsRequest, WebdKeyd},
     types::{ClientAddress, Timestamp},
 };
@@ -129,6 +130,16 @@ fn login(connection: u64, password: &str) -> Vec<u8> {
     body(&ImapdToAuthd::Login { connection: ConnectionId(connection), user: ACCOUNT.to_owned(), password })
 }
 
+/// On a connection that nobody admitted.
+fn sasl(step: SaslStep) -> Vec<u8> {
+    body(&ImapdToAuthd::Sasl(ConnectionId(u64::MAX - 3), step))
+}
+
+/// What PLAIN sends (RFC 4616) with the right password.
+fn plain() -> Secret {
+    Secret(format!("\0{ACCOUNT}\0{PASSWORD}").into_bytes())
+}
+
 fn address() -> Address {
     Address::parse(ADDRESS).unwrap()
 }
@@ -192,6 +203,11 @@ pub(crate) fn lines(world: &World, role: &Captured, verb: &Verb, mark: &str) -> 
         }
         "recipient" => ask(body(&SmtpdToAuthd::Recipient(RecipientQuery::Address(address())))),
         "login-astray" => ask(login(u64::MAX - 1, PASSWORD)),
+        "sasl-astray" => {
+            let (mechanism, transport) = (Mechanism::Plain, Transport::Bound([7; 32]));
+            ask(sasl(SaslStep::Start { mechanism, transport, initial: Some(plain()) }))
+        }
+        "sasl-answer" => ask(sasl(SaslStep::Answer(plain()))),
         "login-guess" => {
             let admit = Client::Admit(ConnectionId(u64::MAX - 2), ClientAddress([192, 0, 2, 8].into()));
             // The admission's answer is not looked at: without it the login is not judged.
@@ -210,6 +226,7 @@ pub(crate) fn lines(world: &World, role: &Captured, verb: &Verb, mark: &str) -> 
             deliver(&|deliver| deliver.trace = b"\r\nSubject: other\r\n".to_vec(), "memory:{message}")
         }
         "deliver-spool" => deliver(&|deliver| deliver.spool = Some(SpoolNumber(4711)), ""),
+        "forget-spool" => ask(body(&SmtpdToQueued::Forget(SpoolNumber(4711)))),
         "owners" => ask(body(&QueuedToAuthd::Owners(vec![address()]))),
         "owners-flood" => ask(body(&QueuedToAuthd::Owners(vec![address(); 1001]))),
         "have" => ask(body(&QueuedToAccountd::Have(DeliveryId([0; 16])))),
