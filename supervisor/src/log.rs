@@ -21,8 +21,6 @@ pub struct Log {
     format: LogFormat,
     /// Lines for the next [`Self::flush`].
     pending: Vec<u8>,
-    /// Lines that stderr had no room for.
-    dropped: u64,
     /// While moxd starts: lines that matter only if it does.
     held: Option<Vec<u8>>,
 }
@@ -49,7 +47,7 @@ impl Log {
     #[must_use]
     pub fn new(format: Option<LogFormat>) -> Self {
         let fitting = if io::stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json };
-        Self { format: format.unwrap_or(fitting), pending: Vec::new(), dropped: 0, held: None }
+        Self { format: format.unwrap_or(fitting), pending: Vec::new(), held: None }
     }
 
     /// From now on with this format.
@@ -111,10 +109,12 @@ impl Log {
             return;
         }
         let stderr = io::stderr();
-        let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-        let room = matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1));
-        if !room || stderr.lock().write_all(&self.pending).is_err() {
-            self.dropped += 1;
+        for piece in pieces(&self.pending) {
+            let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+            let room = matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1));
+            if !room || stderr.lock().write_all(piece).is_err() {
+                break;
+            }
         }
         self.pending.clear();
     }
@@ -124,6 +124,18 @@ impl Drop for Log {
     fn drop(&mut self) {
         self.flush();
     }
+}
+
+/// Whole lines, as many at once as a pipe with room takes without waiting; a longer line is a piece of its own.
+fn pieces(mut lines: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let end = |octet: &u8| *octet == b'\n';
+        let fits = lines.get(..libc::PIPE_BUF).unwrap_or(lines).iter().rposition(end);
+        let length = fits.or_else(|| lines.iter().position(end)).map_or(lines.len(), |last| last + 1);
+        let (piece, rest) = lines.split_at_checked(length)?;
+        lines = rest;
+        (!piece.is_empty()).then_some(piece)
+    })
 }
 
 /// A line that is being written.
@@ -252,6 +264,22 @@ mod tests {
         let mut json = String::new();
         escape_json("a\"},\\\n\u{7f}", &mut json);
         assert_eq!(json, "a\\\"},\\\\\\u000a\\u007f");
+    }
+
+    #[test]
+    fn no_piece_is_more_than_a_pipe_with_room_takes_but_for_a_longer_line() {
+        let line = |length: usize| [vec![b'x'; length - 1], vec![b'\n']].concat();
+        for (lines, expected) in [
+            (vec![], vec![]),
+            (vec![10, 20], vec![30]),
+            (vec![libc::PIPE_BUF, 10], vec![libc::PIPE_BUF, 10]),
+            (vec![4000, 90, 7, 4096], vec![4090, 7, 4096]),
+            (vec![10, 9000, 10], vec![10, 9000, 10]),
+        ] {
+            let all: Vec<u8> = lines.iter().copied().flat_map(line).collect();
+            assert_eq!(pieces(&all).map(<[u8]>::len).collect::<Vec<_>>(), expected, "{lines:?}");
+            assert_eq!(pieces(&all).collect::<Vec<_>>().concat(), all, "{lines:?}");
+        }
     }
 
     /// Attack class 33: a worker's fields stay in its fields, whatever they are called.
