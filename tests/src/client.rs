@@ -7,6 +7,8 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use crate::{ADDRESS, Instance};
+
 /// Runs a command that has to succeed: what it printed.
 pub fn run(command: &mut Command) -> String {
     let output = output(command);
@@ -48,6 +50,36 @@ pub fn node(program: &str) -> Command {
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
+}
+
+/// Delivers these octets as they are with swaks: dots are doubled here, because swaks would change what it finds in the message.
+pub fn swaks(instance: &Instance, message: &[u8], tls: bool) {
+    let mut wire = Vec::with_capacity(message.len() + 1024);
+    for line in message.split_inclusive(|octet| *octet == b'\n') {
+        if line.starts_with(b".") {
+            wire.push(b'.');
+        }
+        wire.extend_from_slice(line);
+    }
+    // swaks ends the data with a CRLF of its own.
+    wire.push(b'.');
+    let file = instance.home().path().join("swaks.eml");
+    fs::write(&file, wire).expect("the message is saved");
+    let mut swaks = Command::new("swaks");
+    swaks.arg("--server").arg(instance.smtp().to_string()).args([
+        "--from",
+        "sender@example.org",
+        "--to",
+        ADDRESS,
+    ]);
+    swaks
+        .args(["--no-data-fixup", "--suppress-data", "--timeout", "120"])
+        .arg("--data")
+        .arg(format!("@{}", file.display()));
+    if tls {
+        swaks.arg("--tls");
+    }
+    run(&mut swaks);
 }
 
 /// Saves the certificate of a TLS server.

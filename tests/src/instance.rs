@@ -234,6 +234,11 @@ impl Instance {
     pub fn add_account(&self, name: &str, password: &str) {
         let added = self.moxctl(&["account", "add", name, &format!("{name}@localhost")]);
         assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
+        self.set_password(name, password);
+    }
+
+    /// Sets an account's password.
+    pub fn set_password(&self, name: &str, password: &str) {
         let mut moxctl = Command::new(programs().join("moxctl"));
         moxctl.arg("--dir").arg(self.home().data()).args(["password", "set", name]);
         moxctl.stdin(Stdio::piped()).stdout(Stdio::null());
@@ -244,12 +249,18 @@ impl Instance {
         assert!(child.wait().expect("our child").success(), "password set {name}");
     }
 
+    /// Runs `moxctl --json`, which has to succeed: what it printed.
+    #[must_use]
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.moxctl(&[&["--json"], arguments].concat());
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    }
+
     /// `moxctl --json status`.
     #[must_use]
     pub fn status(&self) -> Value {
-        let output = self.moxctl(&["--json", "status"]);
-        assert!(output.status.success(), "status: {}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).expect("JSON")
+        self.json(&["status"])
     }
 
     /// The ids of all processes but the supervisor, by name.

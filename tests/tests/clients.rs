@@ -15,36 +15,6 @@ use moxd_tests::{
     process::eventually,
 };
 
-/// Sends a file's octets as they are: dots are doubled here, because swaks would change what it finds in the message.
-fn swaks(instance: &Instance, message: &[u8], tls: bool) {
-    let mut wire = Vec::with_capacity(message.len() + 1024);
-    for line in message.split_inclusive(|octet| *octet == b'\n') {
-        if line.starts_with(b".") {
-            wire.push(b'.');
-        }
-        wire.extend_from_slice(line);
-    }
-    // swaks ends the data with a CRLF of its own.
-    wire.push(b'.');
-    let file = instance.home().path().join("swaks.eml");
-    fs::write(&file, wire).unwrap();
-    let mut swaks = Command::new("swaks");
-    swaks.arg("--server").arg(instance.smtp().to_string()).args([
-        "--from",
-        "sender@example.org",
-        "--to",
-        ADDRESS,
-    ]);
-    swaks
-        .args(["--no-data-fixup", "--suppress-data", "--timeout", "120"])
-        .arg("--data")
-        .arg(format!("@{}", file.display()));
-    if tls {
-        swaks.arg("--tls");
-    }
-    client::run(&mut swaks);
-}
-
 fn mbsync(home: &Home, instance: &Instance) -> PathBuf {
     let at = home.path();
     let certificate = at.join("localhost.pem");
@@ -109,7 +79,7 @@ fn what_swaks_delivers_plain_and_over_starttls_mbsync_fetches_octet_by_octet_and
     for (name, size) in [("1k", 1 << 10), ("3m", 3 << 20), ("40m", 40 << 20)] {
         for tls in [false, true] {
             let message = message(&format!("{name}-{}", if tls { "starttls" } else { "plain" }), size);
-            swaks(&instance, &message, tls);
+            client::swaks(&instance, &message, tls);
             sent.push((tls, message));
         }
     }

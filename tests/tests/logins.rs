@@ -3,9 +3,8 @@
 
 use std::{
     fs,
-    io::Write,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Command, Output},
     time::Duration,
 };
 
@@ -186,14 +185,6 @@ fn python_logs_in_by_plain_and_scram_and_is_refused_whatever_is_not_right() {
     instance.finish();
 }
 
-fn set_password_of(instance: &Instance, account: &str, password: &str) {
-    let mut moxctl = Command::new(moxd_tests::instance::programs().join("moxctl"));
-    moxctl.arg("--dir").arg(instance.home().data()).args(["password", "set", account]);
-    let mut child = moxctl.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(format!("{password}\n").as_bytes()).unwrap();
-    assert!(child.wait().unwrap().success());
-}
-
 fn authd(instance: &Instance) -> Option<i32> {
     let pids = instance.pids();
     pids.into_iter().find(|(name, _)| name == "mox-authd").map(|(_, pid)| pid)
@@ -219,7 +210,7 @@ fn a_changed_password_ends_sessions_from_before_a_restart_of_authd() {
     let mut after = after.unwrap();
     after.command("SELECT INBOX").unwrap();
 
-    set_password_of(&instance, ACCOUNT, "otherother");
+    instance.set_password(ACCOUNT, "otherother");
     assert!(before.response().is_err(), "the session from before the restart is still there");
     assert!(after.response().is_err(), "the session from after it is still there");
     assert!(Imap::login(instance.imap()).is_err(), "with the old password");
@@ -238,12 +229,6 @@ fn a_changed_password_ends_sessions_from_before_a_restart_of_authd() {
     instance.finish();
 }
 
-fn json(instance: &Instance, arguments: &[&str]) -> serde_json::Value {
-    let output = instance.moxctl(&[&["--json"], arguments].concat());
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
 fn login(instance: &Instance, password: &str) -> std::io::Result<Imap> {
     let mut imap = Imap::open(instance.imap())?;
     imap.command(&format!("LOGIN {ADDRESS} {password}"))?;
@@ -254,8 +239,7 @@ fn login(instance: &Instance, password: &str) -> std::io::Result<Imap> {
 fn an_app_password_opens_what_it_is_for_until_it_is_removed_and_every_attempt_is_listed() {
     let instance = Instance::start();
     let certificate = certificate(&instance);
-    let made =
-        json(&instance, &["apppassword", "add", ACCOUNT, "phone", "--for", "imap", "--expires", "90d"]);
+    let made = instance.json(&["apppassword", "add", ACCOUNT, "phone", "--for", "imap", "--expires", "90d"]);
     let phone = made["password"].as_str().unwrap();
     let output = instance.moxctl(&["apppassword", "add", ACCOUNT, "printer", "--for", "submission"]);
     let printer = String::from_utf8(output.stdout).unwrap().trim().to_owned();
@@ -272,18 +256,18 @@ fn an_app_password_opens_what_it_is_for_until_it_is_removed_and_every_attempt_is
     assert!(login(&instance, &printer).is_err());
     let again = instance.moxctl(&["apppassword", "add", ACCOUNT, "phone"]);
     assert_eq!(again.status.code(), Some(1));
-    let listed = json(&instance, &["apppassword", "list", ACCOUNT]);
+    let listed = instance.json(&["apppassword", "list", ACCOUNT]);
     let row = |name: &str| listed.as_array().unwrap().iter().find(|row| row["name"] == name).unwrap().clone();
     assert!(row("phone")["last_use"].is_string() && row("phone")["expires"].is_string(), "{listed}");
     assert_eq!(row("printer")["last_use"], serde_json::Value::Null, "{listed}");
     assert_eq!(row("phone")["protocols"], serde_json::json!(["imap"]));
-    let shown = json(&instance, &["account", "show", ACCOUNT]);
+    let shown = instance.json(&["account", "show", ACCOUNT]);
     assert_eq!(shown["app_passwords"], serde_json::json!(["phone", "printer"]));
 
     assert!(login(&instance, "nobodys guess").is_err());
     let mut stranger = Imap::open(instance.imap()).unwrap();
     stranger.command("LOGIN nobody@localhost guess").unwrap_err();
-    let attempts = json(&instance, &["login", "list"]);
+    let attempts = instance.json(&["login", "list"]);
     let has = |account: Option<&str>, mechanism: &str, app: Option<&str>, result: &str| {
         attempts.as_array().unwrap().iter().any(|row| {
             row["account"].as_str() == account
@@ -297,7 +281,7 @@ fn an_app_password_opens_what_it_is_for_until_it_is_removed_and_every_attempt_is
         assert!(has(Some(ACCOUNT), mechanism, None, "denied"), "{mechanism}: {attempts}");
     }
     assert!(has(None, "LOGIN command", None, "denied"), "{attempts}");
-    let of_mox = json(&instance, &["login", "list", ACCOUNT]);
+    let of_mox = instance.json(&["login", "list", ACCOUNT]);
     assert!(of_mox.as_array().unwrap().iter().all(|row| row["account"] == ACCOUNT), "{of_mox}");
 
     assert!(instance.moxctl(&["apppassword", "rm", ACCOUNT, "phone"]).status.success());
@@ -307,8 +291,8 @@ fn an_app_password_opens_what_it_is_for_until_it_is_removed_and_every_attempt_is
 
     // What was made and what was tried outlives a restart.
     let instance = Instance::start_in(instance.finish());
-    assert_eq!(json(&instance, &["apppassword", "list", ACCOUNT]).as_array().unwrap().len(), 1);
-    let after = json(&instance, &["login", "list", "--limit", "1000"]);
+    assert_eq!(instance.json(&["apppassword", "list", ACCOUNT]).as_array().unwrap().len(), 1);
+    let after = instance.json(&["login", "list", "--limit", "1000"]);
     assert!(after.as_array().unwrap().len() >= attempts.as_array().unwrap().len(), "{after}");
     let log = fs::read_to_string(instance.home().log()).unwrap();
     assert!(!log.contains(phone) && !log.contains(&printer), "an app password is in the log");
@@ -386,10 +370,7 @@ fn owners_log_in_while_a_thousand_addresses_guess_their_passwords() {
     let instance = Instance::start();
     let certificate = certificate(&instance);
     for number in 0..10 {
-        let name = format!("user{number}");
-        let address = format!("{name}@localhost");
-        assert!(instance.moxctl(&["account", "add", &name, &address]).status.success());
-        set_password_of(&instance, &name, "ownerowner");
+        instance.add_account(&format!("user{number}"), "ownerowner");
     }
     let home = instance.stop();
     let configuration = fs::read_to_string(home.configuration()).unwrap();
@@ -412,7 +393,7 @@ fn owners_log_in_while_a_thousand_addresses_guess_their_passwords() {
     assert!(count("AUTHENTICATIONFAILED") >= 250.0, "{told}");
     assert!(count("ins") >= 10.0, "{told}");
 
-    let remembered = json(&instance, &["abuse", "list"]);
+    let remembered = instance.json(&["abuse", "list"]);
     let rows = remembered.as_array().unwrap();
     assert!((100..=16_384).contains(&rows.len()), "{}", rows.len());
     let kinds = |kind: &str| rows.iter().filter(|row| row["kind"] == kind).count();
@@ -433,9 +414,9 @@ fn owners_log_in_while_a_thousand_addresses_guess_their_passwords() {
     // A failure is forgotten every two seconds; there is room for one at most.
     assert!((0..3).any(|_| guessed().contains("UNAVAILABLE")));
     assert!(instance.moxctl(&["abuse", "clear"]).status.code() == Some(2), "whom?");
-    assert!(json(&instance, &["abuse", "clear", "user0"])["cleared"].as_u64() == Some(1));
+    assert!(instance.json(&["abuse", "clear", "user0"])["cleared"].as_u64() == Some(1));
     assert!(guessed().contains("AUTHENTICATIONFAILED"));
-    assert!(json(&instance, &["abuse", "clear", "--all"])["cleared"].as_u64().unwrap() > 10);
-    assert_eq!(json(&instance, &["abuse", "list"]), serde_json::json!([]));
+    assert!(instance.json(&["abuse", "clear", "--all"])["cleared"].as_u64().unwrap() > 10);
+    assert_eq!(instance.json(&["abuse", "list"]), serde_json::json!([]));
     instance.finish();
 }
