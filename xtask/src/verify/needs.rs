@@ -24,7 +24,7 @@ const fn package(name: &'static str, shows: &'static str) -> Package {
 }
 
 /// Clients and peers that the end-to-end tests drive, and what holds them apart.
-const PACKAGES: [Package; 18] = [
+const PACKAGES: [Package; 22] = [
     // libFuzzer is C++.
     package("g++", "c++"),
     // Clients.
@@ -37,6 +37,11 @@ const PACKAGES: [Package; 18] = [
     package("curl", "curl"),
     package("openssl", "openssl"),
     package("gsasl", "gsasl"),
+    // One with windows, where they are shown, who types into them, and who looks at them.
+    package("thunderbird", "thunderbird"),
+    package("xvfb", "Xvfb"),
+    package("xdotool", "xdotool"),
+    package("imagemagick", "import"),
     package("python3", "python3"),
     package("python3-pip", "pip3"),
     package("nodejs", "node"),
