@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     aims::{Aims, Bound},
-    dovecot::Dovecot,
+    dovecot::{Dovecot, Serves},
     failure::Failure,
     imap::Client,
     instance::{ACCOUNT, Instance, PASSWORD},
@@ -57,7 +57,7 @@ pub(crate) fn measure(
     let mut client = Client::login(instance.imap(), ACCOUNT, PASSWORD)?;
     client.command(SELECT)?;
     let texts = client.literals("FETCH 1:* (BODY.PEEK[])")?;
-    let dovecot = Dovecot::start(directory, &texts)?;
+    let dovecot = Dovecot::start(directory, Serves::Messages(&texts))?;
     drop((client, texts));
     let own = || instance.processes();
     let mut ours = Server::login(instance.imap(), &own)?;

@@ -6,15 +6,17 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
 use crate::failure::Failure;
 
 /// No server is waited for longer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// One connection after LOGIN.
+/// One connection.
 #[derive(Debug)]
-pub(crate) struct Client {
-    reader: BufReader<TcpStream>,
+pub(crate) struct Client<S: Read + Write = TcpStream> {
+    reader: BufReader<S>,
     line: Vec<u8>,
     /// Literals, where they are to be kept.
     kept: Option<Vec<Vec<u8>>>,
@@ -37,11 +39,60 @@ impl Client {
         let stream = TcpStream::connect(server).map_err(failed)?;
         stream.set_nodelay(true).map_err(failed)?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
-        let mut client =
-            Self { reader: BufReader::with_capacity(256 * 1024, stream), line: Vec::new(), kept: None };
-        client.response(&mut Answer::default())?;
+        let mut client = Self::greeted(stream, 256 * 1024)?;
         client.command(&format!("LOGIN {account} {password}"))?;
         Ok(client)
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    /// Reads the greeting. `buffer`: octets that are read at once.
+    pub(crate) fn greeted(stream: S, buffer: usize) -> Result<Self, Failure> {
+        let mut client =
+            Self { reader: BufReader::with_capacity(buffer, stream), line: Vec::new(), kept: None };
+        client.response(&mut Answer::default())?;
+        Ok(client)
+    }
+
+    /// Logs in by AUTHENTICATE with an initial response (RFC 4959); `answer` gets each challenge.
+    pub(crate) fn authenticate(
+        &mut self,
+        mechanism: &str,
+        initial: &[u8],
+        mut answer: impl FnMut(&[u8]) -> Result<Vec<u8>, Failure>,
+    ) -> Result<(), Failure> {
+        self.send(&format!("a AUTHENTICATE {mechanism} {}\r\n", STANDARD.encode(initial)))?;
+        loop {
+            self.response(&mut Answer::default())?;
+            if self.line.starts_with(b"a OK") {
+                return Ok(());
+            }
+            if let Some(challenge) = self.line.strip_prefix(b"+ ") {
+                let challenge = STANDARD.decode(challenge.trim_ascii_end());
+                let challenge = challenge.map_err(|_| Failure::new("IMAP's challenge is not base64"))?;
+                let line = format!("{}\r\n", STANDARD.encode(answer(&challenge)?));
+                self.send(&line)?;
+            } else if !self.line.starts_with(b"* ") {
+                return Err(self.refused(mechanism));
+            }
+        }
+    }
+
+    /// Logs out and reads to the end.
+    pub(crate) fn logout(mut self) -> Result<(), Failure> {
+        self.command("LOGOUT")?;
+        match io::copy(&mut self.reader, &mut io::sink()) {
+            // Not every server says goodbye in TLS too.
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+                Err(Failure::io("IMAP's end after LOGOUT", error))
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    fn refused(&self, command: &str) -> Failure {
+        let line = String::from_utf8_lossy(&self.line);
+        Failure::new(format!("IMAP said {:?} to {command}", line.trim_end()))
     }
 
     /// Sends a command and reads to its OK; the literals that came, such as whole messages.
@@ -85,8 +136,7 @@ impl Client {
                 return Ok(answer);
             }
             if !self.line.starts_with(b"* ") {
-                let line = String::from_utf8_lossy(&self.line);
-                return Err(Failure::new(format!("IMAP said {:?} to {command}", line.trim_end())));
+                return Err(self.refused(command));
             }
         }
     }

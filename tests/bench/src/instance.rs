@@ -3,7 +3,7 @@
 use std::{
     env,
     fs::{self, File},
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -123,19 +123,35 @@ impl Instance {
 
     /// One more account, with an address of the same name.
     pub(crate) fn add_account(&self, programs: &Programs, name: &str) -> Result<(), Failure> {
+        self.moxctl(programs, &["account", "add", name, &format!("{name}@localhost")], "")
+    }
+
+    /// An account's password.
+    pub(crate) fn set_password(
+        &self,
+        programs: &Programs,
+        name: &str,
+        password: &str,
+    ) -> Result<(), Failure> {
+        self.moxctl(programs, &["password", "set", name], &format!("{password}\n"))
+    }
+
+    fn moxctl(&self, programs: &Programs, arguments: &[&str], input: &str) -> Result<(), Failure> {
+        let what = || format!("moxctl {}", arguments.join(" "));
+        let failed = |error| Failure::io(what(), error);
         let mut command = Command::new(&programs.moxctl);
-        command.arg("--dir").arg(&self.directory).args([
-            "account",
-            "add",
-            name,
-            &format!("{name}@localhost"),
-        ]);
-        let output = command.output().map_err(|error| Failure::io("moxctl account add", error))?;
+        command.arg("--dir").arg(&self.directory).args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(failed)?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(input.as_bytes()).map_err(failed)?;
+        }
+        let output = child.wait_with_output().map_err(failed)?;
         if output.status.success() {
             return Ok(());
         }
         let said = String::from_utf8_lossy(&output.stderr);
-        Err(Failure::new(format!("moxctl account add: {}", said.trim_end())))
+        Err(Failure::new(format!("{}: {}", what(), said.trim_end())))
     }
 
     pub(crate) fn processes(&self) -> Result<Processes, Failure> {

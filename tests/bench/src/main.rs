@@ -27,10 +27,12 @@ mod growth;
 mod idle;
 mod imap;
 mod instance;
+mod logins;
 mod message;
 mod parts;
 mod play;
 mod processes;
+mod scram;
 mod smtp;
 mod tls;
 

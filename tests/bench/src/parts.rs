@@ -17,6 +17,7 @@ use crate::{
     failure::Failure,
     fetching, fsyncs, growth, idle,
     instance::{Instance, Programs},
+    logins,
     message::{self, Octets},
     processes::Memory,
     smtp, tls,
@@ -41,12 +42,14 @@ pub(crate) enum Part {
     Idle,
     /// TLS handshakes
     Tls,
+    /// Logins over TLS, Dovecot beside them
+    Logins,
     /// A second start, and memory at rest
     Start,
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Delivery,
         Self::Growth,
         Self::Fsyncs,
@@ -55,6 +58,7 @@ impl Part {
         Self::Disk,
         Self::Idle,
         Self::Tls,
+        Self::Logins,
         Self::Start,
     ];
 }
@@ -107,6 +111,13 @@ impl Bench {
                 tls::measure(&instance, &keys, turn, &mut self.aims)?;
                 self.gone("tls", instance)
             }
+            Part::Logins => {
+                let directory = self.place.join("logins");
+                let instance = Instance::start_with(&self.programs, &directory, logins::CONFIGURATION)?;
+                let dovecot = self.place.join("logins-dovecot");
+                logins::measure(&instance, &self.programs, &dovecot, self.share, &mut self.aims)?;
+                self.gone("logins", instance)
+            }
             Part::Start => self.start(),
         }
     }
@@ -137,12 +148,7 @@ impl Bench {
             crate::line(format_args!("{}", delivered.row(self.raw)));
             self.judge(kilobytes, connections, &delivered);
         }
-        // Which process it was: over all rows.
-        let mut times = instance.processes()?.times()?;
-        times.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
-        let times: Vec<_> =
-            times.iter().map(|(name, time)| format!("{name} {:.1} s", time.as_secs_f64())).collect();
-        crate::line(format_args!("CPU of all rows: {}", times.join(", ")));
+        crate::line(format_args!("{}", instance.processes()?.spent()?));
         self.gone("delivering", instance)
     }
 

@@ -1,6 +1,6 @@
 //! A server's processes as the kernel accounts for them.
 
-use std::{fmt, fs, io, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, fmt, fs, io, time::Duration};
 
 use nix::unistd::{SysconfVar, sysconf};
 
@@ -65,9 +65,17 @@ impl Processes {
         memory.map_err(|error| Failure::io(format!("memory of {name}; run as root"), error))
     }
 
-    /// Processor time by name, those that have ended left out.
-    pub(crate) fn times(&self) -> Result<Vec<(String, Duration)>, Failure> {
-        self.0.iter().map(|process| Ok((process.name.clone(), ticks(process.used)?))).collect()
+    /// Which process it was, over all rows of a part: processor time by name, those that have ended left out.
+    pub(crate) fn spent(&self) -> Result<String, Failure> {
+        let mut names = BTreeMap::<&str, u64>::new();
+        for process in &self.0 {
+            *names.entry(&process.name).or_default() += process.used;
+        }
+        let mut names: Vec<_> = names.into_iter().collect();
+        names.sort_by_key(|(_, used)| Reverse(*used));
+        let each =
+            names.into_iter().map(|(name, used)| Ok(format!("{name} {:.1} s", ticks(used)?.as_secs_f64())));
+        Ok(format!("CPU of all rows: {}", each.collect::<Result<Vec<_>, Failure>>()?.join(", ")))
     }
 
     /// Processor time of all of them, those that have ended too.
