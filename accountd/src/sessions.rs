@@ -85,6 +85,8 @@ impl Sessions {
     pub(crate) fn start(&self, facts: SessionFacts, stream: UnixStream) {
         match facts.protocol {
             Protocol::Imap => self.start_with(facts, stream, imapd_session::run),
+            // Who submits has no session here: the stream ends with this.
+            Protocol::Submission => tracing::warn!(session = %facts.session, "not a protocol of sessions"),
         }
     }
 

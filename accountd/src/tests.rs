@@ -21,7 +21,7 @@ use ipc_proto::{
     blocking::Asker,
     control::{AccountdSettings, Order, PreviousEnd},
     delivery::{AccountDelivery, AccountdToQueued, QueuedAccountd, QueuedToAccountd},
-    types::Timestamp,
+    types::{Run, Timestamp},
 };
 use nix::{
     fcntl::{FcntlArg, SealFlag, fcntl},
@@ -93,7 +93,8 @@ impl World {
     /// A new channel from queued, as the supervisor hands it out.
     fn channel(&self) -> UnixStream {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let order = Order::Channel { channel: ChannelId::QueuedAccountd, account: Some(number()) };
+        let order =
+            Order::Channel { channel: ChannelId::QueuedAccountd, account: Some(number()), run: Run(1) };
         assert_eq!(self.account.take(order, vec![theirs.into()]).unwrap(), Next::Continue);
         ours
     }

@@ -38,10 +38,10 @@ async fn serve(service: &Service, control: Control) -> Result<(), Fault> {
     let mut control = control.into_async()?;
     while let Some((order, fds)) = control.next_order().await? {
         match order {
-            Order::Channel { channel, account: _ } => {
+            Order::Channel { channel, account: _, run } => {
                 for fd in fds {
                     // The other end finds its channel closed; everybody else goes on.
-                    if let Err(error) = service.channel(channel, UnixStream::from(fd)) {
+                    if let Err(error) = service.channel(channel, run, UnixStream::from(fd)) {
                         tracing::error!(?channel, "cannot serve a channel: {error}");
                     }
                 }

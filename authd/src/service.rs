@@ -7,6 +7,7 @@
 mod abuse;
 mod clerk;
 mod connection;
+mod grant;
 mod login;
 mod open;
 mod sasl;
@@ -24,20 +25,21 @@ use std::{
 use ipc_proto::{
     AccountId, ChannelId, ConnectionId,
     authd::{
-        AdminAuthd, AdminToAuthd, AuthdToAdmin, AuthdToImapd, AuthdToQueued, AuthdToSmtpd, Client,
-        ClientReply, ImapdAuthd, ImapdToAuthd, QueuedAuthd, QueuedToAuthd, SmtpdAuthd, SmtpdToAuthd,
-        TurnedAway, WebdAuthd,
+        AdminAuthd, AdminToAuthd, AuthdToAdmin, AuthdToImapd, AuthdToSmtpd, AuthdToSubmitd, Client,
+        ClientReply, ImapdAuthd, ImapdToAuthd, QueuedAuthd, SmtpdAuthd, SmtpdToAuthd, SubmitdAuthd,
+        SubmitdToAuthd, TurnedAway, WebdAuthd,
     },
     channel::Channel,
     control::{AuthdSettings, Event, Order, RoleSettings},
-    stream::{End, Responder, serve},
-    types::Timestamp,
+    grant::{AuthdQueued, Notice},
+    stream::{End, Link, Responder, serve},
+    types::{Run, Timestamp},
 };
 use tokio::{sync::oneshot, time::Instant};
 
 use self::{
     clerk::Clerk,
-    connection::{Connections, Front, Kind},
+    connection::{Access, Connections, Front, Kind},
     session::Sessions,
 };
 use crate::{
@@ -81,6 +83,8 @@ struct Shared {
     book: SharedBook,
     pool: Pool,
     clerk: Clerk,
+    /// Who is told of grants and changes.
+    queued: Link<AuthdQueued>,
     pretender: Pretender,
     up: Up,
     started: Instant,
@@ -110,6 +114,7 @@ impl Service {
             pretender: directory.pretender(),
             pool: Pool::start(settings.hash_threads)?,
             clerk: Clerk::start(directory, Arc::clone(&attempts))?,
+            queued: Link::default(),
             up,
             started: Instant::now(),
             names: RandomState::new(),
@@ -129,8 +134,9 @@ impl Service {
         Ok(Self(Arc::new(shared)))
     }
 
-    /// Serves one end of a channel until its other end is gone. Who asks follows from the channel.
-    pub fn channel(&self, channel: ChannelId, stream: UnixStream) -> io::Result<()> {
+    /// Takes one end of a channel until its other end is gone. Who asks follows from the channel; `run`: which start of
+    /// it.
+    pub fn channel(&self, channel: ChannelId, run: Run, stream: UnixStream) -> io::Result<()> {
         match channel {
             ChannelId::SmtpdAuthd => {
                 let front = self.front(Kind::Strangers);
@@ -146,7 +152,7 @@ impl Service {
                 })
             }
             ChannelId::ImapdAuthd => {
-                let front = self.front(Kind::Owners);
+                let front = self.front(Kind::Owners(Access::Imap));
                 let shared = Arc::clone(&self.0);
                 self.serve::<ImapdAuthd>(stream, Some(front), move |request, responder| match request {
                     ImapdToAuthd::Client(client) => {
@@ -164,6 +170,21 @@ impl Service {
                     }
                 })
             }
+            ChannelId::SubmitdAuthd => {
+                let front = self.front(Kind::Owners(Access::Submission(run)));
+                let shared = Arc::clone(&self.0);
+                self.serve::<SubmitdAuthd>(stream, Some(front), move |request, responder| match request {
+                    SubmitdToAuthd::Client(client) => {
+                        responder.reply(&AuthdToSubmitd::Client(shared.client(front, client)), Vec::new());
+                    }
+                    SubmitdToAuthd::Sasl(connection, step) => {
+                        sasl::step(&shared, front, connection, step, move |reply| {
+                            responder.reply(&AuthdToSubmitd::Sasl(reply), Vec::new());
+                        });
+                    }
+                })
+            }
+            ChannelId::AuthdQueued => grant::channel(&self.0, stream),
             ChannelId::WebdAuthd => {
                 let front = self.front(Kind::Strangers);
                 let shared = Arc::clone(&self.0);
@@ -173,10 +194,8 @@ impl Service {
             }
             ChannelId::QueuedAuthd => {
                 let shared = Arc::clone(&self.0);
-                self.serve::<QueuedAuthd>(stream, None, move |QueuedToAuthd::Owners(addresses), responder| {
-                    let book = shared.book.read();
-                    let owners = addresses.iter().map(|address| book.owner(address)).collect();
-                    responder.reply(&AuthdToQueued::Owners(owners), Vec::new());
+                self.serve::<QueuedAuthd>(stream, None, move |request, responder| {
+                    responder.reply(&shared.book.read().answer(request), Vec::new());
                 })
             }
             ChannelId::AdminAuthd => {
@@ -198,7 +217,9 @@ impl Service {
             | ChannelId::SmtpdQueued
             | ChannelId::QueuedAccountd
             | ChannelId::AdminAccountd
-            | ChannelId::AdminSupervisor => {
+            | ChannelId::AdminSupervisor
+            | ChannelId::SubmitdKeyd
+            | ChannelId::SubmitdQueued => {
                 Err(io::Error::new(io::ErrorKind::InvalidInput, "authd has no part in this channel"))
             }
         }
@@ -220,7 +241,7 @@ impl Service {
         tokio::spawn(async move {
             let end = served.await;
             if let Some(front) = front {
-                shared.state().front_gone(front);
+                shared.front_gone(front);
             }
             match end {
                 End::Closed => {}
@@ -311,11 +332,15 @@ impl Shared {
     }
 
     /// A front speaks of one of its connections.
-    fn client(&self, front: Front, client: Client) -> ClientReply {
+    fn client(self: &Arc<Self>, front: Front, client: Client) -> ClientReply {
         let now = self.now();
         let mut state = self.state();
         match client {
             Client::Admit(connection, address) => {
+                // A number that is used again means that the front forgot to say that the first one is gone.
+                drop(state);
+                self.close(front, connection);
+                let mut state = self.state();
                 match state.admit(&self.book, front, connection, address.0, now) {
                     Ok(()) => ClientReply::Admitted,
                     Err(reason) => {
@@ -325,7 +350,8 @@ impl Shared {
                 }
             }
             Client::Closed(connection) => {
-                state.close(front, connection);
+                drop(state);
+                self.close(front, connection);
                 ClientReply::Noted
             }
             Client::Charge(connection, offence) => {
@@ -348,10 +374,41 @@ impl Shared {
         AuthdToAdmin::Refused(refusal.to_string())
     }
 
+    /// One connection is gone, and its grant with it.
+    fn close(self: &Arc<Self>, front: Front, connection: ConnectionId) {
+        let mut state = self.state();
+        let grant = state.connections.grant(front, connection);
+        if let Some(closed) = state.connections.remove(front, connection) {
+            state.limits.closed(closed.address);
+        }
+        drop(state);
+        if let Some(grant) = grant {
+            self.tell_queued(Notice::Ended(grant.run, grant.connection));
+        }
+    }
+
+    /// All connections of a channel that ended.
+    fn front_gone(self: &Arc<Self>, front: Front) {
+        let mut state = self.state();
+        let grants: Vec<_> = state.connections.grants_of(front).collect();
+        for closed in state.connections.remove_front(front) {
+            state.limits.closed(closed.address);
+        }
+        drop(state);
+        for grant in grants {
+            self.tell_queued(Notice::Ended(grant.run, grant.connection));
+        }
+    }
+
     /// Ends all sessions of an account whose password or state changed, those too that an authd before this one opened:
     /// the supervisor knows them all.
-    fn cut(&self, account: AccountId) {
-        self.state().sessions.refuse(account);
+    fn cut(self: &Arc<Self>, account: AccountId) {
+        {
+            let mut state = self.state();
+            state.sessions.refuse(account);
+            state.connections.revoke(account);
+        }
+        self.tell_queued(Notice::AccountEnded(account));
         (self.up)(Event::DisconnectAccount(account));
     }
 }
@@ -365,28 +422,14 @@ impl State {
         address: std::net::IpAddr,
         now: Moment,
     ) -> Result<(), TurnedAway> {
-        // A number that is used again means that the front forgot to say that the first one is gone.
-        self.close(front, connection);
         if !self.connections.has_room(front) {
             return Err(TurnedAway::Concurrent);
         }
-        let home = self.connections.kind(front) == Some(Kind::Owners)
+        let home = self.connections.access(front).is_some()
             && book.read().is_home(Network::of(address), Timestamp::now().seconds);
         self.limits.admit(address, home, now)?;
         self.connections.insert(front, connection, address);
         Ok(())
-    }
-
-    fn close(&mut self, front: Front, connection: ConnectionId) {
-        if let Some(closed) = self.connections.remove(front, connection) {
-            self.limits.closed(closed.address);
-        }
-    }
-
-    fn front_gone(&mut self, front: Front) {
-        for closed in self.connections.remove_front(front) {
-            self.limits.closed(closed.address);
-        }
     }
 
     fn session_ended(&mut self, session: ipc_proto::SessionId) {
@@ -397,8 +440,12 @@ impl State {
 /// One wish of the admin, from the clerk's queue to the answer.
 async fn administer(shared: Arc<Shared>, request: AdminToAuthd, responder: Responder<AdminAuthd>) {
     let added = if let AdminToAuthd::AccountAdd { name, .. } = &request { Some(name.clone()) } else { None };
+    let changes = !request.only_looks();
     let reply = match shared.clerk.ask(request).await {
         Ok(Applied { reply, cut, create }) => {
+            if changes {
+                shared.tell_of_change().await;
+            }
             if let Some(account) = cut {
                 shared.cut(account);
             }

@@ -18,7 +18,7 @@ use ipc_proto::{
     },
     blocking::{Asker, encode_order, send_some},
     control::{AuthdSettings, EVENT_SIZE, Event, LogSettings, Order, Role, RoleSettings, Settings},
-    types::ClientAddress,
+    types::{ClientAddress, Run},
 };
 use tempfile::TempDir;
 
@@ -84,7 +84,7 @@ impl Authd {
 
     fn channel<C: Channel>(&mut self) -> Asker<C> {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        self.order(&Order::Channel { channel: C::ID, account: None }, Some(theirs.into()));
+        self.order(&Order::Channel { channel: C::ID, account: None, run: Run(1) }, Some(theirs.into()));
         Asker::new(ours).unwrap()
     }
 

@@ -133,10 +133,29 @@ pub enum AuthdToImapd {
     Sasl(SaslReply),
 }
 
+/// What submitd may ask.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum SubmitdToAuthd {
+    /// About a connection. Answered by `Client`.
+    Client(Client),
+    /// A step of AUTH, under TLS or from loopback only, on a connection that must have been admitted. On success queued
+    /// knows already that this connection may submit ([`crate::grant`]). Answered by `Sasl`.
+    Sasl(ConnectionId, SaslStep),
+}
+
+/// What authd answers submitd.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum AuthdToSubmitd {
+    /// About a connection.
+    Client(ClientReply),
+    /// About AUTH.
+    Sasl(SaslReply),
+}
+
 /// How a login ended.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Login {
-    /// Proved; the session's stream comes from the supervisor under the connection's number.
+    /// Proved. imapd: the session's stream comes from the supervisor under the connection's number. submitd: queued was told.
     Ok(SessionId),
     /// Wrong password, unknown user or disabled account: one answer, the same work. Reply after `wait`.
     Denied {
@@ -165,6 +184,10 @@ impl Login {
 pub enum QueuedToAuthd {
     /// Whose are these, at most [`crate::delivery::MAX_RECIPIENTS`]? Answered in order by `Owners`.
     Owners(Vec<Address>),
+    /// May the account send as each of these? As many at most. Answered in order by `MaySend`.
+    MaySend(AccountId, Vec<Address>),
+    /// What are these, for somebody who logged in? As many at most. Answered in order by `Recipients`.
+    Recipients(Vec<RecipientQuery>),
 }
 
 /// What authd answers queued.
@@ -172,6 +195,10 @@ pub enum QueuedToAuthd {
 pub enum AuthdToQueued {
     /// One per address asked about.
     Owners(Vec<Owner>),
+    /// Likewise.
+    MaySend(Vec<bool>),
+    /// Likewise.
+    Recipients(Vec<Recipient>),
 }
 
 /// Who gets an address's mail.
@@ -272,6 +299,34 @@ pub enum AdminToAuthd {
     },
     /// Forgets. Answered by `Cleared`.
     AbuseClear(AbuseClear),
+}
+
+impl AdminToAuthd {
+    /// It changes nothing of the directory.
+    #[must_use]
+    pub const fn only_looks(&self) -> bool {
+        match self {
+            Self::AccountList { .. }
+            | Self::AddressList { .. }
+            | Self::DomainList { .. }
+            | Self::AppPasswordList(_)
+            | Self::LoginList { .. }
+            | Self::AbuseList { .. }
+            | Self::AbuseClear(_) => true,
+            Self::AccountAdd { .. }
+            | Self::AccountRemove(_)
+            | Self::AccountDisable(..)
+            | Self::AddressAdd { .. }
+            | Self::AddressRemove(_)
+            | Self::AddressDisable(..)
+            | Self::DomainAdd(_)
+            | Self::DomainRemove(_)
+            | Self::DomainDisable(..)
+            | Self::PasswordSet { .. }
+            | Self::AppPasswordAdd { .. }
+            | Self::AppPasswordRemove { .. } => false,
+        }
+    }
 }
 
 /// Most entries of a page.
@@ -382,6 +437,8 @@ impl Message for SmtpdToAuthd {}
 impl Message for AuthdToSmtpd {}
 impl Message for ImapdToAuthd {}
 impl Message for AuthdToImapd {}
+impl Message for SubmitdToAuthd {}
+impl Message for AuthdToSubmitd {}
 impl Message for Client {}
 impl Message for ClientReply {}
 impl Message for QueuedToAuthd {}
@@ -398,11 +455,15 @@ channel! {
     ImapdAuthd: ImapdToAuthd => AuthdToImapd, max_body: 4096, deadline: 10
 }
 channel! {
+    /// Clients and logins of submission.
+    SubmitdAuthd: SubmitdToAuthd => AuthdToSubmitd, max_body: 4096, deadline: 10
+}
+channel! {
     /// Clients of the web front.
     WebdAuthd: Client => ClientReply, max_body: 4096, deadline: 5
 }
 channel! {
-    /// Whose a recipient is. The bound fits [`crate::delivery::MAX_RECIPIENTS`] addresses.
+    /// Whose an address is, and who may use it. The bound fits [`crate::delivery::MAX_RECIPIENTS`] addresses.
     QueuedAuthd: QueuedToAuthd => AuthdToQueued, max_body: 512 * 1024, deadline: 10
 }
 channel! {

@@ -32,6 +32,14 @@ pub enum ChannelId {
     AdminAccountd = 11,
     /// moxctl to the supervisor.
     AdminSupervisor = 12,
+    /// submitd asks keyd for TLS signatures.
+    SubmitdKeyd = 13,
+    /// submitd asks authd about clients and logins.
+    SubmitdAuthd = 14,
+    /// submitd hands messages to queued.
+    SubmitdQueued = 15,
+    /// authd tells queued who may submit, and that the directory changed.
+    AuthdQueued = 16,
 }
 
 /// One edge: who asks, who answers, what may be asked.

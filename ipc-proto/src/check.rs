@@ -8,14 +8,16 @@
 use crate::{
     ChannelId, Violation,
     admin::{AdminAccountd, AdminSupervisor},
-    authd::{AdminAuthd, ImapdAuthd, QueuedAuthd, SmtpdAuthd, WebdAuthd},
+    authd::{AdminAuthd, ImapdAuthd, QueuedAuthd, SmtpdAuthd, SubmitdAuthd, WebdAuthd},
     blocking::{Orders, encode_order},
     channel::{Channel, Message},
     codec,
     control::{EVENT_SIZE, Event, MAX_ORDER, Order},
     delivery::{QueuedAccountd, SmtpdQueued},
     frame::{self, FrameReader, Kind},
-    tls::{ImapdKeyd, SmtpdKeyd, WebdKeyd},
+    grant::AuthdQueued,
+    submission::SubmitdQueued,
+    tls::{ImapdKeyd, SmtpdKeyd, SubmitdKeyd, WebdKeyd},
 };
 
 /// No input panics or holds more than its bound; what decodes is the same message after another crossing; how a stream
@@ -68,6 +70,10 @@ fn check_edge(number: u8, side: Side, body: &[u8]) -> bool {
         || of::<AdminAuthd>(number, side, body)
         || of::<AdminAccountd>(number, side, body)
         || of::<AdminSupervisor>(number, side, body)
+        || of::<SubmitdKeyd>(number, side, body)
+        || of::<SubmitdAuthd>(number, side, body)
+        || of::<SubmitdQueued>(number, side, body)
+        || of::<AuthdQueued>(number, side, body)
 }
 
 fn check_message<M: Message>(body: &[u8], max_body: usize) {

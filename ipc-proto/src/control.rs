@@ -10,7 +10,7 @@ use bincode::{Decode, Encode};
 use crate::{
     channel::{ChannelId, Message, Violation},
     codec,
-    types::{AccountId, ConnectionId, Protocol, SessionId},
+    types::{AccountId, ConnectionId, Protocol, Run, SessionId},
 };
 
 /// The fd on which every worker finds its control channel.
@@ -50,18 +50,21 @@ pub enum Role {
     Keyd = 6,
     /// One account.
     Accountd = 7,
+    /// The SMTP server for those who log in, ports 465 and 587.
+    Submitd = 8,
 }
 
 impl Role {
     /// Every role but the accounts', in the order of starting.
-    pub const FIXED: [Self; 6] =
-        [Self::Keyd, Self::Authd, Self::Queued, Self::Smtpd, Self::Imapd, Self::Webd];
+    pub const FIXED: [Self; 7] =
+        [Self::Keyd, Self::Authd, Self::Queued, Self::Smtpd, Self::Submitd, Self::Imapd, Self::Webd];
 
     /// The name of its process and binary.
     #[must_use]
     pub const fn binary(self) -> &'static str {
         match self {
             Self::Smtpd => "mox-smtpd",
+            Self::Submitd => "mox-submitd",
             Self::Imapd => "mox-imapd",
             Self::Webd => "mox-webd",
             Self::Queued => "mox-queued",
@@ -76,6 +79,7 @@ impl Role {
     pub const fn user_offset(self) -> u32 {
         match self {
             Self::Smtpd => 1,
+            Self::Submitd => 2,
             Self::Imapd => 3,
             Self::Webd => 4,
             Self::Queued => 6,
@@ -93,7 +97,7 @@ impl Role {
             Self::Authd => Some("directory"),
             Self::Keyd => Some("keys"),
             Self::Accountd => Some("accounts"),
-            Self::Smtpd | Self::Imapd | Self::Webd => None,
+            Self::Smtpd | Self::Submitd | Self::Imapd | Self::Webd => None,
         }
     }
 }
@@ -109,6 +113,8 @@ pub enum Order {
         channel: ChannelId,
         /// For queued: whose process is at the other end.
         account: Option<AccountId>,
+        /// Which start of the asking process.
+        run: Run,
     },
     /// queued asked for an account's channel: not now.
     ChannelRefused(AccountId),
@@ -194,6 +200,10 @@ pub enum Service {
     Http,
     /// HTTPS, port 443.
     Https,
+    /// Submission with STARTTLS, port 587.
+    Submission,
+    /// Submission over TLS, port 465.
+    Submissions,
 }
 
 /// A session as authd made it, told to both ends.
@@ -250,6 +260,8 @@ pub enum RoleSettings {
     Keyd(KeydSettings),
     /// accountd.
     Accountd(AccountdSettings),
+    /// submitd.
+    Submitd(SubmitdSettings),
 }
 
 /// Settings of smtpd.
@@ -269,6 +281,19 @@ pub struct SmtpdSettings {
     pub tarpit: bool,
     /// Never slow down or turn away clients from loopback.
     pub loopback_exempt: bool,
+    /// Fail for recipients and senders whose localparts ask for it (test instances).
+    pub simulate_failures: bool,
+}
+
+/// Settings of submitd: smtpd's, and its own.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub struct SubmitdSettings {
+    /// As in smtpd.
+    pub smtp: SmtpdSettings,
+    /// Connections at once before login.
+    pub pre_login_connections: u32,
+    /// Allow logins without TLS from loopback (test instances).
+    pub plain_login_on_loopback: bool,
 }
 
 /// Settings of imapd.
@@ -308,6 +333,10 @@ pub struct QueuedSettings {
     pub spool_files: u32,
     /// First pause before a stored message is tried again, milliseconds; doubles up to an hour.
     pub retry_ms: u32,
+    /// Messages that an account may submit in 24 hours.
+    pub submission_messages: u32,
+    /// Recipients that it never wrote to before, likewise.
+    pub submission_new_recipients: u32,
 }
 
 /// Settings of authd.

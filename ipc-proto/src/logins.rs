@@ -27,6 +27,7 @@ impl Protocols {
     pub const fn contains(self, protocol: Protocol) -> bool {
         match protocol {
             Protocol::Imap => self.imap,
+            Protocol::Submission => self.submission,
         }
     }
 }

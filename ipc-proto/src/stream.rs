@@ -339,15 +339,19 @@ impl<C: Channel> Link<C> {
         Ok(())
     }
 
+    /// Whether there is a channel now.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        is_alive(&self.current.borrow())
+    }
+
     /// Asks over the channel of the moment. While there is none (the other process is being restarted) it waits, at
     /// most as long as for an answer. A request that was under way when the other process died is not repeated:
     /// whether it took effect is for the caller to find out.
     pub async fn call(&self, request: &C::Request, fds: Vec<OwnedFd>) -> Answer<C> {
         let mut current = self.current.subscribe();
         let asker = {
-            let alive = current.wait_for(|asker| {
-                asker.as_ref().is_some_and(|asker| lock(&asker.shared.waiting).ended.is_none())
-            });
+            let alive = current.wait_for(is_alive);
             // What `wait_for` gives is a lock: it ends here, before the next await.
             match tokio::time::timeout(C::DEADLINE, alive).await {
                 Ok(Ok(asker)) => asker.clone(),
@@ -359,6 +363,10 @@ impl<C: Channel> Link<C> {
             None => Err(CallError::PeerRestarted),
         }
     }
+}
+
+fn is_alive<C: Channel>(asker: &Option<Asker<C>>) -> bool {
+    asker.as_ref().is_some_and(|asker| lock(&asker.shared.waiting).ended.is_none())
 }
 
 /// How an answering end ended.

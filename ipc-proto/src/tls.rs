@@ -1,7 +1,7 @@
 //! Fronts ask keyd for certificate chains and for the one signature that a TLS handshake needs.
 //!
 //! keyd is no oracle: it builds what is signed itself from these typed parts, with the key of the listener group that
-//! belongs to the channel asked on (smtpd: mx; imapd: mail clients; webd: web).
+//! belongs to the channel asked on (smtpd: mx; imapd and submitd: mail clients; webd: web).
 
 use bincode::{Decode, Encode};
 
@@ -99,6 +99,10 @@ channel! {
 channel! {
     /// imapd's handshakes, with the key of group mail clients.
     ImapdKeyd: TlsRequest => TlsReply, max_body: 65_536, deadline: 2
+}
+channel! {
+    /// submitd's handshakes, with the key of group mail clients.
+    SubmitdKeyd: TlsRequest => TlsReply, max_body: 65_536, deadline: 2
 }
 channel! {
     /// webd's handshakes, with the key of group web.

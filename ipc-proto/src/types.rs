@@ -43,6 +43,11 @@ impl fmt::Display for ConnectionId {
     }
 }
 
+/// Which start of a worker: counted by the supervisor, the same on all channels of that process, and never used again
+/// while the supervisor lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+pub struct Run(pub u64);
+
 /// authd's number for one session of one account, unique over restarts (random).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub struct SessionId(pub u64);
@@ -83,6 +88,8 @@ impl fmt::Debug for Secret {
 pub enum Protocol {
     /// IMAP, from imapd.
     Imap,
+    /// Sending mail, from submitd.
+    Submission,
 }
 
 /// Seconds and nanoseconds since 1970-01-01T00:00:00Z.

@@ -10,7 +10,7 @@ use ipc_proto::{
     AccountId, ChannelId, ConnectionId, SessionId, Violation,
     blocking::{Orders, encode_order},
     control::{EVENT_SIZE, Event, Layers, MAX_ORDER, Order, Role, SessionFacts, ViolationKind},
-    types::Protocol,
+    types::{Protocol, Run},
 };
 use proptest::prelude::*;
 
@@ -28,7 +28,7 @@ fn orders_and_their_fds_cross_at_every_cut() {
     let sent = [
         (Order::Ping(1), None),
         (Order::Session(facts()), Some("session")),
-        (Order::Channel { channel: ChannelId::SmtpdKeyd, account: None }, Some("channel")),
+        (Order::Channel { channel: ChannelId::SmtpdKeyd, account: None, run: Run(1) }, Some("channel")),
         (Order::Stop { grace_ms: 5 }, None),
     ];
     for piece in 1..=64 {

@@ -12,7 +12,7 @@ use std::{fmt::Write as _, fs, path::Path};
 use golden_messages::{Sample, samples};
 use ipc_proto::{ChannelId, frame::HEADER};
 
-const CHANNELS: [ChannelId; 12] = [
+const CHANNELS: [ChannelId; 16] = [
     ChannelId::SmtpdKeyd,
     ChannelId::ImapdKeyd,
     ChannelId::WebdKeyd,
@@ -25,6 +25,10 @@ const CHANNELS: [ChannelId; 12] = [
     ChannelId::AdminAuthd,
     ChannelId::AdminAccountd,
     ChannelId::AdminSupervisor,
+    ChannelId::SubmitdKeyd,
+    ChannelId::SubmitdAuthd,
+    ChannelId::SubmitdQueued,
+    ChannelId::AuthdQueued,
 ];
 
 const AGAIN: &str =

@@ -10,12 +10,14 @@ use ipc_proto::{
     Violation,
     blocking::Answerer,
     control::KeydSettings,
-    tls::{Chain, ImapdKeyd, KeyNumber, Refusal, Scheme, SmtpdKeyd, TlsReply, TlsRequest, WebdKeyd},
+    tls::{
+        Chain, ImapdKeyd, KeyNumber, Refusal, Scheme, SmtpdKeyd, SubmitdKeyd, TlsReply, TlsRequest, WebdKeyd,
+    },
 };
 
 use crate::{
     certificate::{Certificate, CertificateError},
-    group::Group,
+    group::Front,
     handshake,
     key::{Key, KeyError},
     rate::Rate,
@@ -38,10 +40,10 @@ pub enum OpenError {
     Certificate(#[from] CertificateError),
 }
 
-/// Serves the front of one group.
+/// Serves one front with the key of its group.
 #[derive(Debug)]
 pub struct Desk {
-    group: Group,
+    front: Front,
     key: Key,
     certificate: Certificate,
     rate: Rate,
@@ -61,7 +63,8 @@ pub struct Counts {
 
 impl Desk {
     /// Reads the group's key and certificate from `directory`, or makes them.
-    pub fn open(group: Group, directory: &Path, settings: &KeydSettings) -> Result<Self, OpenError> {
+    pub fn open(front: Front, directory: &Path, settings: &KeydSettings) -> Result<Self, OpenError> {
+        let group = front.group();
         let key = Key::load_or_make(&directory.join(format!("{group}.key")))?;
         let certificate = Certificate::load_or_make(
             &directory.join(format!("{group}.crt")),
@@ -70,13 +73,13 @@ impl Desk {
             SystemTime::now(),
         )?;
         let rate = Rate::new(settings.signatures_per_second);
-        Ok(Self { group, key, certificate, rate, counts: Counts::default() })
+        Ok(Self { front, key, certificate, rate, counts: Counts::default() })
     }
 
     /// Whose desk it is.
     #[must_use]
-    pub const fn group(&self) -> Group {
-        self.group
+    pub const fn front(&self) -> Front {
+        self.front
     }
 
     /// What it did so far.
@@ -89,19 +92,20 @@ impl Desk {
     pub fn warm(&self) {
         if handshake::certificate_verify(&[0; 32]).ok().and_then(|content| self.key.sign(&content)).is_none()
         {
-            tracing::error!(group = %self.group, "the key does not sign");
+            tracing::error!(front = ?self.front, "the key does not sign");
         }
     }
 
     /// Answers until the front is gone. `Err`: it broke the rules of its channel.
     pub fn serve(&mut self, end: UnixStream) -> Result<(), Violation> {
-        let result = match self.group {
-            Group::Mx => self.serve_on::<SmtpdKeyd>(end),
-            Group::Mail => self.serve_on::<ImapdKeyd>(end),
-            Group::Web => self.serve_on::<WebdKeyd>(end),
+        let result = match self.front {
+            Front::Smtpd => self.serve_on::<SmtpdKeyd>(end),
+            Front::Imapd => self.serve_on::<ImapdKeyd>(end),
+            Front::Webd => self.serve_on::<WebdKeyd>(end),
+            Front::Submitd => self.serve_on::<SubmitdKeyd>(end),
         };
         let Counts { signed, refused, limited } = self.counts;
-        tracing::info!(group = %self.group, signed, refused, limited, "channel over");
+        tracing::info!(front = ?self.front, signed, refused, limited, "channel over");
         result
     }
 
@@ -112,7 +116,7 @@ impl Desk {
         let mut answerer = match Answerer::<C>::new(end, AT_ONCE) {
             Ok(answerer) => answerer,
             Err(error) => {
-                tracing::debug!(group = %self.group, %error, "the front went before it was served");
+                tracing::debug!(front = ?self.front, %error, "the front went before it was served");
                 return Ok(());
             }
         };
@@ -176,7 +180,7 @@ impl Desk {
         *count += 1;
         // The first, the second, the fourth: a front that asks for ever does not fill the log.
         if count.is_power_of_two() {
-            tracing::warn!(group = %self.group, %refusal, count, "{what}");
+            tracing::warn!(front = ?self.front, %refusal, count, "{what}");
         }
     }
 

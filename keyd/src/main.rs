@@ -12,7 +12,7 @@ use ipc_proto::{
     ChannelId,
     control::{Event, Order, Role, RoleSettings},
 };
-use keyd::{Locked, answer::Desk, group::Group};
+use keyd::{Locked, answer::Desk, group::Front};
 use worker_lib::{Events, Fault, Worker};
 
 /// A signing thread needs little: aws-lc works in a few kilobytes.
@@ -31,9 +31,9 @@ fn run(worker: Worker) -> Result<(), Fault> {
         settings.directory.ok_or_else(|| Fault::new("keyd was given no directory for its keys"))?;
     // Before any key is read, so that no page with one was ever unlocked.
     let mut locked = keyd::lock_memory();
-    let mut desks = Vec::with_capacity(Group::ALL.len());
-    for group in Group::ALL {
-        desks.push(Desk::open(group, Path::new(&directory), &own)?);
+    let mut desks = Vec::with_capacity(Front::ALL.len());
+    for front in Front::ALL {
+        desks.push(Desk::open(front, Path::new(&directory), &own)?);
     }
     if !matches!(locked, Locked::All) {
         locked = keyd::lock_memory();
@@ -45,18 +45,20 @@ fn run(worker: Worker) -> Result<(), Fault> {
     let mut threads = Vec::with_capacity(desks.len());
     for desk in desks {
         let (channels, given) = mpsc::channel();
-        let (group, warmed, events) = (desk.group(), Arc::clone(&warmed), control.events());
-        thread::Builder::new().name(format!("sign-{group}")).stack_size(STACK).spawn(move || {
-            serve(desk, &given, &warmed, &events);
-        })?;
-        threads.push((group, channels));
+        let (front, warmed, events) = (desk.front(), Arc::clone(&warmed), control.events());
+        thread::Builder::new().name(format!("sign-{front:?}").to_lowercase()).stack_size(STACK).spawn(
+            move || {
+                serve(desk, &given, &warmed, &events);
+            },
+        )?;
+        threads.push((front, channels));
     }
     warmed.wait();
     control.events().send(Event::Ready);
 
     while let Some((order, fds)) = control.next_order()? {
         match order {
-            Order::Channel { channel, account: _ } => give(&threads, channel, fds)?,
+            Order::Channel { channel, account: _, run: _ } => give(&threads, channel, fds)?,
             // Names and rates of keys count from the start.
             Order::Settings(_) => {}
             // Every answer is given before the next question is read: there is nothing to finish.
@@ -80,20 +82,20 @@ fn run(worker: Worker) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Hands a new end of a channel to the thread whose group belongs to it.
+/// Hands a new end of a channel to the thread whose front it is.
 fn give(
-    threads: &[(Group, mpsc::Sender<UnixStream>)],
+    threads: &[(Front, mpsc::Sender<UnixStream>)],
     channel: ChannelId,
     fds: Vec<OwnedFd>,
 ) -> Result<(), Fault> {
-    let Some(group) = Group::of(channel) else {
+    let Some(front) = Front::of(channel) else {
         tracing::warn!(?channel, "a channel that is not keyd's");
         return Ok(());
     };
     for end in fds {
-        let thread = threads.iter().find(|(of, _)| *of == group).map(|(_, channels)| channels);
+        let thread = threads.iter().find(|(of, _)| *of == front).map(|(_, channels)| channels);
         if thread.is_none_or(|channels| channels.send(UnixStream::from(end)).is_err()) {
-            return Err(Fault::new(format!("the signing thread of group {group} has ended")));
+            return Err(Fault::new(format!("the signing thread of {front:?} has ended")));
         }
     }
     Ok(())
@@ -105,7 +107,7 @@ fn serve(mut desk: Desk, given: &mpsc::Receiver<UnixStream>, warmed: &Barrier, e
     warmed.wait();
     for end in given {
         if let Err(violation) = desk.serve(end) {
-            events.violation(desk.group().channel(), None, violation);
+            events.violation(desk.front().channel(), None, violation);
         }
     }
 }

@@ -15,7 +15,7 @@ use ipc_proto::{
 use keyd::{
     answer::{Desk, OpenError},
     certificate::{Certificate, CertificateError},
-    group::Group,
+    group::Front,
     key::{Key, KeyError},
 };
 use x509_parser::prelude::GeneralName;
@@ -25,7 +25,7 @@ fn settings(names: &[&str]) -> KeydSettings {
 }
 
 fn open(directory: &Path, names: &[&str]) -> Result<Chain, OpenError> {
-    let mut desk = Desk::open(Group::Mx, directory, &settings(names))?;
+    let mut desk = Desk::open(Front::Smtpd, directory, &settings(names))?;
     match desk.answer(&TlsRequest::Chains, std::time::Instant::now()) {
         TlsReply::Chains(mut chains) => Ok(chains.remove(0)),
         other => panic!("{other:?}"),

@@ -60,6 +60,7 @@ mod tests {
         assert_eq!(format!("{:#?}", documented.sandbox), format!("{:#?}", least.sandbox));
         assert_eq!(format!("{:#?}", documented.log), format!("{:#?}", least.log));
         assert_eq!(documented.host.trust_loopback, least.host.trust_loopback);
+        assert_eq!(documented.host.simulate_failures, least.host.simulate_failures);
         assert_eq!(documented.host.certificate_names, least.host.certificate_names);
     }
 

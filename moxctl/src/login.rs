@@ -73,6 +73,7 @@ impl From<LoginInfo> for Row {
             address: address.0.to_string(),
             protocol: match protocol {
                 ipc_proto::types::Protocol::Imap => "imap",
+                ipc_proto::types::Protocol::Submission => "submission",
             },
             mechanism: mechanism.map_or("LOGIN command", |mechanism| mechanism.name()),
             app_password,

@@ -13,8 +13,8 @@ use std::{
 use ipc_proto::{
     CallError, Channel, ConnectionId, Violation,
     authd::{
-        AuthdToImapd, AuthdToSmtpd, Client, ClientReply, ImapdAuthd, ImapdToAuthd, Offence, SmtpdAuthd,
-        SmtpdToAuthd, TurnedAway, WebdAuthd,
+        AuthdToImapd, AuthdToSmtpd, AuthdToSubmitd, Client, ClientReply, ImapdAuthd, ImapdToAuthd, Offence,
+        SmtpdAuthd, SmtpdToAuthd, SubmitdAuthd, SubmitdToAuthd, TurnedAway, WebdAuthd,
     },
     stream::Link,
     types::ClientAddress,
@@ -50,6 +50,19 @@ impl ClientChannel for ImapdAuthd {
         match reply {
             AuthdToImapd::Client(reply) => Some(reply),
             AuthdToImapd::Login(_) | AuthdToImapd::Sasl(_) => None,
+        }
+    }
+}
+
+impl ClientChannel for SubmitdAuthd {
+    fn request(client: Client) -> SubmitdToAuthd {
+        SubmitdToAuthd::Client(client)
+    }
+
+    fn reply(reply: AuthdToSubmitd) -> Option<ClientReply> {
+        match reply {
+            AuthdToSubmitd::Client(reply) => Some(reply),
+            AuthdToSubmitd::Sasl(_) => None,
         }
     }
 }

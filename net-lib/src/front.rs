@@ -158,7 +158,7 @@ impl<F: Front> Desk<F> {
 
     fn take(&mut self, order: Order, fds: Vec<OwnedFd>) -> Result<Next, Fault> {
         match (order, fds.into_iter().next()) {
-            (Order::Channel { channel, account: None }, Some(end)) => {
+            (Order::Channel { channel, account: None, run: _ }, Some(end)) => {
                 self.channel(channel, UnixStream::from(end))?;
             }
             (Order::Listener(listener), Some(fd)) => {
@@ -255,6 +255,7 @@ mod tests {
         authd::WebdAuthd,
         control::{EVENT_SIZE, Listener},
         tls::WebdKeyd,
+        types::Run,
     };
 
     use super::*;
@@ -316,7 +317,7 @@ mod tests {
 
     fn channel(channel: ChannelId) -> (Order, Vec<OwnedFd>, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        (Order::Channel { channel, account: None }, Vec::from([OwnedFd::from(ours)]), theirs)
+        (Order::Channel { channel, account: None, run: Run(1) }, Vec::from([OwnedFd::from(ours)]), theirs)
     }
 
     #[tokio::test]
@@ -364,7 +365,7 @@ mod tests {
             (Order::Leave { asked: true }, Vec::new(), "the order Leave"),
             (Order::SessionRefused(ConnectionId(1)), Vec::new(), "a session refused to"),
             (
-                Order::Channel { channel: ChannelId::WebdAuthd, account: None },
+                Order::Channel { channel: ChannelId::WebdAuthd, account: None, run: Run(1) },
                 Vec::new(),
                 "the order Channel",
             ),

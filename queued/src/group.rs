@@ -31,8 +31,8 @@ pub(crate) struct Group {
 pub(crate) async fn owners(authd: &Link<QueuedAuthd>, recipients: &[Address]) -> Option<Vec<Owner>> {
     match authd.call(&QueuedToAuthd::Owners(recipients.to_vec()), Vec::new()).await {
         Ok((AuthdToQueued::Owners(owners), _)) if owners.len() == recipients.len() => Some(owners),
-        Ok((AuthdToQueued::Owners(_), _)) => {
-            tracing::error!("authd named another number of owners than it was asked for");
+        Ok((AuthdToQueued::Owners(_) | AuthdToQueued::MaySend(_) | AuthdToQueued::Recipients(_), _)) => {
+            tracing::error!("authd answered another question than whose the recipients are");
             None
         }
         Err(error) => {

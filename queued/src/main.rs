@@ -63,7 +63,7 @@ async fn serve(
 async fn take_orders(control: &mut AsyncControl, service: &Service) -> Result<Duration, Fault> {
     while let Some((order, fds)) = control.next_order().await? {
         match order {
-            Order::Channel { channel, account } => {
+            Order::Channel { channel, account, run } => {
                 let stream = fds.into_iter().next().map(UnixStream::from);
                 match (channel, account, stream) {
                     (ChannelId::SmtpdQueued, None, Some(stream)) => service.smtpd(stream)?,

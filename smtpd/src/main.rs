@@ -32,7 +32,8 @@ fn run(worker: Worker) -> Result<(), Fault> {
         | RoleSettings::Queued(_)
         | RoleSettings::Authd(_)
         | RoleSettings::Keyd(_)
-        | RoleSettings::Accountd(_) => {
+        | RoleSettings::Accountd(_)
+        | RoleSettings::Submitd(_) => {
             return Err(Fault::new("the supervisor sent another role's settings; restart moxd"));
         }
     };

@@ -14,7 +14,7 @@ use ipc_proto::{
 
 use crate::{
     ends,
-    instance::{Instance, Session, Who},
+    instance::{ADMIN, Instance, Session, Who},
     process::Process,
     sys::Ended,
 };
@@ -310,12 +310,17 @@ impl Instance {
         }
         match request {
             Request::Delivery => {
-                let order = Order::Channel { channel: ChannelId::QueuedAccountd, account: Some(account) };
+                let order = Order::Channel {
+                    channel: ChannelId::QueuedAccountd,
+                    account: Some(account),
+                    run: self.run_of(Role::Queued),
+                };
                 self.tell_account(account, &order, theirs.into());
                 self.tell(Role::Queued, &order, vec![ours.into()]);
             }
             Request::Admin { connection, id } => {
-                let order = Order::Channel { channel: ChannelId::AdminAccountd, account: Some(account) };
+                let order =
+                    Order::Channel { channel: ChannelId::AdminAccountd, account: Some(account), run: ADMIN };
                 self.tell_account(account, &order, theirs.into());
                 self.reply_admin(connection, id, &SupervisorToAdmin::Opened, vec![ours.into()]);
             }

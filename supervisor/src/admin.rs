@@ -33,7 +33,7 @@ use nix::{
 
 use crate::{
     accounts::Request,
-    instance::{Instance, Who},
+    instance::{ADMIN, Instance, Who},
     process::Process,
     start::StartError,
     sys,
@@ -231,7 +231,7 @@ impl Instance {
             }
             AdminToSupervisor::OpenDirectory => match UnixStream::pair() {
                 Ok((ours, theirs)) => {
-                    let order = Order::Channel { channel: ChannelId::AdminAuthd, account: None };
+                    let order = Order::Channel { channel: ChannelId::AdminAuthd, account: None, run: ADMIN };
                     if self.tell(Role::Authd, &order, vec![theirs.into()]) {
                         (Some(SupervisorToAdmin::Opened), vec![ours.into()])
                     } else {

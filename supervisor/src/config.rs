@@ -52,6 +52,9 @@ pub struct Host {
     /// Connections from loopback are never limited, logins from it need no TLS. For test instances.
     #[serde(default)]
     pub trust_loopback: bool,
+    /// Fail for localparts that ask for it. For test instances.
+    #[serde(default)]
+    pub simulate_failures: bool,
     /// Further names and addresses for self-signed certificates.
     #[serde(default)]
     pub certificate_names: Vec<String>,
@@ -81,6 +84,10 @@ pub enum Protocol {
     Http,
     /// Port 443.
     Https,
+    /// Port 587, with STARTTLS.
+    Submission,
+    /// Port 465.
+    Submissions,
 }
 
 impl Protocol {
@@ -91,6 +98,7 @@ impl Protocol {
             Self::Smtp => Role::Smtpd,
             Self::Imap | Self::Imaps => Role::Imapd,
             Self::Http | Self::Https => Role::Webd,
+            Self::Submission | Self::Submissions => Role::Submitd,
         }
     }
 
@@ -103,6 +111,8 @@ impl Protocol {
             Self::Imaps => Service::Imaps,
             Self::Http => Service::Http,
             Self::Https => Service::Https,
+            Self::Submission => Service::Submission,
+            Self::Submissions => Service::Submissions,
         }
     }
 
@@ -115,6 +125,8 @@ impl Protocol {
             Self::Imaps => "imaps",
             Self::Http => "http",
             Self::Https => "https",
+            Self::Submission => "submission",
+            Self::Submissions => "submissions",
         }
     }
 }
@@ -135,7 +147,15 @@ pub struct Limits {
     pub account_sessions: u32,
     /// SMTP connections at once.
     pub smtp_connections: u32,
-    /// Message data of smtpd in memory; beyond it goes to spool files.
+    /// Submission connections at once.
+    pub submission_connections: u32,
+    /// Submission connections at once before login.
+    pub submission_logins: u32,
+    /// Messages that an account may submit in 24 hours.
+    pub submission_messages: u32,
+    /// Recipients that it never wrote to before, likewise.
+    pub submission_new_recipients: u32,
+    /// Message data of smtpd, and of submitd, in memory; beyond it goes to spool files.
     pub smtp_memory: Size,
     /// IMAP connections at once.
     pub imap_connections: u32,
@@ -191,6 +211,10 @@ impl Default for Limits {
             account_quiet: pause(60),
             account_sessions: 100,
             smtp_connections: 10_000,
+            submission_connections: 5000,
+            submission_logins: 2500,
+            submission_messages: 1000,
+            submission_new_recipients: 200,
             smtp_memory: Size(64 << 20),
             imap_connections: 20_000,
             imap_logins: 10_000,
@@ -222,6 +246,7 @@ impl Default for Limits {
 #[allow(missing_docs)]
 pub struct Memory {
     pub smtpd: Size,
+    pub submitd: Size,
     pub imapd: Size,
     pub webd: Size,
     pub queued: Size,
@@ -234,6 +259,7 @@ impl Default for Memory {
     fn default() -> Self {
         Self {
             smtpd: Size(512 << 20),
+            submitd: Size(512 << 20),
             imapd: Size(1024 << 20),
             webd: Size(256 << 20),
             queued: Size(256 << 20),
@@ -250,6 +276,7 @@ impl Memory {
     pub fn of(&self, role: Role) -> u64 {
         match role {
             Role::Smtpd => self.smtpd.0,
+            Role::Submitd => self.submitd.0,
             Role::Imapd => self.imapd.0,
             Role::Webd => self.webd.0,
             Role::Queued => self.queued.0,
@@ -409,6 +436,8 @@ impl Config {
             ("account_spawns", self.limits.account_spawns, 2),
             ("account_sessions", self.limits.account_sessions, 1),
             ("smtp_connections", self.limits.smtp_connections, 1),
+            ("submission_connections", self.limits.submission_connections, 1),
+            ("submission_logins", self.limits.submission_logins, 1),
             ("imap_connections", self.limits.imap_connections, 1),
             ("imap_logins", self.limits.imap_logins, 1),
             ("http_connections", self.limits.http_connections, 1),

@@ -14,6 +14,7 @@ use std::{
 use ipc_proto::{
     AccountId, SessionId,
     control::{Event, Order, PreviousEnd, Role, SessionFacts},
+    types::Run,
 };
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -49,6 +50,9 @@ pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A start that takes longer shows its log as it comes.
 const HELD_AT_MOST: Duration = Duration::from_secs(5);
+
+/// The asking end of a channel that no worker has: moxctl's.
+pub(crate) const ADMIN: Run = Run(0);
 
 /// A fixed role: its process, or when it comes back.
 #[derive(Debug)]
@@ -108,6 +112,8 @@ pub struct Instance {
     pub(crate) made: BTreeSet<AccountId>,
     /// When each channel may be made anew.
     pub(crate) renewals: Renewals,
+    /// Processes started so far.
+    runs: u64,
     asked: Instant,
     _lock: Lock,
 }
@@ -213,6 +219,7 @@ impl Instance {
             crashed: BTreeMap::new(),
             made: BTreeSet::new(),
             renewals: Renewals::default(),
+            runs: 0,
             asked: now,
             _lock: lock,
             config,
@@ -371,9 +378,11 @@ impl Instance {
     pub(crate) fn spawn(&mut self, role: Role, account: Option<AccountId>) -> std::io::Result<Process> {
         let binary = self.binaries.of(role).ok_or(std::io::ErrorKind::NotFound)?;
         let limits = settings::limits(&self.config, role);
+        self.runs += 1;
         let mut process = Process::start(&Recipe {
             role,
             account,
+            run: Run(self.runs),
             binary,
             null: &self.null,
             network: match &self.network {
@@ -389,6 +398,11 @@ impl Instance {
         let settings = settings::of(&self.config, role, account, directory.as_deref(), previous);
         process.send(&Order::Start(Box::new(settings)), Vec::new());
         Ok(process)
+    }
+
+    /// Which start of a fixed role runs now.
+    pub(crate) fn run_of(&self, role: Role) -> Run {
+        self.process(Who::Fixed(role)).map_or(ADMIN, |process| process.run)
     }
 
     pub(crate) fn come_back(&mut self, role: Role) {

@@ -14,6 +14,7 @@ use std::{
 use ipc_proto::{
     AccountId, blocking,
     control::{EVENT_SIZE, Event, FAULT_MARK, Layers, MAX_LOG_LINE, Order, Role},
+    types::Run,
 };
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -34,6 +35,8 @@ pub struct Process {
     pub role: Role,
     /// Whose, for an account's.
     pub account: Option<AccountId>,
+    /// Which start this is.
+    pub run: Run,
     /// Its process.
     pub child: Child,
     /// The stream of orders and events.
@@ -63,6 +66,8 @@ pub struct Recipe<'a> {
     pub role: Role,
     /// Whose, for an account's.
     pub account: Option<AccountId>,
+    /// Which start this is.
+    pub run: Run,
     /// Its binary.
     pub binary: &'a OwnedFd,
     /// /dev/null.
@@ -101,6 +106,7 @@ impl Process {
         Ok(Self {
             role: recipe.role,
             account: recipe.account,
+            run: recipe.run,
             child,
             control,
             log,

@@ -44,6 +44,7 @@ fn compare(old: &Config, new: &mut Config) -> Reloaded {
     at_start("host.data", old.host.data != new.host.data);
     at_start("host.control", old.host.control != new.host.control);
     at_start("host.trust_loopback", old.host.trust_loopback != new.host.trust_loopback);
+    at_start("host.simulate_failures", old.host.simulate_failures != new.host.simulate_failures);
     at_start("host.certificate_names", old.host.certificate_names != new.host.certificate_names);
     at_start("users.base", old.users.base != new.users.base);
     at_start("sandbox.accept_missing", differs(&old.sandbox, &new.sandbox));
@@ -54,7 +55,7 @@ fn compare(old: &Config, new: &mut Config) -> Reloaded {
         &old.limits, new.limits, found,
         live: [
             account_processes, account_spawns, account_quiet, account_sessions, smtp_connections, imap_connections,
-            imap_logins, http_connections, direct_recipients, queue_retry, imap_idle, write, smtp_command, smtp_data,
+            submission_connections, submission_logins, submission_messages, submission_new_recipients, imap_logins, http_connections, direct_recipients, queue_retry, imap_idle, write, smtp_command, smtp_data,
             imap_login, stop, connection_rate, connections, login_failures_minute, login_failures_day
         ],
         restart: [
@@ -184,6 +185,7 @@ impl Instance {
     fn raise_file_limits(&mut self, found: &mut Reloaded) {
         for (role, key) in [
             (Role::Smtpd, "limits.smtp_connections"),
+            (Role::Submitd, "limits.submission_connections"),
             (Role::Imapd, "limits.imap_connections"),
             (Role::Webd, "limits.http_connections"),
         ] {

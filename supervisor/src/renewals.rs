@@ -70,7 +70,7 @@ impl Instance {
     pub(crate) fn renewals_due(&mut self) {
         for channel in self.renewals.take_due(Instant::now()) {
             let Some(edge) = EDGES.iter().find(|edge| edge.channel == channel) else { continue };
-            let order = Order::Channel { channel, account: None };
+            let order = Order::Channel { channel, account: None, run: self.run_of(edge.asks) };
             if let Ok((asking, answering)) = UnixStream::pair() {
                 self.tell(edge.answers, &order, vec![answering.into()]);
                 self.tell(edge.asks, &order, vec![asking.into()]);

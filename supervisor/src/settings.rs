@@ -6,7 +6,7 @@ use ipc_proto::{
     AccountId,
     control::{
         AccountdSettings, AuthdSettings, ImapdSettings, KeydSettings, LogSettings, PreviousEnd,
-        QueuedSettings, Role, RoleSettings, Settings, SmtpdSettings, WebdSettings,
+        QueuedSettings, Role, RoleSettings, Settings, SmtpdSettings, SubmitdSettings, WebdSettings,
     },
 };
 
@@ -31,14 +31,11 @@ pub fn of(
             write_timeout_ms: limits.write.milliseconds(),
             previous,
         }),
-        (Role::Smtpd, _) => RoleSettings::Smtpd(SmtpdSettings {
-            connections: limits.smtp_connections,
-            memory_budget: limits.smtp_memory.0,
-            command_timeout_ms: limits.smtp_command.milliseconds(),
-            tls_timeout_ms: limits.tls_handshake.milliseconds(),
-            data_timeout_ms: limits.smtp_data.milliseconds(),
-            tarpit: true,
-            loopback_exempt: config.host.trust_loopback,
+        (Role::Smtpd, _) => RoleSettings::Smtpd(smtp(config, limits.smtp_connections)),
+        (Role::Submitd, _) => RoleSettings::Submitd(SubmitdSettings {
+            smtp: smtp(config, limits.submission_connections),
+            pre_login_connections: limits.submission_logins,
+            plain_login_on_loopback: config.host.trust_loopback,
         }),
         (Role::Imapd, _) => RoleSettings::Imapd(ImapdSettings {
             connections: limits.imap_connections,
@@ -57,6 +54,8 @@ pub fn of(
             direct_recipients: limits.direct_recipients,
             spool_files: limits.spool_files,
             retry_ms: limits.queue_retry.milliseconds(),
+            submission_messages: limits.submission_messages,
+            submission_new_recipients: limits.submission_new_recipients,
         }),
         (Role::Authd, _) => RoleSettings::Authd(AuthdSettings {
             loopback_exempt: config.host.trust_loopback,
@@ -84,11 +83,27 @@ pub fn of(
     }
 }
 
+/// What both SMTP servers are told.
+fn smtp(config: &Config, connections: u32) -> SmtpdSettings {
+    let limits = &config.limits;
+    SmtpdSettings {
+        connections,
+        memory_budget: limits.smtp_memory.0,
+        command_timeout_ms: limits.smtp_command.milliseconds(),
+        tls_timeout_ms: limits.tls_handshake.milliseconds(),
+        data_timeout_ms: limits.smtp_data.milliseconds(),
+        tarpit: true,
+        loopback_exempt: config.host.trust_loopback,
+        simulate_failures: config.host.simulate_failures,
+    }
+}
+
 /// Descriptors that a worker may have.
 #[must_use]
 pub fn files(config: &Config, role: Role) -> u64 {
     let files = match role {
         Role::Smtpd => u64::from(config.limits.smtp_connections) * 3 + 256,
+        Role::Submitd => u64::from(config.limits.submission_connections) * 3 + 256,
         Role::Imapd => u64::from(config.limits.imap_connections) * 2 + 256,
         Role::Webd => u64::from(config.limits.http_connections) + 256,
         Role::Queued => 16_384,
@@ -103,7 +118,7 @@ pub fn files(config: &Config, role: Role) -> u64 {
 #[must_use]
 pub fn limits(config: &Config, role: Role) -> Vec<(libc::__rlimit_resource_t, u64)> {
     let size = match role {
-        Role::Smtpd => config.limits.message_size.0 + (64 << 10),
+        Role::Smtpd | Role::Submitd => config.limits.message_size.0 + (64 << 10),
         Role::Imapd | Role::Webd | Role::Keyd => 0,
         Role::Queued | Role::Authd => 64 << 30,
         Role::Accountd => 1 << 40,

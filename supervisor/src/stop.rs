@@ -17,8 +17,12 @@ pub(crate) enum Phase {
     Stopping { stage: usize, until: Instant },
 }
 
-const STAGES: [&[Role]; 4] =
-    [&[Role::Smtpd, Role::Imapd, Role::Webd], &[Role::Queued], &[Role::Accountd], &[Role::Authd, Role::Keyd]];
+const STAGES: [&[Role]; 4] = [
+    &[Role::Smtpd, Role::Submitd, Role::Imapd, Role::Webd],
+    &[Role::Queued],
+    &[Role::Accountd],
+    &[Role::Authd, Role::Keyd],
+];
 
 /// Beyond the grace, before what still runs is killed.
 const MARGIN: Duration = Duration::from_millis(500);

@@ -2,7 +2,10 @@
 
 use std::os::unix::net::UnixStream;
 
-use ipc_proto::control::{Event, Order, Role};
+use ipc_proto::{
+    control::{Event, Order, Role},
+    types::Protocol,
+};
 
 use crate::{
     accounts::Request,
@@ -41,7 +44,7 @@ impl Instance {
                 self.log.own("WARN", &format!("{name}: {count} log lines found no room"));
             }
             (Who::Fixed(Role::Authd), Event::Connect { front: Role::Imapd, facts })
-                if facts.account.number() <= MAX_ACCOUNTS =>
+                if facts.account.number() <= MAX_ACCOUNTS && facts.protocol == Protocol::Imap =>
             {
                 self.want(facts.account, Request::Session(Role::Imapd, facts));
             }
@@ -107,7 +110,8 @@ impl Instance {
             }
             match UnixStream::pair() {
                 Ok((asks, answers)) => {
-                    let order = Order::Channel { channel: edge.channel, account: None };
+                    let run = self.run_of(edge.asks);
+                    let order = Order::Channel { channel: edge.channel, account: None, run };
                     self.tell(edge.answers, &order, vec![answers.into()]);
                     self.tell(edge.asks, &order, vec![asks.into()]);
                 }

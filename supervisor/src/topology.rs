@@ -3,11 +3,12 @@
 //! | process | user | asks | answers | files | sockets |
 //! |---|---|---|---|---|---|
 //! | smtpd | base+1 | keyd, authd, queued | – | none | port 25, accepted |
+//! | submitd | base+2 | keyd, authd, queued | – | none | ports 465 and 587, accepted |
 //! | imapd | base+3 | keyd, authd | – | none | ports 143 and 993, accepted; sessions |
 //! | webd | base+4 | keyd, authd | – | none | ports 80 and 443, accepted |
-//! | queued | base+6 | authd, accounts | smtpd | queue/ | none |
-//! | authd | base+9 | – | smtpd, imapd, webd, queued, admin | directory/ | none |
-//! | keyd | base+10 | – | smtpd, imapd, webd | keys/, read before the lock | none |
+//! | queued | base+6 | authd, accounts | smtpd, submitd, authd | queue/ | none |
+//! | authd | base+9 | queued | smtpd, submitd, imapd, webd, queued, admin | directory/ | none |
+//! | keyd | base+10 | – | smtpd, submitd, imapd, webd | keys/, read before the lock | none |
 //! | account N | base+16+N | – | queued, admin | accounts/N/ | sessions |
 //!
 //! Each role's syscalls, with their reasons: `sandbox_lib::profiles`.
@@ -31,7 +32,7 @@ const fn edge(channel: ChannelId, asks: Role, answers: Role) -> Edge {
 
 /// All edges between fixed roles. Those of accounts (`QueuedAccountd`, `AdminAccountd`) and of the admin (`AdminAuthd`)
 /// are made on request, see [`crate::switchboard`].
-pub const EDGES: [Edge; 8] = [
+pub const EDGES: [Edge; 12] = [
     edge(ChannelId::SmtpdKeyd, Role::Smtpd, Role::Keyd),
     edge(ChannelId::ImapdKeyd, Role::Imapd, Role::Keyd),
     edge(ChannelId::WebdKeyd, Role::Webd, Role::Keyd),
@@ -40,4 +41,8 @@ pub const EDGES: [Edge; 8] = [
     edge(ChannelId::WebdAuthd, Role::Webd, Role::Authd),
     edge(ChannelId::SmtpdQueued, Role::Smtpd, Role::Queued),
     edge(ChannelId::QueuedAuthd, Role::Queued, Role::Authd),
+    edge(ChannelId::SubmitdKeyd, Role::Submitd, Role::Keyd),
+    edge(ChannelId::SubmitdAuthd, Role::Submitd, Role::Authd),
+    edge(ChannelId::SubmitdQueued, Role::Submitd, Role::Queued),
+    edge(ChannelId::AuthdQueued, Role::Authd, Role::Queued),
 ];

@@ -204,6 +204,18 @@ impl Instance {
         self.at(25)
     }
 
+    /// Port 587 and what was added to it.
+    #[must_use]
+    pub fn submission(&self) -> SocketAddr {
+        self.at(587)
+    }
+
+    /// Port 465 and what was added to it.
+    #[must_use]
+    pub fn submissions(&self) -> SocketAddr {
+        self.at(465)
+    }
+
     /// Port 143 and what was added to it.
     #[must_use]
     pub fn imap(&self) -> SocketAddr {
@@ -361,7 +373,7 @@ fn claim_ports() -> (u16, UnixListener) {
         let name = UnixAddr::from_abstract_name(format!("moxd-test-ports-{offset}")).ok()?;
         let claim = UnixListener::bind_addr(&name).ok()?;
         let free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port + offset)).is_ok();
-        [25, 80, 143, 443, 993].into_iter().all(free).then_some((offset, claim))
+        [25, 80, 143, 443, 465, 587, 993].into_iter().all(free).then_some((offset, claim))
     };
     // Instances have their ports within 1000.
     (10..31).find_map(|thousands| claim(thousands * 1000)).expect("free ports")

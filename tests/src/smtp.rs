@@ -6,6 +6,10 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use crate::{ACCOUNT, PASSWORD};
+
 /// One connection.
 #[derive(Debug)]
 pub struct Smtp {
@@ -84,6 +88,15 @@ impl Smtp {
                 return Ok(Reply { code, text });
             }
             text.push('\n');
+        }
+    }
+
+    /// Logs in as the account that localserve makes, by PLAIN.
+    pub fn log_in(&mut self) -> io::Result<()> {
+        let credentials = STANDARD.encode(format!("\0{ACCOUNT}\0{PASSWORD}"));
+        match self.command(&format!("AUTH PLAIN {credentials}"))? {
+            Reply { code: 235, .. } => Ok(()),
+            reply => Err(io::Error::other(format!("AUTH: {reply:?}"))),
         }
     }
 

@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, process::Command};
 
 use moxd_tests::{ADDRESS, Instance, Smtp, client, mail::message, process::uid};
 
-const ROLES: [&str; 6] = ["mox-keyd", "mox-authd", "mox-queued", "mox-smtpd", "mox-imapd", "mox-webd"];
+const ROLES: [&str; 7] =
+    ["mox-keyd", "mox-authd", "mox-queued", "mox-smtpd", "mox-submitd", "mox-imapd", "mox-webd"];
 
 #[test]
 fn status_shows_every_process_with_its_user_and_layers() {
@@ -32,7 +33,14 @@ fn status_shows_every_process_with_its_user_and_layers() {
         .iter()
         .map(|one| one["address"].as_str().unwrap().to_owned())
         .collect();
-    let expected = [instance.smtp(), instance.imap(), instance.imaps(), instance.https()];
+    let expected = [
+        instance.smtp(),
+        instance.submission(),
+        instance.submissions(),
+        instance.imap(),
+        instance.imaps(),
+        instance.https(),
+    ];
     assert!(expected.iter().all(|address| addresses.contains(&address.to_string())), "{addresses:?}");
     instance.finish();
 }

@@ -39,7 +39,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A channel came. What the role is to do with it: nothing, if the attacker wants it for itself.
 pub(crate) fn channel(order: Order, fds: Vec<OwnedFd>) -> Option<(Order, Vec<OwnedFd>)> {
-    let Order::Channel { channel, account } = order else { return Some((order, fds)) };
+    let Order::Channel { channel, account, run: _ } = order else { return Some((order, fds)) };
     let Some(fd) = fds.first() else { return Some((order, fds)) };
     if let Some(plan) = talk::plan(channel) {
         // Who is to ask on it waits for it, and goes on without.

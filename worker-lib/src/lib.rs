@@ -115,6 +115,7 @@ fn start(role: Role) -> Result<Worker, Fault> {
 pub fn profile(role: Role) -> &'static Profile {
     match role {
         Role::Smtpd => &profiles::SMTPD,
+        Role::Submitd => &profiles::SUBMITD,
         Role::Imapd => &profiles::IMAPD,
         Role::Webd => &profiles::WEBD,
         Role::Queued => &profiles::QUEUED,

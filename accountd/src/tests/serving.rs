@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use ipc_proto::{
     admin::{AccountdToAdmin, AdminAccountd, AdminToAccountd},
     control::SessionFacts,
-    types::Protocol,
+    types::{Protocol, Run},
 };
 
 use super::*;
@@ -144,7 +144,7 @@ fn orders_for_others_end_the_process() {
     for (order, fds) in [
         (Order::Session(other), fd()),
         (Order::Session(facts(1)), Vec::new()),
-        (Order::Channel { channel: ChannelId::SmtpdQueued, account: None }, fd()),
+        (Order::Channel { channel: ChannelId::SmtpdQueued, account: None, run: Run(1) }, fd()),
         (Order::ChannelRefused(number()), Vec::new()),
         (Order::AccountReady(number()), Vec::new()),
     ] {
@@ -160,7 +160,7 @@ fn a_verification_counts_what_is_there() {
     let world = World::open(directory.path());
     assert_eq!(deliver(&world.queued(), 1, TEXT), AccountdToQueued::Filed);
     let (ours, theirs) = UnixStream::pair().unwrap();
-    let order = Order::Channel { channel: ChannelId::AdminAccountd, account: Some(number()) };
+    let order = Order::Channel { channel: ChannelId::AdminAccountd, account: Some(number()), run: Run(0) };
     world.account.take(order, vec![theirs.into()]).unwrap();
     let moxctl = Asker::<AdminAccountd>::new(ours).unwrap();
     match moxctl.call(&AdminToAccountd::Verify, Vec::new()).unwrap().0 {

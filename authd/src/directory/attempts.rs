@@ -27,6 +27,9 @@ const OF_NOBODY: u32 = 10_000;
 const RESULTS: [LoginResult; 4] =
     [LoginResult::Ok, LoginResult::Denied, LoginResult::Limited, LoginResult::Disabled];
 
+/// As they are stored: the place counts.
+const PROTOCOLS: [Protocol; 2] = [Protocol::Imap, Protocol::Submission];
+
 fn number_of<T: PartialEq>(all: &[T], one: &T) -> i64 {
     all.iter().position(|each| each == one).and_then(|place| i64::try_from(place).ok()).unwrap_or(-1)
 }
@@ -69,7 +72,7 @@ impl Directory {
                     kind.account.map(AccountId::number),
                     kind.user,
                     octets_of(counted.address),
-                    number_of(&[Protocol::Imap], &kind.protocol),
+                    number_of(&PROTOCOLS, &kind.protocol),
                     kind.mechanism.map(|mechanism| number_of(&Mechanism::ALL, &mechanism)),
                     kind.app_password.as_deref(),
                     number_of(&RESULTS, &kind.result),
@@ -118,7 +121,10 @@ impl Directory {
             account: account.and_then(|id| Some(book.account(id)?.name.as_str().to_owned())),
             user: row.get(2)?,
             address: address_of(&row.get::<_, Vec<u8>>(3)?).ok_or_else(|| nonsense("address"))?,
-            protocol: Protocol::Imap,
+            protocol: PROTOCOLS
+                .get(usize::from(row.get::<_, u8>(4)?))
+                .copied()
+                .ok_or_else(|| nonsense("protocol"))?,
             mechanism: mechanism.and_then(|number| Mechanism::ALL.get(usize::from(number)).copied()),
             app_password: row.get(6)?,
             result: RESULTS

@@ -8,7 +8,10 @@ use std::{
 
 use ipc_proto::{
     AccountId,
-    authd::{AccountInfo, AddressInfo, DomainInfo, Owner, PAGE, Pattern, Recipient, RecipientQuery},
+    authd::{
+        AccountInfo, AddressInfo, AuthdToQueued, DomainInfo, Owner, PAGE, Pattern, QueuedToAuthd, Recipient,
+        RecipientQuery,
+    },
     logins::Protocols,
     types::{Protocol, Timestamp},
 };
@@ -222,6 +225,28 @@ impl Book {
             Found::Disabled => Owner::Disabled,
             Found::Nobody | Found::NotLocal => Owner::Nobody,
         }
+    }
+
+    /// What queued asks.
+    #[must_use]
+    pub fn answer(&self, request: QueuedToAuthd) -> AuthdToQueued {
+        match request {
+            QueuedToAuthd::Owners(addresses) => {
+                AuthdToQueued::Owners(addresses.iter().map(|address| self.owner(address)).collect())
+            }
+            QueuedToAuthd::MaySend(account, addresses) => AuthdToQueued::MaySend(
+                addresses.iter().map(|address| self.may_send_as(account, address)).collect(),
+            ),
+            QueuedToAuthd::Recipients(queries) => {
+                AuthdToQueued::Recipients(queries.into_iter().map(|query| self.recipient(query)).collect())
+            }
+        }
+    }
+
+    /// Is it the account's own, so that it may be the sender of its mail?
+    #[must_use]
+    pub fn may_send_as(&self, account: AccountId, address: &Address) -> bool {
+        self.owner(address) == Owner::Account(account)
     }
 
     /// The address itself goes before its domain's catch-all, and that before the one for everything.

@@ -5,7 +5,11 @@ use std::{
     net::IpAddr,
 };
 
-use ipc_proto::{AccountId, ConnectionId};
+use ipc_proto::{
+    AccountId, ConnectionId,
+    grant::Grant,
+    types::{Protocol, Run, Timestamp},
+};
 
 use super::sasl::Exchange;
 use crate::limits::Moment;
@@ -25,8 +29,26 @@ pub(super) struct Front(u64);
 pub(super) enum Kind {
     /// Anybody.
     Strangers,
-    /// Those who have an account.
-    Owners,
+    /// Those who have an account, to do this.
+    Owners(Access),
+}
+
+/// What a login on a front opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// A session with the account's process, by way of the supervisor.
+    Imap,
+    /// The right to submit, by way of queued; on connections of this start of submitd.
+    Submission(Run),
+}
+
+impl Access {
+    pub(super) const fn protocol(self) -> Protocol {
+        match self {
+            Self::Imap => Protocol::Imap,
+            Self::Submission(_) => Protocol::Submission,
+        }
+    }
 }
 
 /// Tells a connection from a later one of the same number.
@@ -40,7 +62,7 @@ pub(super) enum Stage {
     Stranger,
     /// A login is being judged.
     Judging,
-    /// It has a session.
+    /// It has a session, or may submit.
     LoggedIn(AccountId),
 }
 
@@ -53,6 +75,8 @@ pub(super) struct Connection {
     pub(super) stage: Stage,
     /// SASL exchanges begun.
     pub(super) exchanges: u32,
+    /// May submit until then.
+    pub(super) granted: Option<Timestamp>,
     exchange: Option<Box<Exchange>>,
 }
 
@@ -88,8 +112,45 @@ impl Connections {
         front
     }
 
-    pub(super) fn kind(&self, front: Front) -> Option<Kind> {
-        self.kinds.get(&front).copied()
+    /// What logins on it open; `None`: nobody logs in there.
+    pub(super) fn access(&self, front: Front) -> Option<Access> {
+        match self.kinds.get(&front)? {
+            Kind::Strangers => None,
+            Kind::Owners(access) => Some(*access),
+        }
+    }
+
+    /// The grant of one connection.
+    pub(super) fn grant(&self, front: Front, connection: ConnectionId) -> Option<Grant> {
+        let Access::Submission(run) = self.access(front)? else { return None };
+        let found = self.fronts.get(&front)?.get(&connection)?;
+        Some(Grant { run, connection, account: found.account()?, until: found.granted? })
+    }
+
+    /// Those of one channel of submitd.
+    pub(super) fn grants_of(&self, front: Front) -> impl Iterator<Item = Grant> {
+        let connections = self.fronts.get(&front).into_iter().flat_map(HashMap::keys);
+        connections.filter_map(move |connection| self.grant(front, *connection))
+    }
+
+    /// All of them.
+    pub(super) fn grants(&self) -> impl Iterator<Item = Grant> {
+        self.kinds.keys().flat_map(|front| self.grants_of(*front))
+    }
+
+    /// Is it still one?
+    pub(super) fn grants_hold(&self, grant: &Grant) -> bool {
+        let held = |front: &Front| self.grant(*front, grant.connection).as_ref() == Some(grant);
+        self.kinds.keys().any(held)
+    }
+
+    /// An account's grants end; its connections stay.
+    pub(super) fn revoke(&mut self, account: AccountId) {
+        for found in self.fronts.values_mut().flat_map(HashMap::values_mut) {
+            if found.account() == Some(account) {
+                found.granted = None;
+            }
+        }
     }
 
     pub(super) fn has_room(&self, front: Front) -> bool {
@@ -105,6 +166,7 @@ impl Connections {
                 failures: 0,
                 stage: Stage::Stranger,
                 exchanges: 0,
+                granted: None,
                 exchange: None,
             };
             connections.get_mut().insert(connection, admitted);

@@ -57,9 +57,17 @@ pub(super) struct Candidate {
     pub(super) account: Option<(AccountId, Version)>,
     /// The account's, or one that looks like it and that nothing passes.
     pub(super) keyring: Arc<Keyring>,
-    /// For the log of attempts: the name as it was typed, and how.
+    /// For the log of attempts: the name as it was typed.
     user: Option<String>,
-    mechanism: Option<Mechanism>,
+    way: Way,
+}
+
+/// For what somebody logs in, and how.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Way {
+    pub(super) protocol: Protocol,
+    /// `None`: IMAP's LOGIN command.
+    pub(super) mechanism: Option<Mechanism>,
 }
 
 impl Candidate {
@@ -100,8 +108,8 @@ impl Candidate {
             account,
             user: self.user.clone(),
             network: Network::of(address),
-            protocol: Protocol::Imap,
-            mechanism: self.mechanism,
+            protocol: self.way.protocol,
+            mechanism: self.way.mechanism,
             app_password,
             result,
             hour: Kind::hour_of(now),
@@ -145,13 +153,15 @@ pub(super) fn begin(
     let now = shared.now();
     let mut state = shared.state();
     let state = &mut *state;
+    let access = state.connections.access(front).ok_or(Login::TryLater)?;
     let Some(found) = state.connections.get(front, connection).filter(|found| found.stage == Stage::Stranger)
     else {
         return Err(Login::TryLater);
     };
+    let way = Way { protocol: access.protocol(), mechanism };
     let (address, admission) = (found.address, found.admission);
     let prepared = Password::prepare(typed).ok();
-    let mut candidate = look_up(shared, &LoginName::typed(user), address, mechanism);
+    let mut candidate = look_up(shared, &LoginName::typed(user), address, way);
     if let Some(password) = &prepared
         && state.refused.knows(Tried { who: candidate.who, network: Network::of(address) }, password)
     {
@@ -193,12 +203,7 @@ pub(super) fn begin(
 }
 
 /// Whom the name stands for.
-pub(super) fn look_up(
-    shared: &Shared,
-    name: &LoginName,
-    address: IpAddr,
-    mechanism: Option<Mechanism>,
-) -> Candidate {
+pub(super) fn look_up(shared: &Shared, name: &LoginName, address: IpAddr, way: Way) -> Candidate {
     let book = shared.book.read();
     let user = Kind::user_of(name);
     let pretended = |like| Arc::new(Keyring::of(Arc::new(shared.pretender.verifier(name, like))));
@@ -206,12 +211,12 @@ pub(super) fn look_up(
         let hash = shared.hash(name.folded());
         let keyring = pretended(book.namesake(name));
         let (target, who) = (Target::Nobody(hash), Who::Nobody(hash));
-        return Candidate { target, who, account: None, keyring, user, mechanism };
+        return Candidate { target, who, account: None, keyring, user, way };
     };
     let network = Network::of(address);
     let now = Timestamp::now().seconds;
     let known = account.knows(network, now).then_some(network);
-    let (may, keyring) = match account.keyring(Protocol::Imap, now) {
+    let (may, keyring) = match account.keyring(way.protocol, now) {
         Some(keyring) if !account.disabled => (true, Arc::new(keyring)),
         Some(_) | None => (false, pretended(account.salted().map(Arc::as_ref))),
     };
@@ -221,7 +226,7 @@ pub(super) fn look_up(
         account: may.then_some((account.id, account.version)),
         keyring,
         user,
-        mechanism,
+        way,
     }
 }
 

@@ -11,13 +11,20 @@ use tokio::sync::oneshot;
 
 use super::{
     PATIENCE, Shared, State,
-    connection::{Admission, Front, Stage},
+    connection::{Access, Admission, Front, Stage},
+    grant::Granted,
     login::Candidate,
 };
 use crate::{limits::Network, verifier::Credential};
 
+/// What a login opens.
+pub(super) enum Opened {
+    Session(Session),
+    Submission(Granted),
+}
+
 /// A session that the supervisor is to make.
-pub(super) struct Opened {
+pub(super) struct Session {
     front: Front,
     admission: Admission,
     facts: SessionFacts,
@@ -38,20 +45,41 @@ pub(super) fn open(
     let Some((account, _)) = candidate.account.filter(|_| candidate.may(shared)) else {
         return Err(state.failed(front, connection, now));
     };
+    let access = state.connections.access(front).ok_or(Login::TryLater)?;
     let found = state.connections.get(front, connection).ok_or(Login::TryLater)?;
     candidate.note(shared, found.address, LoginResult::Ok, Some(credential));
     let network = Network::of(found.address);
     shared.book.write().logged_in(account, network, Timestamp::now().seconds, credential);
     shared.clerk.logged_in(account);
-    let (session, joined) = state.sessions.open(account).ok_or(Login::TryLater)?;
-    found.stage = Stage::LoggedIn(account);
-    let facts = SessionFacts { session, connection, protocol: Protocol::Imap, account };
-    Ok(Opened { front, admission: found.admission, facts, joined })
+    let admission = found.admission;
+    match access {
+        Access::Imap => {
+            let (session, joined) = state.sessions.open(account).ok_or(Login::TryLater)?;
+            found.stage = Stage::LoggedIn(account);
+            let facts = SessionFacts { session, connection, protocol: Protocol::Imap, account };
+            Ok(Opened::Session(Session { front, admission, facts, joined }))
+        }
+        Access::Submission(run) => {
+            let granted = Granted::new(front, admission, run, connection, account);
+            found.stage = Stage::LoggedIn(account);
+            found.granted = Some(granted.grant.until);
+            Ok(Opened::Submission(granted))
+        }
+    }
 }
 
 impl Opened {
-    /// Has the supervisor make it.
+    /// Has it made.
     pub(super) async fn join(self, shared: &Shared) -> Login {
+        match self {
+            Self::Session(session) => session.join(shared).await,
+            Self::Submission(granted) => granted.told(shared).await,
+        }
+    }
+}
+
+impl Session {
+    async fn join(self, shared: &Shared) -> Login {
         let Self { front, admission, facts, joined } = self;
         let SessionFacts { session, connection, account, .. } = facts;
         (shared.up)(Event::Connect { front: Role::Imapd, facts });
@@ -72,11 +100,12 @@ impl Opened {
 }
 
 impl State {
-    fn stranger_again(&mut self, front: Front, connection: ConnectionId, admission: Admission) {
+    pub(super) fn stranger_again(&mut self, front: Front, connection: ConnectionId, admission: Admission) {
         if let Some(found) = self.connections.get(front, connection)
             && found.admission == admission
         {
             found.stage = Stage::Stranger;
+            found.granted = None;
         }
     }
 }

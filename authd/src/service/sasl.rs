@@ -10,12 +10,13 @@ use ipc_proto::{
     authd::Login,
     logins::LoginResult,
     sasl::{MAX_MESSAGE, Mechanism, SaslReply, SaslStep, Transport},
+    types::Protocol,
 };
 
 use super::{
     Shared, State,
     connection::{self, Connection, Front},
-    login::{self, Candidate},
+    login::{self, Candidate, Way},
     open,
 };
 use crate::{
@@ -88,9 +89,11 @@ pub(super) fn step(
     let exchange = state.connections.take_exchange(front, connection);
     let now = shared.now();
     let state_ref = &mut *state;
-    let Some(found) = state_ref.connections.get(front, connection) else {
+    let access = state_ref.connections.access(front);
+    let (Some(access), Some(found)) = (access, state_ref.connections.get(front, connection)) else {
         return answer(SaslReply::Ended(Login::TryLater));
     };
+    let protocol = access.protocol();
     if found.stage != connection::Stage::Stranger {
         return answer(SaslReply::Ended(Login::TryLater));
     }
@@ -103,12 +106,12 @@ pub(super) fn step(
             } else if !mechanism.offered(&transport) {
                 Next::Unfit(Unfit::Form)
             } else {
-                start(shared, found, mechanism, transport, initial)
+                start(shared, found, protocol, mechanism, transport, initial)
             };
             (now.after(LIFETIME), next)
         }
         (SaslStep::Answer(message), Some(exchange)) if !exchange.over(now) => {
-            (exchange.until, go_on(shared, state_ref, front, connection, exchange.stage, &message))
+            (exchange.until, go_on(shared, state_ref, front, connection, protocol, exchange.stage, &message))
         }
         // Nothing was begun, or it was too long ago: a replayed message has nothing to belong to.
         (SaslStep::Answer(_), Some(_) | None) => (now, Next::Ended(Login::TryLater)),
@@ -155,12 +158,13 @@ pub(super) fn step(
 fn start(
     shared: &Shared,
     found: &Connection,
+    protocol: Protocol,
     mechanism: Mechanism,
     transport: Transport,
     initial: Option<Secret>,
 ) -> Next {
     match (initial, mechanism) {
-        (Some(message), _) => first(shared, found, mechanism, transport, &message),
+        (Some(message), _) => first(shared, found, protocol, mechanism, transport, &message),
         (None, Mechanism::Login) => Next::Challenge(ASK_USER.to_vec(), Stage::First(mechanism, transport)),
         // RFC 4422 §5: all of these begin with the client; an empty challenge asks it to.
         (None, Mechanism::Plain | Mechanism::ScramSha256 | Mechanism::ScramSha256Plus) => {
@@ -172,6 +176,7 @@ fn start(
 fn first(
     shared: &Shared,
     found: &Connection,
+    protocol: Protocol,
     mechanism: Mechanism,
     transport: Transport,
     message: &Secret,
@@ -195,8 +200,8 @@ fn first(
                 Err(unfit) => return Next::Unfit(unfit),
             };
             let Ok(nonce) = scram::nonce() else { return Next::Ended(Login::TryLater) };
-            let candidate =
-                login::look_up(shared, &LoginName::typed(first.user()), found.address, Some(mechanism));
+            let way = Way { protocol, mechanism: Some(mechanism) };
+            let candidate = login::look_up(shared, &LoginName::typed(first.user()), found.address, way);
             let (challenge, second) = first.challenge(&candidate.keyring, &nonce);
             Next::Challenge(challenge, Stage::Proof(second, candidate))
         }
@@ -208,12 +213,13 @@ fn go_on(
     state: &mut State,
     front: Front,
     connection: ConnectionId,
+    protocol: Protocol,
     stage: Stage,
     message: &Secret,
 ) -> Next {
     match stage {
         Stage::First(mechanism, transport) => match state.connections.get(front, connection) {
-            Some(found) => first(shared, found, mechanism, transport, message),
+            Some(found) => first(shared, found, protocol, mechanism, transport, message),
             None => Next::Ended(Login::TryLater),
         },
         Stage::Password(user) => {

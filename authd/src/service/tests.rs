@@ -5,7 +5,9 @@ use std::{
 
 use ipc_proto::{
     CallError, Secret,
-    authd::{AccountInfo, Login, Offence, Owner, Pattern, Recipient, RecipientQuery},
+    authd::{
+        AccountInfo, AuthdToQueued, Login, Offence, Owner, Pattern, QueuedToAuthd, Recipient, RecipientQuery,
+    },
     control::{Role, SessionFacts, ViolationKind},
     stream::Asker,
     types::ClientAddress,
@@ -17,6 +19,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::*;
 
 mod sasl;
+mod submission;
 
 const ROUNDS: u32 = 1000;
 
@@ -54,7 +57,7 @@ impl Instance {
 
     fn ask<C: Channel>(&self) -> Asker<C> {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        self.service.channel(C::ID, theirs).unwrap();
+        self.service.channel(C::ID, Run(1), theirs).unwrap();
         Asker::start(ours, |_| ()).unwrap()
     }
 
@@ -176,8 +179,8 @@ async fn recipients_and_owners_are_looked_up_over_their_channels() {
     let addresses: Vec<_> = (0..1000)
         .map(|number| address(if number % 2 == 0 { "carol@example.org" } else { "nobody@example.org" }))
         .collect();
-    let AuthdToQueued::Owners(owners) =
-        queued.call(&QueuedToAuthd::Owners(addresses), Vec::new()).await.unwrap().0;
+    let answer = queued.call(&QueuedToAuthd::Owners(addresses), Vec::new()).await.unwrap().0;
+    let AuthdToQueued::Owners(owners) = answer else { panic!("{answer:?}") };
     assert_eq!(owners.len(), 1000);
     assert_eq!(owners[..2], [Owner::Account(carol), Owner::Nobody]);
 }
@@ -329,7 +332,7 @@ async fn a_login_that_is_overtaken_by_a_password_change_is_denied() {
 /// A login that has begun, on a front of its own; nothing of it runs before it is awaited.
 fn login_begun(instance: &Instance, user: &str, password: &str) -> impl Future<Output = Login> + use<> {
     let shared = Arc::clone(&instance.service.0);
-    let front = instance.service.front(Kind::Owners);
+    let front = instance.service.front(Kind::Owners(Access::Imap));
     let connection = ConnectionId(1);
     let from = ClientAddress("192.0.2.1".parse().unwrap());
     assert_eq!(shared.client(front, Client::Admit(connection, from)), ClientReply::Admitted);
@@ -475,7 +478,8 @@ async fn connections_that_were_not_admitted_cannot_be_charged_or_log_in() {
 async fn a_front_that_claims_endless_connections_and_sessions_is_bounded() {
     let instance = Instance::start();
     let shared = &instance.service.0;
-    let (front, other) = (instance.service.front(Kind::Owners), instance.service.front(Kind::Strangers));
+    let (front, other) =
+        (instance.service.front(Kind::Owners(Access::Imap)), instance.service.front(Kind::Strangers));
     let knock = |front, number| {
         let from = ClientAddress("127.0.0.1".parse().unwrap());
         shared.client(front, Client::Admit(ConnectionId(number), from))
@@ -600,7 +604,7 @@ async fn a_peer_that_breaks_the_rules_loses_its_channel_and_the_others_go_on() {
         [ChannelId::ImapdAuthd, ChannelId::WebdAuthd, ChannelId::QueuedAuthd, ChannelId::AdminAuthd]
     {
         let (mut ours, theirs) = UnixStream::pair().unwrap();
-        instance.service.channel(channel, theirs).unwrap();
+        instance.service.channel(channel, Run(1), theirs).unwrap();
         ours.write_all(&[0xff; 64]).unwrap();
         let event = instance.events.recv().await.unwrap();
         assert!(
@@ -610,7 +614,7 @@ async fn a_peer_that_breaks_the_rules_loses_its_channel_and_the_others_go_on() {
     }
     // Another channel's build id: the right program with the wrong end.
     let (ours, theirs) = UnixStream::pair().unwrap();
-    instance.service.channel(ChannelId::ImapdAuthd, theirs).unwrap();
+    instance.service.channel(ChannelId::ImapdAuthd, Run(1), theirs).unwrap();
     let wrong = Asker::<AdminAuthd>::start(ours, |_| ()).unwrap();
     let error = wrong.call(&AdminToAuthd::AccountRemove("alice".into()), Vec::new()).await.unwrap_err();
     assert!(matches!(error, CallError::PeerRestarted | CallError::Violation(_)), "{error:?}");
@@ -622,5 +626,8 @@ async fn a_peer_that_breaks_the_rules_loses_its_channel_and_the_others_go_on() {
     let query = SmtpdToAuthd::Recipient(RecipientQuery::Address(address("alice@example.org")));
     assert!(smtpd.call(&query, Vec::new()).await.is_ok());
     let (_ours, theirs) = UnixStream::pair().unwrap();
-    assert!(instance.service.channel(ChannelId::SmtpdKeyd, theirs).is_err(), "not a channel of authd");
+    assert!(
+        instance.service.channel(ChannelId::SmtpdKeyd, Run(1), theirs).is_err(),
+        "not a channel of authd"
+    );
 }

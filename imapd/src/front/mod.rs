@@ -97,7 +97,9 @@ impl front::Front for Front {
         match service {
             Service::Imap => Some(Entrance::StartTls),
             Service::Imaps => Some(Entrance::Tls),
-            Service::Smtp | Service::Http | Service::Https => None,
+            Service::Smtp | Service::Http | Service::Https | Service::Submission | Service::Submissions => {
+                None
+            }
         }
     }
 

@@ -21,7 +21,7 @@ use ipc_proto::{
     stream,
     types::Protocol,
 };
-use keyd::{answer::Desk, group::Group};
+use keyd::{answer::Desk, group::Front as KeydFront};
 use net_lib::front::listen;
 use rustls::{
     ClientConfig, RootCertStore,
@@ -64,7 +64,7 @@ impl Scene {
     pub(super) async fn new(settings: ImapdSettings) -> Self {
         let keys = tempfile::tempdir().unwrap();
         let own = KeydSettings { names: vec!["imap.example".to_owned()], signatures_per_second: 1000 };
-        let mut desk = Desk::open(Group::Mail, keys.path(), &own).unwrap();
+        let mut desk = Desk::open(KeydFront::Imapd, keys.path(), &own).unwrap();
         let chains = desk.answer(&ipc_proto::tls::TlsRequest::Chains, Instant::now());
         let ipc_proto::tls::TlsReply::Chains(chains) = chains else { panic!("{chains:?}") };
         let trusted = CertificateDer::from(chains[0].certificates[0].clone());

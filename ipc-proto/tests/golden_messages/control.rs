@@ -11,7 +11,7 @@ use ipc_proto::{
     blocking::{Orders, encode_order, send_some},
     channel::Message,
     control::*,
-    types::Protocol,
+    types::{Protocol, Run},
 };
 
 use super::{CONNECTION, SESSION, Sample, account, an_fd, samples_of};
@@ -62,7 +62,10 @@ fn settings() -> Vec<Order> {
         data_timeout_ms: 5,
         tarpit: true,
         loopback_exempt: false,
+        simulate_failures: true,
     };
+    let submitd =
+        SubmitdSettings { smtp: smtpd.clone(), pre_login_connections: 6, plain_login_on_loopback: true };
     let imapd = ImapdSettings {
         connections: 1,
         pre_login_connections: 2,
@@ -71,7 +74,13 @@ fn settings() -> Vec<Order> {
         plain_login_on_loopback: true,
     };
     let webd = WebdSettings { connections: 1, header_timeout_ms: 2, idle_timeout_ms: 3, tls_timeout_ms: 4 };
-    let queued = QueuedSettings { direct_recipients: 1, spool_files: 2, retry_ms: 3 };
+    let queued = QueuedSettings {
+        direct_recipients: 1,
+        spool_files: 2,
+        retry_ms: 3,
+        submission_messages: 4,
+        submission_new_recipients: 5,
+    };
     let authd = AuthdSettings {
         loopback_exempt: true,
         connection_rate: [1, 2, 3],
@@ -100,10 +109,13 @@ fn settings() -> Vec<Order> {
         start(Role::Keyd, RoleSettings::Keyd(keyd)),
         start(Role::Accountd, RoleSettings::Accountd(accountd)),
         start(Role::Accountd, RoleSettings::Accountd(crashed)),
+        start(Role::Submitd, RoleSettings::Submitd(submitd)),
     ]
 }
 
-const CHANNELS: [ChannelId; 12] = [
+const RUN: Run = Run(0x0102_0304_0506_0708);
+
+const CHANNELS: [ChannelId; 16] = [
     ChannelId::SmtpdKeyd,
     ChannelId::ImapdKeyd,
     ChannelId::WebdKeyd,
@@ -116,6 +128,10 @@ const CHANNELS: [ChannelId; 12] = [
     ChannelId::AdminAuthd,
     ChannelId::AdminAccountd,
     ChannelId::AdminSupervisor,
+    ChannelId::SubmitdKeyd,
+    ChannelId::SubmitdAuthd,
+    ChannelId::SubmitdQueued,
+    ChannelId::AuthdQueued,
 ];
 
 pub(crate) fn orders() -> Vec<Sample> {
@@ -131,15 +147,19 @@ pub(crate) fn orders() -> Vec<Sample> {
     let mut all = samples_of!(order, Order {
         Order::Start(_) => "Start Smtpd": first,
         Order::Channel { account: Some(_), .. } => "Channel of an account":
-            Order::Channel { channel: ChannelId::QueuedAccountd, account: Some(account(7)) },
+            Order::Channel { channel: ChannelId::QueuedAccountd, account: Some(account(7)), run: RUN },
         Order::Channel { account: None, .. } => "Channel":
-            Order::Channel { channel: ChannelId::SmtpdKeyd, account: None },
+            Order::Channel { channel: ChannelId::SmtpdKeyd, account: None, run: RUN },
         Order::ChannelRefused(_) => "ChannelRefused": Order::ChannelRefused(account(7)),
         Order::Listener(Listener { service: Service::Smtp, .. }) => "Listener smtp": listener(Service::Smtp, v4),
         Order::Listener(Listener { service: Service::Imap, .. }) => "Listener imap": listener(Service::Imap, v4),
         Order::Listener(Listener { service: Service::Imaps, .. }) => "Listener imaps": listener(Service::Imaps, v6),
         Order::Listener(Listener { service: Service::Http, .. }) => "Listener http": listener(Service::Http, v6),
         Order::Listener(Listener { service: Service::Https, .. }) => "Listener https": listener(Service::Https, v6),
+        Order::Listener(Listener { service: Service::Submission, .. }) => "Listener submission":
+            listener(Service::Submission, v4),
+        Order::Listener(Listener { service: Service::Submissions, .. }) => "Listener submissions":
+            listener(Service::Submissions, v6),
         Order::Session(_) => "Session": Order::Session(facts()),
         Order::SessionRefused(_) => "SessionRefused": Order::SessionRefused(CONNECTION),
         Order::Connected(_) => "Connected": Order::Connected(SESSION),
@@ -155,13 +175,20 @@ pub(crate) fn orders() -> Vec<Sample> {
         Order::Ping(_) => "Ping": Order::Ping(u64::MAX),
         Order::Attack(_) => "Attack": Order::Attack("fork".to_owned()),
     });
-    for (start, role) in
-        starts.into_iter().zip(["Imapd", "Webd", "Queued", "Authd", "Keyd", "Accountd", "Accountd crashed"])
-    {
+    for (start, role) in starts.into_iter().zip([
+        "Imapd",
+        "Webd",
+        "Queued",
+        "Authd",
+        "Keyd",
+        "Accountd",
+        "Accountd crashed",
+        "Submitd",
+    ]) {
         all.push(order(&format!("Start {role}"), start));
     }
     for channel in CHANNELS {
-        all.push(order(&format!("Channel {channel:?}"), Order::Channel { channel, account: None }));
+        all.push(order(&format!("Channel {channel:?}"), Order::Channel { channel, account: None, run: RUN }));
     }
     all
 }
@@ -201,6 +228,7 @@ pub(crate) fn events() -> Vec<Sample> {
         Event::Connect { front: Role::Authd, .. } => "Connect Authd": connect(Role::Authd),
         Event::Connect { front: Role::Keyd, .. } => "Connect Keyd": connect(Role::Keyd),
         Event::Connect { front: Role::Accountd, .. } => "Connect Accountd": connect(Role::Accountd),
+        Event::Connect { front: Role::Submitd, .. } => "Connect Submitd": connect(Role::Submitd),
         Event::Disconnect(_) => "Disconnect": Event::Disconnect(SESSION),
         Event::DisconnectAccount(_) => "DisconnectAccount": Event::DisconnectAccount(account(7)),
         Event::CreateAccount(_) => "CreateAccount": Event::CreateAccount(account(7)),

@@ -15,10 +15,12 @@ use ipc_proto::{
     control::{Layers, Role},
     delivery::*,
     frame::{self, FrameReader, Kind},
+    grant::*,
     logins::*,
     sasl::*,
+    submission::*,
     tls::*,
-    types::{ClientAddress, Protocol, Timestamp},
+    types::{ClientAddress, Protocol, Run, Timestamp},
 };
 use mail_lib::address::Address;
 
@@ -51,11 +53,15 @@ pub(crate) fn samples() -> Vec<Sample> {
     all.extend(tls::<SmtpdKeyd>());
     all.extend(tls::<ImapdKeyd>());
     all.extend(tls::<WebdKeyd>());
+    all.extend(tls::<SubmitdKeyd>());
     all.extend(smtpd_authd());
     all.extend(imapd_authd());
     all.extend(webd_authd());
+    all.extend(submitd_authd());
     all.extend(queued_authd());
     all.extend(smtpd_queued());
+    all.extend(submitd_queued());
+    all.extend(authd_queued());
     all.extend(queued_accountd());
     all.extend(admin_authd());
     all.extend(admin_accountd());
@@ -211,6 +217,20 @@ fn start(mechanism: Mechanism, transport: Transport, initial: Option<&[u8]>) -> 
     ImapdToAuthd::Sasl(CONNECTION, SaslStep::Start { mechanism, transport, initial })
 }
 
+fn submitd_authd() -> Vec<Sample> {
+    let (ask, answer) = (request::<SubmitdAuthd>, reply::<SubmitdAuthd>);
+    let cancel = SubmitdToAuthd::Sasl(CONNECTION, SaslStep::Cancel);
+    let mut all = samples_of!(ask, SubmitdToAuthd {
+        SubmitdToAuthd::Client(_) => "Client": SubmitdToAuthd::Client(Client::Closed(CONNECTION)),
+        SubmitdToAuthd::Sasl(..) => "Sasl": cancel,
+    });
+    all.extend(samples_of!(answer, AuthdToSubmitd {
+        AuthdToSubmitd::Client(_) => "Client": AuthdToSubmitd::Client(ClientReply::Admitted),
+        AuthdToSubmitd::Sasl(_) => "Sasl": AuthdToSubmitd::Sasl(SaslReply::Ended(Login::Ok(SESSION))),
+    }));
+    all
+}
+
 fn webd_authd() -> Vec<Sample> {
     let (ask, answer) = (request::<WebdAuthd>, reply::<WebdAuthd>);
     let admit = |ip: std::net::IpAddr| Client::Admit(CONNECTION, ClientAddress(ip));
@@ -243,6 +263,12 @@ fn queued_authd() -> Vec<Sample> {
     let mut all = samples_of!(ask, QueuedToAuthd {
         QueuedToAuthd::Owners(_) => "Owners":
             QueuedToAuthd::Owners(vec![address("a@example.org"), address("b@sub.example.org")]),
+        QueuedToAuthd::MaySend(..) => "MaySend":
+            QueuedToAuthd::MaySend(account(7), vec![address("a@example.org")]),
+        QueuedToAuthd::Recipients(_) => "Recipients": QueuedToAuthd::Recipients(vec![
+            RecipientQuery::Address(address("a@example.org")),
+            RecipientQuery::Postmaster,
+        ]),
     });
     let _all_owners = |owner: &Owner| match owner {
         Owner::Account(_) | Owner::Nobody | Owner::Disabled => (),
@@ -251,13 +277,15 @@ fn queued_authd() -> Vec<Sample> {
         AuthdToQueued::Owners(_) => "Owners account": owned(Owner::Account(account(7))),
         AuthdToQueued::Owners(_) => "Owners nobody": owned(Owner::Nobody),
         AuthdToQueued::Owners(_) => "Owners disabled": owned(Owner::Disabled),
+        AuthdToQueued::MaySend(_) => "MaySend": AuthdToQueued::MaySend(vec![true, false]),
+        AuthdToQueued::Recipients(_) => "Recipients":
+            AuthdToQueued::Recipients(vec![Recipient::Unknown, Recipient::Local(address("a@example.org"))]),
     }));
     all
 }
 
-fn smtpd_queued() -> Vec<Sample> {
-    let (ask, answer) = (request::<SmtpdQueued>, reply::<SmtpdQueued>);
-    let full = Deliver {
+fn deliver() -> Deliver {
+    Deliver {
         id: DELIVERY,
         connection: CONNECTION,
         reverse_path: Some(address("from@example.org")),
@@ -266,7 +294,83 @@ fn smtpd_queued() -> Vec<Sample> {
         received: at(),
         size: u64::MAX,
         spool: Some(SpoolNumber(3)),
-    };
+    }
+}
+
+fn submitd_queued() -> Vec<Sample> {
+    let (ask, answer) = (request::<SubmitdQueued>, reply::<SubmitdQueued>);
+    let submit = |hold| SubmitdToQueued::Submit(Submit { deliver: deliver(), hold });
+    let mut all = samples_of!(ask, SubmitdToQueued {
+        SubmitdToQueued::Sender(_, Some(_)) => "Sender":
+            SubmitdToQueued::Sender(CONNECTION, Some(address("from@example.org"))),
+        SubmitdToQueued::Sender(_, None) => "Sender nobody": SubmitdToQueued::Sender(CONNECTION, None),
+        SubmitdToQueued::Recipients(..) => "Recipients": SubmitdToQueued::Recipients(
+            CONNECTION,
+            vec![RecipientQuery::Postmaster, RecipientQuery::Address(address("to@example.org"))],
+        ),
+        SubmitdToQueued::Spool => "Spool": SubmitdToQueued::Spool,
+        SubmitdToQueued::Submit(Submit { hold: None, .. }) => "Submit": submit(None),
+        SubmitdToQueued::Submit(Submit { hold: Some(_), .. }) => "Submit later": submit(Some(at())),
+        SubmitdToQueued::Forget(_) => "Forget": SubmitdToQueued::Forget(SpoolNumber(3)),
+    });
+    let (ungranted, refused) = (Sender::Ungranted, |why| QueuedToSubmitd::Submitted(Submitted::Refused(why)));
+    all.extend(samples_of!(answer, QueuedToSubmitd {
+        QueuedToSubmitd::Sender(Sender::Ok) => "Sender ok": QueuedToSubmitd::Sender(Sender::Ok),
+        QueuedToSubmitd::Sender(Sender::NotYours) => "Sender not yours": QueuedToSubmitd::Sender(Sender::NotYours),
+        QueuedToSubmitd::Sender(Sender::Ungranted(Ungranted::NotLoggedIn)) => "Sender not logged in":
+            QueuedToSubmitd::Sender(ungranted(Ungranted::NotLoggedIn)),
+        QueuedToSubmitd::Sender(Sender::Ungranted(Ungranted::TryLater)) => "Sender later":
+            QueuedToSubmitd::Sender(ungranted(Ungranted::TryLater)),
+        QueuedToSubmitd::Recipients(Ok(_)) => "Recipients":
+            QueuedToSubmitd::Recipients(Ok(vec![Recipient::NotLocal, Recipient::Disabled])),
+        QueuedToSubmitd::Recipients(Err(_)) => "Recipients not logged in":
+            QueuedToSubmitd::Recipients(Err(Ungranted::NotLoggedIn)),
+        QueuedToSubmitd::Spool(_) => "Spool": QueuedToSubmitd::Spool(SpoolNumber(3)),
+        QueuedToSubmitd::NoSpool => "NoSpool": QueuedToSubmitd::NoSpool,
+        QueuedToSubmitd::Submitted(Submitted::Delivered(_)) => "Submitted":
+            QueuedToSubmitd::Submitted(Submitted::Delivered(vec![Outcome::Filed, Outcome::Stored])),
+        QueuedToSubmitd::Submitted(Submitted::Refused(SubmissionRefusal::Ungranted(_))) => "Refused not logged in":
+            refused(SubmissionRefusal::Ungranted(Ungranted::NotLoggedIn)),
+        QueuedToSubmitd::Submitted(Submitted::Refused(SubmissionRefusal::SenderNotYours)) => "Refused sender":
+            refused(SubmissionRefusal::SenderNotYours),
+        QueuedToSubmitd::Submitted(Submitted::Refused(SubmissionRefusal::From)) => "Refused From":
+            refused(SubmissionRefusal::From),
+        QueuedToSubmitd::Submitted(Submitted::Refused(SubmissionRefusal::FromNotYours)) => "Refused From not yours":
+            refused(SubmissionRefusal::FromNotYours),
+        QueuedToSubmitd::Submitted(Submitted::Refused(SubmissionRefusal::Header)) => "Refused header":
+            refused(SubmissionRefusal::Header),
+        QueuedToSubmitd::Submitted(Submitted::Refused(SubmissionRefusal::NotLocal)) => "Refused not local":
+            refused(SubmissionRefusal::NotLocal),
+        QueuedToSubmitd::Submitted(Submitted::Refused(SubmissionRefusal::Hold)) => "Refused hold":
+            refused(SubmissionRefusal::Hold),
+        QueuedToSubmitd::Submitted(Submitted::Refused(SubmissionRefusal::TooManyMessages { .. })) =>
+            "Refused messages": refused(SubmissionRefusal::TooManyMessages { limit: 1000 }),
+        QueuedToSubmitd::Submitted(Submitted::Refused(SubmissionRefusal::TooManyNewRecipients { .. })) =>
+            "Refused recipients": refused(SubmissionRefusal::TooManyNewRecipients { limit: 200 }),
+        QueuedToSubmitd::Refused => "Refused": QueuedToSubmitd::Refused,
+        QueuedToSubmitd::Forgotten => "Forgotten": QueuedToSubmitd::Forgotten,
+    }));
+    all
+}
+
+fn authd_queued() -> Vec<Sample> {
+    let (ask, answer) = (request::<AuthdQueued>, reply::<AuthdQueued>);
+    let run = Run(9);
+    let mut all = samples_of!(ask, Notice {
+        Notice::Granted(_) => "Granted":
+            Notice::Granted(Grant { run, connection: CONNECTION, account: account(7), until: at() }),
+        Notice::Ended(..) => "Ended": Notice::Ended(run, CONNECTION),
+        Notice::AccountEnded(_) => "AccountEnded": Notice::AccountEnded(account(7)),
+        Notice::Complete => "Complete": Notice::Complete,
+        Notice::DirectoryChanged => "DirectoryChanged": Notice::DirectoryChanged,
+    });
+    all.extend(samples_of!(answer, Noted { Noted => "Noted": Noted }));
+    all
+}
+
+fn smtpd_queued() -> Vec<Sample> {
+    let (ask, answer) = (request::<SmtpdQueued>, reply::<SmtpdQueued>);
+    let full = deliver();
     let bare = Deliver { reverse_path: None, recipients: vec![], trace: vec![], spool: None, ..full.clone() };
     let mut all = samples_of!(ask, SmtpdToQueued {
         SmtpdToQueued::Spool => "Spool": SmtpdToQueued::Spool,

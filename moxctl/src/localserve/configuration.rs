@@ -23,12 +23,14 @@ pub(super) struct Wanted {
 }
 
 /// The listeners, by their standard ports.
-const LISTENERS: [(Protocol, u16); 5] = [
+const LISTENERS: [(Protocol, u16); 7] = [
     (Protocol::Smtp, 25),
     (Protocol::Imap, 143),
     (Protocol::Imaps, 993),
     (Protocol::Http, 80),
     (Protocol::Https, 443),
+    (Protocol::Submissions, 465),
+    (Protocol::Submission, 587),
 ];
 
 impl Wanted {
@@ -97,7 +99,11 @@ impl fmt::Display for Text<'_> {
         writeln!(f, "[host]\nname = \"localhost\"")?;
         writeln!(f, "data = {}", quoted(place.directory()))?;
         writeln!(f, "control = {}", quoted(&place.control()))?;
-        writeln!(f, "trust_loopback = true\ncertificate_names = [\"{}\"]", wanted.ip)?;
+        writeln!(
+            f,
+            "trust_loopback = true\nsimulate_failures = true\ncertificate_names = [\"{}\"]",
+            wanted.ip
+        )?;
         LISTENERS.iter().try_for_each(|(protocol, _)| {
             let (name, address) = (protocol.name(), wanted.address(*protocol));
             write!(f, "\n[listeners.{name}]\nprotocol = \"{name}\"\naddresses = [\"{address}\"]\n")
@@ -145,7 +151,7 @@ mod tests {
             let config = written(&place);
             assert_eq!(config.host.data, place.directory());
             assert_eq!(config.host.control, place.control());
-            assert!(config.host.trust_loopback);
+            assert!(config.host.trust_loopback && config.host.simulate_failures);
             assert!(wanted.served_by(&config), "{name}");
         }
     }
@@ -153,7 +159,7 @@ mod tests {
     #[test]
     fn the_ports_are_the_standard_ones_plus_the_offset() {
         let ports = LISTENERS.map(|(protocol, _)| LOOPBACK.address(protocol).port());
-        assert_eq!(ports, [1025, 1143, 1993, 1080, 1443]);
+        assert_eq!(ports, [1025, 1143, 1993, 1080, 1443, 1465, 1587]);
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(super) struct NextSteps {
     /// What a client compares with the certificate.
     host: String,
     smtp: u16,
+    submission: u16,
+    submissions: u16,
     imap: u16,
     imaps: u16,
     http: String,
@@ -48,6 +50,8 @@ impl NextSteps {
             },
             host: named(reached.ip),
             smtp: at(Protocol::Smtp).port(),
+            submission: at(Protocol::Submission).port(),
+            submissions: at(Protocol::Submissions).port(),
             imap: at(Protocol::Imap).port(),
             imaps: at(Protocol::Imaps).port(),
             http: format!("http://{}/", at(Protocol::Http)),
@@ -61,8 +65,22 @@ impl NextSteps {
     }
 
     pub(super) fn text(&self) -> String {
-        let Self { directory, account, address, password, ip, host, smtp, imap, imaps, http, https, moxctl } =
-            self;
+        let Self {
+            directory,
+            account,
+            address,
+            password,
+            ip,
+            host,
+            smtp,
+            imap,
+            imaps,
+            http,
+            https,
+            moxctl,
+            ..
+        } = self;
+        let Self { submission, submissions, .. } = self;
         let bracketed = if host.contains(':') { format!("[{host}]") } else { host.clone() };
         let hint = if host == "localhost" { "" } else { NAMES_ONLY };
         let certificate = format!("{directory}/localhost.pem");
@@ -76,12 +94,18 @@ moxd runs in {directory} until Ctrl-C.
   account   {account}, password {password} (until you change it)
   address   {address}; mail for every other address goes there too
   SMTP      {ip}:{smtp}, STARTTLS
+  sending   {ip}:{submission}, STARTTLS; {ip}:{submissions}, TLS; after login
   IMAP      {ip}:{imap}, STARTTLS; {ip}:{imaps}, TLS
   web       {http} and {https}
 
 Send a message:
 
   swaks --server {ip}:{smtp} --tls --from you@example.org --to {address}
+
+Or as a mail program does, after login:
+
+  swaks --server {ip}:{submission} --tls --auth PLAIN --auth-user {account} --auth-password {password} \
+    --from {address} --to anybody@example.org
 
 The certificate is self-signed. Save it once, so that clients can check it:
 
@@ -178,6 +202,7 @@ mod tests {
             assert!(text.contains(swaks), "{ip}: {text}");
             assert_eq!(text.contains("/etc/hosts"), !text.contains("Host localhost\n"), "{text}");
             assert!(text.contains(":2993") && text.contains(":2143") && text.contains(":2443/"), "{text}");
+            assert!(text.contains(":2587") && text.contains(":2465"), "{text}");
         }
     }
 

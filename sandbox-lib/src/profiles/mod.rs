@@ -7,12 +7,14 @@ mod imapd;
 mod keyd;
 mod queued;
 mod smtpd;
+mod submitd;
 mod webd;
 
 use crate::rule::Rule;
 
 pub use self::{
-    accountd::ACCOUNTD, authd::AUTHD, imapd::IMAPD, keyd::KEYD, queued::QUEUED, smtpd::SMTPD, webd::WEBD,
+    accountd::ACCOUNTD, authd::AUTHD, imapd::IMAPD, keyd::KEYD, queued::QUEUED, smtpd::SMTPD,
+    submitd::SUBMITD, webd::WEBD,
 };
 
 /// What a role may call.

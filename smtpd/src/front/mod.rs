@@ -160,7 +160,12 @@ impl front::Front for Front {
     fn entrance(service: Service) -> Option<()> {
         match service {
             Service::Smtp => Some(()),
-            Service::Imap | Service::Imaps | Service::Http | Service::Https => None,
+            Service::Imap
+            | Service::Imaps
+            | Service::Http
+            | Service::Https
+            | Service::Submission
+            | Service::Submissions => None,
         }
     }
 

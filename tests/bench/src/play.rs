@@ -19,7 +19,7 @@ use std::{
 
 use clap::ValueEnum;
 use ipc_proto::{control::KeydSettings, tls::ImapdKeyd};
-use keyd::{answer::Desk, group::Group};
+use keyd::{answer::Desk, group::Front};
 use net_lib::{Handshaker, TlsSettings};
 use rustls::{
     ServerConfig, ServerConnection,
@@ -69,7 +69,7 @@ pub(crate) fn play(part: Part, directory: &Path) -> Result<(), Failure> {
         Part::Desk => {
             let names = vec!["localhost".to_owned()];
             let settings = KeydSettings { names, signatures_per_second: 1_000_000 };
-            let desk = Desk::open(Group::Mail, directory, &settings);
+            let desk = Desk::open(Front::Imapd, directory, &settings);
             let mut desk = desk.map_err(|error| Failure::new(error.to_string()))?;
             desk.warm();
             let channel = io::stdin().as_fd().try_clone_to_owned();

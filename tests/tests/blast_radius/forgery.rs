@@ -3,19 +3,22 @@
 use ipc_proto::{
     ChannelId, ConnectionId, DeliveryId, Secret,
     authd::{
-        AdminToAuthd, AuthdToImapd, AuthdToQueued, AuthdToSmtpd, Client, ClientReply, ImapdToAuthd, Login,
-        Owner, QueuedToAuthd, Recipient, SmtpdToAuthd,
+        AdminToAuthd, AuthdToImapd, AuthdToQueued, AuthdToSmtpd, AuthdToSubmitd, Client, ClientReply,
+        ImapdToAuthd, Login, Owner, QueuedToAuthd, Recipient, SmtpdToAuthd, SubmitdToAuthd,
     },
     channel::Message,
     delivery::{AccountdToQueued, Outcome, QueuedToAccountd, QueuedToSmtpd, SmtpdToQueued},
     frame::{self, HEADER, Kind},
+    grant::{Noted, Notice},
+    sasl::SaslReply,
+    submission::{QueuedToSubmitd, Sender, SubmitdToQueued, Ungranted},
     tls::{Refusal, TlsReply, TlsRequest},
 };
 
 use crate::matrix::End;
 
 /// Those between two roles.
-pub(crate) const CHANNELS: [ChannelId; 9] = [
+pub(crate) const CHANNELS: [ChannelId; 13] = [
     ChannelId::SmtpdKeyd,
     ChannelId::ImapdKeyd,
     ChannelId::WebdKeyd,
@@ -25,6 +28,10 @@ pub(crate) const CHANNELS: [ChannelId; 9] = [
     ChannelId::SmtpdQueued,
     ChannelId::QueuedAuthd,
     ChannelId::QueuedAccountd,
+    ChannelId::SubmitdKeyd,
+    ChannelId::SubmitdAuthd,
+    ChannelId::SubmitdQueued,
+    ChannelId::AuthdQueued,
 ];
 
 /// Octets of the half frame's body that are sent, and those that are not.
@@ -97,10 +104,15 @@ pub(crate) fn body(message: &impl Message) -> Vec<u8> {
 fn request(channel: ChannelId) -> Vec<u8> {
     let closed = Client::Closed(ConnectionId(u64::MAX));
     match channel {
-        ChannelId::SmtpdKeyd | ChannelId::ImapdKeyd | ChannelId::WebdKeyd => body(&TlsRequest::Chains),
+        ChannelId::SmtpdKeyd | ChannelId::ImapdKeyd | ChannelId::WebdKeyd | ChannelId::SubmitdKeyd => {
+            body(&TlsRequest::Chains)
+        }
         ChannelId::SmtpdAuthd => body(&SmtpdToAuthd::Client(closed)),
         ChannelId::ImapdAuthd => body(&ImapdToAuthd::Client(closed)),
         ChannelId::WebdAuthd => body(&closed),
+        ChannelId::SubmitdAuthd => body(&SubmitdToAuthd::Client(closed)),
+        ChannelId::SubmitdQueued => body(&SubmitdToQueued::Sender(ConnectionId(u64::MAX), None)),
+        ChannelId::AuthdQueued => body(&Notice::DirectoryChanged),
         ChannelId::SmtpdQueued => body(&SmtpdToQueued::Spool),
         ChannelId::QueuedAuthd => body(&QueuedToAuthd::Owners(Vec::new())),
         ChannelId::QueuedAccountd => body(&QueuedToAccountd::Have(DeliveryId([0; 16]))),
@@ -111,12 +123,15 @@ fn request(channel: ChannelId) -> Vec<u8> {
 /// An answer that the channel has, to what its asker asks first when a client comes.
 fn reply(channel: ChannelId) -> Vec<u8> {
     match channel {
-        ChannelId::SmtpdKeyd | ChannelId::ImapdKeyd | ChannelId::WebdKeyd => {
+        ChannelId::SmtpdKeyd | ChannelId::ImapdKeyd | ChannelId::WebdKeyd | ChannelId::SubmitdKeyd => {
             body(&TlsReply::Refused(Refusal::Failed))
         }
         ChannelId::SmtpdAuthd => body(&AuthdToSmtpd::Client(ClientReply::Admitted)),
         ChannelId::ImapdAuthd => body(&AuthdToImapd::Client(ClientReply::Admitted)),
         ChannelId::WebdAuthd => body(&ClientReply::Admitted),
+        ChannelId::SubmitdAuthd => body(&AuthdToSubmitd::Client(ClientReply::Admitted)),
+        ChannelId::SubmitdQueued => body(&QueuedToSubmitd::Sender(Sender::Ungranted(Ungranted::TryLater))),
+        ChannelId::AuthdQueued => body(&Noted),
         ChannelId::SmtpdQueued => {
             body(&QueuedToSmtpd::Delivered(vec![Outcome::TryLater { no_space: false }]))
         }
@@ -129,12 +144,16 @@ fn reply(channel: ChannelId) -> Vec<u8> {
 /// An answer that the channel has, to something else.
 fn other_reply(channel: ChannelId) -> Vec<u8> {
     match channel {
-        ChannelId::SmtpdKeyd | ChannelId::ImapdKeyd | ChannelId::WebdKeyd => {
+        ChannelId::SmtpdKeyd | ChannelId::ImapdKeyd | ChannelId::WebdKeyd | ChannelId::SubmitdKeyd => {
             body(&TlsReply::Chains(Vec::new()))
         }
         ChannelId::SmtpdAuthd => body(&AuthdToSmtpd::Recipient(Recipient::Unknown)),
         ChannelId::ImapdAuthd => body(&AuthdToImapd::Login(Login::TryLater)),
         ChannelId::WebdAuthd => body(&ClientReply::Noted),
+        ChannelId::SubmitdAuthd => body(&AuthdToSubmitd::Sasl(SaslReply::Cancelled)),
+        ChannelId::SubmitdQueued => body(&QueuedToSubmitd::Forgotten),
+        // There is no other.
+        ChannelId::AuthdQueued => body(&Noted),
         ChannelId::SmtpdQueued => body(&QueuedToSmtpd::Delivered(Vec::new())),
         ChannelId::QueuedAuthd => body(&AuthdToQueued::Owners(Vec::new())),
         ChannelId::QueuedAccountd => body(&AccountdToQueued::Known(true)),

@@ -168,7 +168,10 @@ mod as_root {
                 let asks = |verb: &&super::matrix::Verb| {
                     verb.roles.contains(&role.name) && role.channel(&verb.to) == end.channel
                 };
-                world.keep(end.role, end.channel);
+                let beside = verbs::beside(end.channel);
+                for channel in beside.into_iter().chain([end.channel]) {
+                    world.keep(end.role, channel);
+                }
                 for verb in matrix.verbs.iter().filter(asks) {
                     let (mark, before) = (verbs::mark(verb), world.violations(end.role));
                     let mut lines = verbs::lines(&world, role, verb, &mark);
@@ -205,12 +208,14 @@ mod as_root {
                     given.note(role, verb, &answer);
                     ran += 1;
                 }
-                let before = world.violations(end.role);
-                world.attack(end.role, &[format!("leave {:?}", end.channel)]);
-                assert!(
-                    world.counted(end.role, end.channel, before),
-                    "{end:?} was not given back; {wrong:?}"
-                );
+                for channel in [end.channel].into_iter().chain(beside) {
+                    let before = world.violations(end.role);
+                    world.attack(end.role, &[format!("leave {channel:?}")]);
+                    assert!(
+                        world.counted(end.role, channel, before),
+                        "{end:?}: {channel:?} was not given back; {wrong:?}"
+                    );
+                }
                 world.all_serve(&format!("the verbs of {end:?}"));
             }
         }

@@ -7,15 +7,17 @@ use ipc_proto::{
     Channel, ChannelId, ConnectionId, DeliveryId, Secret,
     authd::{
         AuthdToSmtpd, Client, ClientReply, ImapdAuthd, ImapdToAuthd, Offence, QueuedAuthd, QueuedToAuthd,
-        RecipientQuery, SmtpdAuthd, SmtpdToAuthd, WebdAuthd,
+        RecipientQuery, SmtpdAuthd, SmtpdToAuthd, SubmitdAuthd, SubmitdToAuthd, WebdAuthd,
     },
     delivery::{
         AccountDelivery, Deliver, QueuedAccountd, QueuedToAccountd, SmtpdQueued, SmtpdToQueued, SpoolNumber,
     },
     frame::{Frame, Kind},
+    grant::{AuthdQueued, Grant, Notice},
     sasl::{Mechanism, SaslStep, Transport},
-    tls::{ImapdKeyd, KeyNumber, Scheme, SmtpdKeyd, TlsReply, TlsRequest, WebdKeyd},
-    types::{ClientAddress, Timestamp},
+    submission::{Submit, SubmitdQueued, SubmitdToQueued},
+    tls::{ImapdKeyd, KeyNumber, Scheme, SmtpdKeyd, SubmitdKeyd, TlsReply, TlsRequest, WebdKeyd},
+    types::{ClientAddress, Run, Timestamp},
 };
 use mail_lib::address::Address;
 use moxd_tests::{ACCOUNT, ADDRESS, PASSWORD, mail};
@@ -93,6 +95,10 @@ fn decoded(channel: ChannelId, body: &[u8]) -> String {
         ChannelId::SmtpdQueued => of::<SmtpdQueued>(body),
         ChannelId::QueuedAuthd => of::<QueuedAuthd>(body),
         ChannelId::QueuedAccountd => of::<QueuedAccountd>(body),
+        ChannelId::SubmitdKeyd => of::<SubmitdKeyd>(body),
+        ChannelId::SubmitdAuthd => of::<SubmitdAuthd>(body),
+        ChannelId::SubmitdQueued => of::<SubmitdQueued>(body),
+        ChannelId::AuthdQueued => of::<AuthdQueued>(body),
         ChannelId::AdminAuthd | ChannelId::AdminAccountd | ChannelId::AdminSupervisor => String::new(),
     }
 }
@@ -121,6 +127,7 @@ fn client(channel: ChannelId, client: Client) -> Vec<u8> {
     match channel {
         ChannelId::SmtpdAuthd => body(&SmtpdToAuthd::Client(client)),
         ChannelId::ImapdAuthd => body(&ImapdToAuthd::Client(client)),
+        ChannelId::SubmitdAuthd => body(&SubmitdToAuthd::Client(client)),
         _ => body(&client),
     }
 }
@@ -131,8 +138,34 @@ fn login(connection: u64, password: &str) -> Vec<u8> {
 }
 
 /// On a connection that nobody admitted.
-fn sasl(step: SaslStep) -> Vec<u8> {
-    body(&ImapdToAuthd::Sasl(ConnectionId(u64::MAX - 3), step))
+fn sasl(channel: ChannelId, step: SaslStep) -> Vec<u8> {
+    let connection = ConnectionId(u64::MAX - 3);
+    match channel {
+        ChannelId::SubmitdAuthd => body(&SubmitdToAuthd::Sasl(connection, step)),
+        _ => body(&ImapdToAuthd::Sasl(connection, step)),
+    }
+}
+
+fn plain_start() -> SaslStep {
+    let (mechanism, transport) = (Mechanism::Plain, Transport::Bound([7; 32]));
+    SaslStep::Start { mechanism, transport, initial: Some(plain()) }
+}
+
+/// The connection of a captured submitd on which somebody logs in.
+const SUBMITS: ConnectionId = ConnectionId(u64::MAX - 4);
+
+/// Somebody logs in there, as submitd sees it pass.
+fn logs_in() -> [Vec<u8>; 2] {
+    let admit = Client::Admit(SUBMITS, ClientAddress([192, 0, 2, 9].into()));
+    [body(&SubmitdToAuthd::Client(admit)), body(&SubmitdToAuthd::Sasl(SUBMITS, plain_start()))]
+}
+
+/// A channel that has to be the attacker's beside the one that a verb is for.
+pub(crate) const fn beside(channel: ChannelId) -> Option<ChannelId> {
+    match channel {
+        ChannelId::SubmitdQueued => Some(ChannelId::SubmitdAuthd),
+        _ => None,
+    }
 }
 
 /// What PLAIN sends (RFC 4616) with the right password.
@@ -203,11 +236,64 @@ pub(crate) fn lines(world: &World, role: &Captured, verb: &Verb, mark: &str) -> 
         }
         "recipient" => ask(body(&SmtpdToAuthd::Recipient(RecipientQuery::Address(address())))),
         "login-astray" => ask(login(u64::MAX - 1, PASSWORD)),
-        "sasl-astray" => {
-            let (mechanism, transport) = (Mechanism::Plain, Transport::Bound([7; 32]));
-            ask(sasl(SaslStep::Start { mechanism, transport, initial: Some(plain()) }))
+        "sasl-astray" => ask(sasl(channel, plain_start())),
+        "sasl-answer" => ask(sasl(channel, SaslStep::Answer(plain()))),
+        "sasl-login" => return logs_in().map(ask).into(),
+        "grant" => {
+            let account = ipc_proto::AccountId::new(1).unwrap();
+            let until = Timestamp { seconds: i64::MAX, nanoseconds: 0 };
+            // Of a submitd that never ran.
+            let grant = Grant { run: Run(u64::MAX), connection: SUBMITS, account, until };
+            ask(body(&Notice::Granted(grant)))
         }
-        "sasl-answer" => ask(sasl(SaslStep::Answer(plain()))),
+        "changed" => ask(body(&Notice::DirectoryChanged)),
+        "may-send" => {
+            let account = ipc_proto::AccountId::new(2).unwrap();
+            ask(body(&QueuedToAuthd::MaySend(account, vec![address()])))
+        }
+        "recipients" => ask(body(&QueuedToAuthd::Recipients(vec![RecipientQuery::Address(address())]))),
+        "submit" | "submit-again" | "submit-other" | "submit-from-other" | "submit-ended"
+        | "submit-astray" => {
+            let message = match verb.send.as_str() {
+                "submit-from-other" => from(OTHER, mark),
+                _ => from(ADDRESS, mark),
+            };
+            let reverse_path = match verb.send.as_str() {
+                "submit-other" => OTHER,
+                _ => ADDRESS,
+            };
+            let connection = if verb.send == "submit-astray" { ConnectionId(u64::MAX - 5) } else { SUBMITS };
+            let deliver = Deliver {
+                id: DeliveryId([0xcc; 16]),
+                connection,
+                reverse_path: Some(Address::parse(reverse_path).unwrap()),
+                recipients: vec![address()],
+                trace: Vec::new(),
+                received: Timestamp::now(),
+                size: message.len() as u64,
+                spool: None,
+            };
+            let submit = body(&SubmitdToQueued::Submit(Submit { deliver, hold: None }));
+            let authd = |body: Vec<u8>| format!("ask SubmitdAuthd 77 {}", hex(&body));
+            let mut lines = match verb.send.as_str() {
+                "submit-astray" => Vec::new(),
+                _ => logs_in().map(authd).to_vec(),
+            };
+            if verb.send == "submit-ended" {
+                lines.push(authd(body(&SubmitdToAuthd::Client(Client::Closed(SUBMITS)))));
+            }
+            lines.push(format!("{} memory:{}", ask(submit), hex(&message)));
+            return lines;
+        }
+        "sender-astray" => ask(body(&SubmitdToQueued::Sender(ConnectionId(u64::MAX - 5), Some(address())))),
+        "recipients-astray" => {
+            let query = RecipientQuery::Address(address());
+            ask(body(&SubmitdToQueued::Recipients(ConnectionId(u64::MAX - 5), vec![query])))
+        }
+        // As submitd would, on the channel of port 25.
+        "submits" => {
+            ask(body(&SubmitdToQueued::Recipients(ConnectionId(1), vec![RecipientQuery::Address(address())])))
+        }
         "login-guess" => {
             let admit = Client::Admit(ConnectionId(u64::MAX - 2), ClientAddress([192, 0, 2, 8].into()));
             // The admission's answer is not looked at: without it the login is not judged.
@@ -237,6 +323,14 @@ pub(crate) fn lines(world: &World, role: &Captured, verb: &Verb, mark: &str) -> 
         other => panic!("{other}: no such request"),
     };
     vec![line]
+}
+
+/// The other account's address.
+const OTHER: &str = "other@localhost";
+
+/// A message with this author.
+fn from(author: &str, mark: &str) -> Vec<u8> {
+    format!("From: <{author}>\r\nSubject: {mark}\r\n\r\n{mark}\r\n").into_bytes()
 }
 
 /// Whose message a request carries: the ones that repeat have that of the first.
@@ -281,13 +375,19 @@ impl Given {
         assert_eq!(self.signatures.len(), 2 * self.points.len(), "one for each version of TLS");
         for (role, content, signature) in &self.signatures {
             for (other, point) in &self.points {
-                assert_eq!(holds(point, content, signature), role == other, "{role}'s with {other}'s key");
+                let same = group(role) == group(other);
+                assert_eq!(holds(point, content, signature), same, "{role}'s with {other}'s key");
                 for foreign in [&HASH[..], &content[..64], &content[64..]] {
                     assert!(!holds(point, foreign, signature), "{role}: a part of it is signed, too");
                 }
             }
         }
     }
+}
+
+/// Whose listeners share a key: those of mail programs.
+fn group(role: &str) -> &str {
+    if role == "submitd" { "imapd" } else { role }
 }
 
 /// The public key in a certificate: what follows the name of its curve, prime256v1.

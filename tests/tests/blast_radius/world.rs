@@ -93,7 +93,7 @@ impl World {
         }
         let first = world.inbox().unwrap().swap_remove(0);
         world.filed = id_of(&first);
-        world.clients = [25, 143, 80].map(|port| world.client(port).unwrap()).into();
+        world.clients = [25, 143, 80, 587].map(|port| world.client(port).unwrap()).into();
         world
     }
 
@@ -102,6 +102,17 @@ impl World {
         let token = format!("blast-{:04}", self.delivered.fetch_add(1, Ordering::Relaxed));
         let mut smtp = Smtp::connect(self.instance.smtp()).map_err(|error| error.to_string())?;
         match smtp.deliver(to, &mail::message(&token, 500)) {
+            Delivery::Acknowledged => Ok(token),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    /// Whether it was acknowledged to somebody who logged in, and what tells it apart.
+    fn submit(&self) -> Result<String, String> {
+        let token = format!("blast-{:04}", self.delivered.fetch_add(1, Ordering::Relaxed));
+        let mut smtp = Smtp::connect(self.instance.submission()).map_err(|error| error.to_string())?;
+        smtp.log_in().map_err(|error| error.to_string())?;
+        match smtp.deliver(ADDRESS, &mail::message(&token, 500)) {
             Delivery::Acknowledged => Ok(token),
             other => Err(format!("{other:?}")),
         }
@@ -235,6 +246,7 @@ impl World {
         self.handshake(front)?;
         match front {
             Role::Smtpd => self.deliver(ADDRESS).map(drop),
+            Role::Submitd => self.submit().map(drop),
             Role::Imapd => self.inbox().map(drop),
             _ => self.client(80).map(drop),
         }
@@ -244,6 +256,7 @@ impl World {
         let (address, starttls) = match front {
             Role::Smtpd => (self.instance.smtp(), true),
             Role::Imapd => (self.instance.imaps(), false),
+            Role::Submitd => (self.instance.submissions(), false),
             _ => (self.instance.https(), false),
         };
         tls::handshake(address, starttls).map_err(|error| format!("TLS of {}: {error}", front.binary()))
@@ -265,6 +278,9 @@ impl World {
             ChannelId::SmtpdKeyd => self.handshake(Role::Smtpd),
             ChannelId::ImapdKeyd => self.handshake(Role::Imapd),
             ChannelId::WebdKeyd => self.handshake(Role::Webd),
+            ChannelId::SubmitdKeyd => self.handshake(Role::Submitd),
+            ChannelId::SubmitdAuthd => self.client(587).map(drop),
+            ChannelId::SubmitdQueued | ChannelId::AuthdQueued => self.submit().map(drop),
             ChannelId::SmtpdAuthd => self.client(25).map(drop),
             ChannelId::ImapdAuthd => self.client(143).map(drop),
             ChannelId::WebdAuthd => self.client(80).map(drop),
@@ -334,13 +350,17 @@ pub(crate) fn status_of(instance: &Instance) -> Status {
 }
 
 /// Those who serve clients, each by its own way.
-pub(crate) const FRONTS: [Role; 3] = [Role::Smtpd, Role::Imapd, Role::Webd];
+pub(crate) const FRONTS: [Role; 4] = [Role::Smtpd, Role::Imapd, Role::Webd, Role::Submitd];
 
 /// Whom a captured end of this channel can keep from serving.
 pub(crate) fn depends_on(channel: ChannelId) -> Role {
     match channel {
         ChannelId::ImapdKeyd | ChannelId::ImapdAuthd => Role::Imapd,
         ChannelId::WebdKeyd | ChannelId::WebdAuthd => Role::Webd,
+        ChannelId::SubmitdKeyd
+        | ChannelId::SubmitdAuthd
+        | ChannelId::SubmitdQueued
+        | ChannelId::AuthdQueued => Role::Submitd,
         ChannelId::SmtpdKeyd
         | ChannelId::SmtpdAuthd
         | ChannelId::SmtpdQueued

@@ -12,7 +12,7 @@ const ONE: RangeInclusive<usize> = 1..=1;
 const TWO: RangeInclusive<usize> = 2..=2;
 
 /// At rest, with one account's process running. What is not in it nobody has.
-pub(crate) const EXPECTED: [(&str, &[Row]); 8] = [
+pub(crate) const EXPECTED: [(&str, &[Row]); 9] = [
     (
         "moxd",
         &[
@@ -20,13 +20,13 @@ pub(crate) const EXPECTED: [(&str, &[Row]); 8] = [
             ("log", ONE, "stderr"),
             ("moxd.lock", ONE, "nobody else on this directory"),
             ("signals", ONE, "SIGTERM, SIGCHLD"),
-            ("process", 7..=7, "each worker"),
+            ("process", 8..=8, "each worker"),
             ("network namespace", ONE, "the empty one, for new workers"),
-            ("program", 7..=7, "each role's, to be started again"),
-            ("listener", 5..=5, "to be handed to a front that was started again"),
+            ("program", 8..=8, "each role's, to be started again"),
+            ("listener", 7..=7, "to be handed to a front that was started again"),
             ("control socket", ONE, "moxctl"),
-            ("datagrams", 7..=7, "each worker's log"),
-            ("stream", 7..=7, "each worker's orders and events"),
+            ("datagrams", 8..=8, "each worker's log"),
+            ("stream", 8..=8, "each worker's orders and events"),
         ],
     ),
     (
@@ -34,7 +34,7 @@ pub(crate) const EXPECTED: [(&str, &[Row]); 8] = [
         &[
             ("/dev/null", TWO, "stdin, stdout"),
             ("datagrams", ONE, "log"),
-            ("stream", 5..=5, "orders, twice; a channel to each front"),
+            ("stream", 6..=6, "orders, twice; a channel to each front"),
         ],
     ),
     (
@@ -42,7 +42,7 @@ pub(crate) const EXPECTED: [(&str, &[Row]); 8] = [
         &[
             ("/dev/null", TWO, "stdin, stdout"),
             ("datagrams", ONE, "log"),
-            ("stream", 6..=6, "orders, twice; smtpd, imapd, webd, queued"),
+            ("stream", 8..=8, "orders, twice; smtpd, submitd, imapd, webd, queued that asks, queued that is told"),
             ("event set", TWO, "the runtime's, twice"),
             ("event", ONE, "to wake the runtime"),
             ("directory/directory.sqlite", ONE, "its database"),
@@ -55,7 +55,7 @@ pub(crate) const EXPECTED: [(&str, &[Row]); 8] = [
         &[
             ("/dev/null", TWO, "stdin, stdout"),
             ("datagrams", ONE, "log"),
-            ("stream", 5..=5, "orders, twice; smtpd, authd, the account"),
+            ("stream", 7..=7, "orders, twice; smtpd, submitd, authd that is asked, authd that tells, the account"),
             ("event set", TWO, "the runtime's, twice"),
             ("event", ONE, "to wake the runtime"),
             ("queue/queue.sqlite", ONE, "its database"),
@@ -71,6 +71,17 @@ pub(crate) const EXPECTED: [(&str, &[Row]); 8] = [
             ("event set", 6..=6, "of three runtimes: the connections', and two for handshakes"),
             ("event", 3..=3, "to wake them"),
             ("listener", TWO, "port 25, twice"),
+        ],
+    ),
+    (
+        "mox-submitd",
+        &[
+            ("/dev/null", TWO, "stdin, stdout"),
+            ("datagrams", ONE, "log"),
+            ("stream", 5..=5, "orders, twice; authd, queued, keyd"),
+            ("event set", 6..=6, "of three runtimes"),
+            ("event", 3..=3, "to wake them"),
+            ("listener", 4..=4, "465 and 587, twice"),
         ],
     ),
     (

@@ -17,6 +17,7 @@ use rustls::{
 /// Where they go, and whom they trust.
 pub(crate) struct Doors {
     smtp: SocketAddr,
+    submission: SocketAddr,
     imap: SocketAddr,
     imaps: SocketAddr,
     https: SocketAddr,
@@ -36,6 +37,7 @@ impl Doors {
         let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         Self {
             smtp: instance.smtp(),
+            submission: instance.submission(),
             imap: instance.imap(),
             imaps: instance.imaps(),
             https: instance.https(),
@@ -52,7 +54,14 @@ impl Doors {
                 self.smtp().must_deliver(ADDRESS, &message(&format!("session-{number}"), size));
             }
             // Into a buffer, into a memfd, into a spool file.
-            35..42 => self.breaks_off_in_data(2_000),
+            35..39 => self.breaks_off_in_data(2_000),
+            39..41 => {
+                let mut smtp = self.submission();
+                smtp.log_in().unwrap();
+                smtp.command("MAIL FROM:<mox@localhost>").unwrap();
+            }
+            // In the middle of an exchange.
+            41 => drop(self.submission().command("AUTH SCRAM-SHA-256 biwsbj1tb3gscj1h").unwrap()),
             42..45 => self.breaks_off_in_data(200_000),
             45 => self.breaks_off_in_data(1_500_000),
             46..55 => drop(self.connect(self.smtp)),
@@ -94,6 +103,10 @@ impl Doors {
 
     fn smtp(&self) -> Smtp {
         Smtp::connect(self.smtp).unwrap()
+    }
+
+    fn submission(&self) -> Smtp {
+        Smtp::connect(self.submission).unwrap()
     }
 
     /// Where too many log in at once some are told to come again, and do.

@@ -52,6 +52,7 @@ const PATIENCE: &str =
 fn memory_limits() -> BTreeMap<&'static str, u64> {
     [
         ("mox-smtpd", 512),
+        ("mox-submitd", 512),
         ("mox-imapd", 1024),
         ("mox-webd", 256),
         ("mox-queued", 256),

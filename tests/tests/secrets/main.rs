@@ -37,7 +37,7 @@ mod as_root {
         let supervisor = i32::try_from(instance.status()["pid"].as_i64().unwrap()).unwrap();
         all.insert("moxd".to_owned(), supervisor);
         all.insert("moxctl".to_owned(), parent(supervisor));
-        assert_eq!(all.len(), 9, "seven roles, the supervisor, localserve: {all:?}");
+        assert_eq!(all.len(), 10, "eight roles, the supervisor, localserve: {all:?}");
         all
     }
 
@@ -178,6 +178,18 @@ mod as_root {
                     refused.push(imap);
                 }
             }
+        }
+        for (password, right) in [(TYPED, true), (MISTYPED, false)] {
+            let mut smtp = Smtp::connect(instance.submission()).unwrap();
+            let reply = smtp.command(&format!("AUTH PLAIN {}", plain(password))).unwrap();
+            assert_eq!(reply.code, if right { 235 } else { 535 });
+            let mut smtp = Smtp::connect(instance.submission()).unwrap();
+            assert_eq!(smtp.command("AUTH LOGIN").unwrap().code, 334);
+            let octets = |text: &str| String::from_utf8(base64(text.as_bytes(), 0)).unwrap();
+            // The name is as long as three octets, the password as 24.
+            assert_eq!(smtp.command(&octets(ACCOUNT)).unwrap().code, 334);
+            let reply = smtp.command(&octets(password)).unwrap();
+            assert_eq!(reply.code, if right { 235 } else { 535 });
         }
         for (password, right) in [(TYPED, true), (MISTYPED, false)] {
             let mut curl = Command::new("curl");

@@ -87,7 +87,9 @@ impl front::Front for Front {
         match service {
             Service::Http => Some(Entrance::Clear),
             Service::Https => Some(Entrance::Tls),
-            Service::Smtp | Service::Imap | Service::Imaps => None,
+            Service::Smtp | Service::Imap | Service::Imaps | Service::Submission | Service::Submissions => {
+                None
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use ipc_proto::{
     stream,
     tls::{TlsReply, TlsRequest},
 };
-use keyd::{answer::Desk, group::Group};
+use keyd::{answer::Desk, group::Front as KeydFront};
 use net_lib::front::listen;
 use rustls::{
     ClientConfig, RootCertStore,
@@ -39,7 +39,7 @@ impl Scene {
     async fn new(settings: WebdSettings) -> Self {
         let keys = tempfile::tempdir().unwrap();
         let own = KeydSettings { names: vec!["web.example".to_owned()], signatures_per_second: 1000 };
-        let mut desk = Desk::open(Group::Web, keys.path(), &own).unwrap();
+        let mut desk = Desk::open(KeydFront::Webd, keys.path(), &own).unwrap();
         let TlsReply::Chains(chains) = desk.answer(&TlsRequest::Chains, Instant::now()) else { panic!() };
         let trusted = CertificateDer::from(chains[0].certificates[0].clone());
         let front = Front::new("web.example", settings, |violation| panic!("{violation}"));

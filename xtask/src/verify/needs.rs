@@ -24,7 +24,7 @@ const fn package(name: &'static str, shows: &'static str) -> Package {
 }
 
 /// Clients and peers that the end-to-end tests drive, and what holds them apart.
-const PACKAGES: [Package; 22] = [
+const PACKAGES: [Package; 25] = [
     // libFuzzer is C++.
     package("g++", "c++"),
     // Clients.
@@ -42,6 +42,10 @@ const PACKAGES: [Package; 22] = [
     package("xvfb", "Xvfb"),
     package("xdotool", "xdotool"),
     package("imagemagick", "import"),
+    package("msmtp", "msmtp"),
+    package("git-email", "/usr/lib/git-core/git-send-email"),
+    // git and swaks log in by it.
+    package("libauthen-sasl-perl", "/usr/share/perl5/Authen/SASL.pm"),
     package("python3", "python3"),
     package("python3-pip", "pip3"),
     package("nodejs", "node"),
