@@ -91,6 +91,12 @@ fn check_header(input: &[u8]) {
         assert!(text.len() <= 3 * field.value.len());
         assert!(header::base_subject(&text).text.len() <= text.len());
     }
+    let section = input.get(..header::section_end(input).unwrap_or(input.len())).unwrap_or_default();
+    if let Ok(origin) = header::origin(section) {
+        let mut all = Headers::new(input).all("from");
+        assert!(all.next().and_then(header::sole_mailbox) == Some(origin.from), "another From");
+        assert!(all.next().is_none(), "a second From");
+    }
     let selected = header::select(input, header::Selection::FieldsNot, &["subject"]);
     assert!(selected.len() <= input.len() + 4 && selected.ends_with(b"\r\n"));
 }

@@ -6,6 +6,8 @@
 mod address_list;
 mod date;
 mod encoded_word;
+mod mailbox;
+mod origin;
 mod parameter;
 mod subject;
 
@@ -18,8 +20,10 @@ pub(crate) use self::{
     parameter::{Structured, skip_cfws},
 };
 pub use self::{
-    date::{Date, parse_date},
+    date::{Date, format_date, parse_date},
     encoded_word::decode,
+    mailbox::sole_mailbox,
+    origin::{MAX_FIELDS, MAX_SECTION, Origin, OriginError, origin, section_end},
     parameter::Parameter,
     subject::{BaseSubject, base_subject},
 };

@@ -1,15 +1,11 @@
 //! Counts header fields as a message streams by.
 
+use mail_lib::header::{MAX_FIELDS, MAX_SECTION};
+
 use crate::data::Fault;
 
 /// `Received` fields at most: more is a loop (RFC 5321 §6.3 asks for a limit of at least 100).
 pub const MAX_RECEIVED: u32 = 100;
-
-/// Header fields at most. Honest messages have fewer than two hundred.
-pub const MAX_FIELDS: u32 = 10_000;
-
-/// The longest header section, octets. What reads headers later has no reason to read more.
-pub const MAX_HEADER: usize = 1024 * 1024;
 
 /// A field's name is at most a line (RFC 5322 §2.1.1).
 const MAX_NAME: u16 = 998;
@@ -39,7 +35,7 @@ enum At {
 pub(crate) struct HeaderScan {
     at: At,
     octets: usize,
-    fields: u32,
+    fields: usize,
     received: u32,
 }
 
@@ -97,7 +93,7 @@ impl HeaderScan {
                 },
             };
             self.octets += rest.len() - next.len();
-            if self.octets > MAX_HEADER {
+            if self.octets > MAX_SECTION {
                 return Err(Fault::HeaderTooLarge);
             }
             rest = next;

@@ -32,7 +32,7 @@ mod verdict;
 pub use close::Close;
 pub use command::{Command, CommandError, HeloName, Mail, Rcpt};
 pub use data::{Data, Fault};
-pub use header_scan::{MAX_FIELDS, MAX_HEADER, MAX_RECEIVED};
+pub use header_scan::MAX_RECEIVED;
 pub use line::{Line, MAX_LINE, split_line};
 pub use reply::Reply;
 pub use session::{Envelope, Greeting, Limits, Session, Step, TlsFacts, TlsOffer};

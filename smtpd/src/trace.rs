@@ -3,6 +3,7 @@
 use std::{fmt::Write, net::IpAddr};
 
 use ipc_proto::{DeliveryId, types::Timestamp};
+use mail_lib::header::format_date;
 
 use crate::session::{Envelope, Greeting};
 
@@ -50,15 +51,8 @@ pub fn received(envelope: &Envelope, trace: &Trace<'_>) -> Vec<u8> {
     if let [only] = envelope.recipients.as_slice() {
         let _ = write!(field, "\r\n\tfor <{only}>");
     }
-    let _ = write!(field, ";\r\n\t{}\r\n", date(trace.at));
+    let _ = write!(field, ";\r\n\t{}\r\n", format_date(trace.at.seconds));
     field.into_bytes()
-}
-
-/// date-time of RFC 5322 §3.3, in UTC.
-fn date(at: Timestamp) -> String {
-    // Beyond the year 9999 the clock is wrong anyway.
-    let moment = jiff::Timestamp::from_second(at.seconds).unwrap_or_default();
-    moment.strftime("%a, %-d %b %Y %H:%M:%S +0000").to_string()
 }
 
 #[cfg(test)]

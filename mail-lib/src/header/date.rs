@@ -40,6 +40,14 @@ pub fn parse_date(value: &[u8]) -> Option<Date> {
     Some(Date { unix_seconds: days + i64::from(seconds) - i64::from(offset_seconds), offset_seconds })
 }
 
+/// date-time of RFC 5322 §3.3, in UTC.
+#[must_use]
+pub fn format_date(unix_seconds: i64) -> String {
+    // Beyond the year 9999 the clock is wrong anyway.
+    let moment = jiff::Timestamp::from_second(unix_seconds).unwrap_or_default();
+    moment.strftime("%a, %-d %b %Y %H:%M:%S +0000").to_string()
+}
+
 /// Words without comments; commas, and dashes that do not start a zone, are spaces.
 fn words(value: &[u8]) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
@@ -178,6 +186,12 @@ mod tests {
         ] {
             assert_eq!(parse_date(text.as_bytes()), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_date_is_written_as_the_standard_has_it() {
+        assert_eq!(format_date(880_127_706), "Fri, 21 Nov 1997 15:55:06 +0000");
+        assert_eq!(format_date(i64::MAX), "Thu, 1 Jan 1970 00:00:00 +0000");
     }
 
     proptest! {
