@@ -15,7 +15,12 @@ use nix::{
     libc,
 };
 
-use crate::spool::SpoolFile;
+use mail_lib::header::{MAX_SECTION, section_end};
+
+use crate::{disk::Disk, queue::QueueError, spool::SpoolFile};
+
+/// Octets read at first to find a header's end: nearly all end before.
+const FIRST: usize = 8 * 1024;
 
 /// Octets copied at once.
 const PIECE: usize = 64 * 1024;
@@ -67,7 +72,7 @@ struct Inner {
     file: File,
     size: u64,
     /// What keeps a spool file's name and its place in the budget.
-    _spooled: Option<Arc<SpoolFile>>,
+    spooled: Option<Arc<SpoolFile>>,
 }
 
 impl Body {
@@ -104,7 +109,7 @@ impl Body {
         }
         let found = metadata.size();
         if found == stated {
-            Ok(Self(Arc::new(Inner { file, size: stated, _spooled: spooled })))
+            Ok(Self(Arc::new(Inner { file, size: stated, spooled })))
         } else {
             Err(BodyError::Size { stated, found })
         }
@@ -118,6 +123,32 @@ impl Body {
     /// A descriptor to hand on. It can be read, not written: sealed, or opened read-only.
     pub(crate) fn fd(&self) -> io::Result<OwnedFd> {
         self.0.file.as_fd().try_clone_to_owned()
+    }
+
+    /// The header section, without the blank line; `None`: it does not end within the bounds.
+    pub(crate) async fn header_section(&self, disk: &Disk) -> Result<Option<Vec<u8>>, QueueError> {
+        if self.0.spooled.is_none() {
+            // In memory.
+            return Ok(self.read_header_section()?);
+        }
+        let body = self.clone();
+        disk.run(move |_| Ok(body.read_header_section()?)).await
+    }
+
+    fn read_header_section(&self) -> io::Result<Option<Vec<u8>>> {
+        let mut octets = Vec::new();
+        for bound in [FIRST, PIECE, MAX_SECTION + 2] {
+            let start = octets.len();
+            let all = usize::try_from(self.0.size).unwrap_or(usize::MAX);
+            octets.resize(bound.min(all), 0);
+            self.0.file.read_exact_at(octets.get_mut(start..).unwrap_or_default(), start as u64)?;
+            let end = section_end(&octets).or((octets.len() == all).then_some(all));
+            if let Some(end) = end {
+                octets.truncate(end);
+                return Ok(Some(octets));
+            }
+        }
+        Ok(None)
     }
 
     /// Copies all octets and hashes the copy. Blocks: for the disk's thread.

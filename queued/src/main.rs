@@ -6,7 +6,7 @@ use ipc_proto::{
     AccountId, ChannelId, Violation,
     control::{Event, Order, QueuedSettings, Role, RoleSettings, ViolationKind},
 };
-use queued::{Disk, Queue, Service, Spooled, Switchboard, system_clock};
+use queued::{Disk, Host, Queue, Service, Spooled, Switchboard, system_clock};
 use worker_lib::{AsyncControl, Control, Events, Fault, Worker};
 
 /// Of the grace to stop in, what is left for the exit itself.
@@ -25,26 +25,26 @@ fn run(worker: Worker) -> Result<(), Fault> {
         .directory
         .clone()
         .ok_or_else(|| Fault::new("no directory for the queue; restart moxd"))?;
-    let message_size = worker.settings.message_size;
+    let host = Host { name: worker.settings.hostname.clone(), message_size: worker.settings.message_size };
     let mut queue = Queue::open(Path::new(&directory))?;
     let spooled = queue.take_spooled();
     let control = worker.lock_in()?;
     let disk = Disk::start(queue)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    runtime.block_on(serve(control, settings, message_size, disk, spooled))
+    runtime.block_on(serve(control, settings, host, disk, spooled))
 }
 
 async fn serve(
     control: Control,
     settings: QueuedSettings,
-    message_size: u64,
+    host: Host,
     disk: Disk,
     spooled: Vec<Spooled>,
 ) -> Result<(), Fault> {
     let mut control = control.into_async()?;
     let events = control.events();
     let switchboard = Arc::new(Up(events.clone()));
-    let service = Service::new(settings, message_size, disk, spooled, system_clock(), switchboard);
+    let service = Service::new(settings, host, disk, spooled, system_clock(), switchboard);
     tokio::spawn({
         let service = service.clone();
         async move { service.retry().await }
@@ -67,6 +67,8 @@ async fn take_orders(control: &mut AsyncControl, service: &Service) -> Result<Du
                 let stream = fds.into_iter().next().map(UnixStream::from);
                 match (channel, account, stream) {
                     (ChannelId::SmtpdQueued, None, Some(stream)) => service.smtpd(stream)?,
+                    (ChannelId::SubmitdQueued, None, Some(stream)) => service.submitd(run, stream)?,
+                    (ChannelId::AuthdQueued, None, Some(stream)) => service.notices(stream)?,
                     (ChannelId::QueuedAuthd, None, Some(stream)) => service.authd(stream)?,
                     (ChannelId::QueuedAccountd, Some(account), Some(stream)) => {
                         service.account(account, stream)?;

@@ -5,6 +5,7 @@
 //! queue/message-ID      the octets of a larger one as received, hashed; durable before the row that names it
 //! queue/new-ID          being written, or on its way to an account; removed at start
 //! queue/spool-NUMBER    a message that smtpd is writing or waits for; see `spool`
+//! queue/submit-NUMBER   the same of submitd
 //! ```
 //! How it changes: `change`. A file is durable before the commit of the row that names it, and is unlinked after the
 //! commit that removes the row. A crash in between leaves a file that no row names and nobody was promised, which the
@@ -22,14 +23,16 @@ use mail_lib::address::Address;
 use nix::libc;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use crate::{body::Body, schema, spool::Spooled, sys};
+use crate::{
+    body::Body,
+    schema,
+    spool::{Front, Spooled},
+    sys,
+};
 
 /// The longest pause between two attempts; [`crate::retry`] keeps to it. A row that is due later than this was written
 /// before the clock jumped back, and counts as due.
 pub(crate) const LONGEST_PAUSE_MS: i64 = 3_600_000;
-
-/// How the names of spool files begin; their numbers follow in hexadecimal.
-const SPOOL: &str = "spool-";
 
 /// Why the queue cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -118,7 +121,7 @@ pub(crate) struct Envelope {
     pub(crate) id: DeliveryId,
     pub(crate) connection: ConnectionId,
     pub(crate) reverse_path: Option<Address>,
-    /// smtpd's trace fields.
+    /// The front's trace fields, and what a submitted message lacked.
     pub(crate) trace: Vec<u8>,
     pub(crate) received: Timestamp,
 }
@@ -149,9 +152,9 @@ impl Queue {
     pub fn open(directory: &Path) -> Result<Self, QueueError> {
         let leftover = leftovers(directory)?;
         let database = schema::open(&directory.join(schema::FILE), !leftover.messages.is_empty())?;
-        let left = leftover.spooled.into_iter().map(|(number, path)| {
+        let left = leftover.spooled.into_iter().map(|(front, number, path)| {
             let reader = open(&path)?;
-            Ok(Spooled { number, reader, path })
+            Ok(Spooled { front, number, reader, path })
         });
         let left = left.collect::<Result<_, QueueError>>()?;
         let queue = Self { directory: directory.to_owned(), database, left };
@@ -192,12 +195,12 @@ impl Queue {
     }
 
     /// A new file, opened twice: as what reads it here, and as what smtpd writes to.
-    pub(crate) fn spool_file(&mut self) -> Result<(Spooled, OwnedFd), QueueError> {
+    pub(crate) fn spool_file(&mut self, front: Front) -> Result<(Spooled, OwnedFd), QueueError> {
         let number = SpoolNumber(sys::random()?);
-        let path = self.directory.join(format!("{SPOOL}{:016x}", number.0));
+        let path = self.directory.join(format!("{}{:016x}", front.prefix(), number.0));
         let writer = create(&path)?;
         match open(&path) {
-            Ok(reader) => Ok((Spooled { number, reader, path }, writer.into())),
+            Ok(reader) => Ok((Spooled { front, number, reader, path }, writer.into())),
             Err(error) => {
                 let _ = fs::remove_file(&path);
                 Err(error.into())
@@ -323,7 +326,7 @@ fn open(path: &Path) -> io::Result<File> {
 struct Leftovers {
     unfinished: Vec<PathBuf>,
     messages: Vec<(DeliveryId, PathBuf)>,
-    spooled: Vec<(SpoolNumber, PathBuf)>,
+    spooled: Vec<(Front, SpoolNumber, PathBuf)>,
 }
 
 /// Lists our own files; names that are not ours stay untouched.
@@ -336,9 +339,9 @@ fn leftovers(directory: &Path) -> Result<Leftovers, QueueError> {
             let Some(name) = name.to_str() else { continue };
             if name.starts_with("new-") {
                 found.unfinished.push(entry.path());
-            } else if let Some(number) = name.strip_prefix(SPOOL) {
+            } else if let Some((front, number)) = spooled(name) {
                 match parse_number(number) {
-                    Some(number) => found.spooled.push((number, entry.path())),
+                    Some(number) => found.spooled.push((front, number, entry.path())),
                     None => found.unfinished.push(entry.path()),
                 }
             } else if let Some(id) = name.strip_prefix("message-").and_then(parse_id) {
@@ -351,6 +354,11 @@ fn leftovers(directory: &Path) -> Result<Leftovers, QueueError> {
         path: directory.to_owned(),
         detail: error.to_string(),
     })
+}
+
+/// Whose spool file has that name, and what follows.
+fn spooled(name: &str) -> Option<(Front, &str)> {
+    Front::ALL.into_iter().find_map(|front| Some((front, name.strip_prefix(front.prefix())?)))
 }
 
 fn parse_id(hex: &str) -> Option<DeliveryId> {

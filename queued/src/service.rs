@@ -11,11 +11,12 @@ use std::{
 
 use ipc_proto::{
     AccountId, ChannelId,
-    authd::QueuedAuthd,
+    authd::{Owner, QueuedAuthd},
     control::{QueuedSettings, ViolationKind},
     delivery::{Deliver, MAX_RECIPIENTS, Outcome, QueuedToSmtpd, SmtpdQueued, SmtpdToQueued, SpoolNumber},
     stream::{End, Link, Responder, serve},
 };
+use mail_lib::address::Address;
 use tokio::sync::{Notify, watch};
 use worker_lib::Live;
 
@@ -24,11 +25,12 @@ use crate::{
     body::{Body, BodyError},
     change::Change,
     disk::Disk,
+    grants::Grants,
     group,
     outcome::{self, Standing},
     queue::{Envelope, Millis, QueueError},
     retry,
-    spool::{ChannelNumber, Spool, Spooled},
+    spool::{ChannelNumber, Front, Spool, Spooled},
 };
 
 /// The most that smtpd's trace fields may be, octets.
@@ -46,6 +48,15 @@ pub fn system_clock() -> Clock {
     })
 }
 
+/// What does not change while the process lives.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// This host's name, A-labels.
+    pub name: String,
+    /// The largest message that is taken, octets.
+    pub message_size: u64,
+}
+
 /// All that queued does, without the process around it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Service(pub(crate) Arc<Shared>);
@@ -55,13 +66,19 @@ pub(crate) struct Shared {
     pub(crate) disk: Disk,
     pub(crate) clock: Clock,
     pub(crate) authd: Link<QueuedAuthd>,
+    pub(crate) grants: Grants,
     pub(crate) accounts: Arc<Accounts>,
     /// Told when a message was stored.
     pub(crate) stored: Notify,
     pub(crate) stopping: AtomicBool,
+    /// This host's name, for fields of its own.
+    pub(crate) hostname: String,
     message_size: u64,
-    switchboard: Arc<dyn Switchboard>,
+    pub(crate) switchboard: Arc<dyn Switchboard>,
+    /// Files of smtpd.
     pub(crate) spool: Spool,
+    /// Files of submitd.
+    pub(crate) submitted: Spool,
     /// Messages in hand.
     busy: watch::Sender<usize>,
 }
@@ -89,28 +106,32 @@ impl Shared {
 }
 
 impl Service {
-    /// With a queue that is open, and the spool files that were in it. `message_size`: the largest message that is
-    /// taken, octets.
+    /// With a queue that is open, and the spool files that were in it.
     #[must_use]
     pub fn new(
         settings: QueuedSettings,
-        message_size: u64,
+        host: Host,
         disk: Disk,
         spooled: Vec<Spooled>,
         clock: Clock,
         switchboard: Arc<dyn Switchboard>,
     ) -> Self {
+        let (spooled, submitted) = spooled.into_iter().partition(|spooled| spooled.front == Front::Smtpd);
+        let places = settings.spool_files;
         Self(Arc::new(Shared {
             accounts: Accounts::new(Arc::clone(&switchboard)),
             authd: Link::default(),
             stored: Notify::new(),
             stopping: AtomicBool::new(false),
             busy: watch::Sender::new(0),
-            spool: Spool::new(disk.clone(), settings.spool_files, spooled),
+            spool: Spool::new(disk.clone(), Front::Smtpd, places, spooled),
+            submitted: Spool::new(disk.clone(), Front::Submitd, places, submitted),
+            grants: Grants::default(),
             settings: Live::new(settings),
             disk,
             clock,
-            message_size,
+            hostname: host.name,
+            message_size: host.message_size,
             switchboard,
         }))
     }
@@ -168,7 +189,7 @@ impl Service {
 
     /// Removes, after a while, the spool files of an earlier queued that nobody asked for again.
     pub async fn forget_spooled(&self) {
-        self.0.spool.forget_earlier().await;
+        tokio::join!(self.0.spool.forget_earlier(), self.0.submitted.forget_earlier());
     }
 
     /// Takes nothing new and waits until what is in hand is answered, at most `grace`.
@@ -190,12 +211,12 @@ async fn answer(
 ) {
     let _busy = shared.busy();
     match request {
-        SmtpdToQueued::Spool => match open_spool(&shared, channel).await {
+        SmtpdToQueued::Spool => match open_spool(&shared, &shared.spool, channel).await {
             Some((number, writer)) => responder.reply(&QueuedToSmtpd::Spool(number), vec![writer]),
             None => responder.reply(&QueuedToSmtpd::NoSpool, Vec::new()),
         },
         SmtpdToQueued::Deliver(deliver) => {
-            let reply = match check(&shared, &deliver, fds) {
+            let reply = match check(&shared, &shared.spool, &deliver, fds) {
                 Ok(body) => QueuedToSmtpd::Delivered(shared.deliver(deliver, body).await),
                 Err(error) => {
                     tracing::warn!(mail = %deliver.id, connection = %deliver.connection,
@@ -213,11 +234,15 @@ async fn answer(
     }
 }
 
-async fn open_spool(shared: &Shared, channel: ChannelNumber) -> Option<(SpoolNumber, OwnedFd)> {
+pub(crate) async fn open_spool(
+    shared: &Shared,
+    spool: &Spool,
+    channel: ChannelNumber,
+) -> Option<(SpoolNumber, OwnedFd)> {
     if shared.stopping.load(Ordering::Relaxed) {
         return None;
     }
-    match shared.spool.open(channel).await {
+    match spool.open(channel).await {
         Ok(Some(spooled)) => Some(spooled),
         Ok(None) => {
             tracing::warn!("all spool files are in use; raise `limits.spool_files` if this is usual");
@@ -230,9 +255,9 @@ async fn open_spool(shared: &Shared, channel: ChannelNumber) -> Option<(SpoolNum
     }
 }
 
-/// Why a request of smtpd is not looked at further.
+/// Why a request from below is not looked at further.
 #[derive(Debug, thiserror::Error)]
-enum Refusal {
+pub(crate) enum Refusal {
     #[error("{0} recipients; 1 to {MAX_RECIPIENTS} can be")]
     Recipients(usize),
     #[error("trace fields that are too long or not whole header fields")]
@@ -244,7 +269,7 @@ enum Refusal {
 }
 
 impl Refusal {
-    fn kind(&self) -> ViolationKind {
+    pub(crate) fn kind(&self) -> ViolationKind {
         match self {
             Self::Recipients(_) | Self::Trace => ViolationKind::Malformed,
             Self::TooLarge(_) => ViolationKind::TooLarge,
@@ -254,7 +279,12 @@ impl Refusal {
 }
 
 /// Everything about a request that can be wrong without asking anybody.
-fn check(shared: &Shared, deliver: &Deliver, fds: Vec<OwnedFd>) -> Result<Body, Refusal> {
+pub(crate) fn check(
+    shared: &Shared,
+    spool: &Spool,
+    deliver: &Deliver,
+    fds: Vec<OwnedFd>,
+) -> Result<Body, Refusal> {
     if deliver.recipients.is_empty() || deliver.recipients.len() > MAX_RECIPIENTS {
         return Err(Refusal::Recipients(deliver.recipients.len()));
     }
@@ -265,7 +295,7 @@ fn check(shared: &Shared, deliver: &Deliver, fds: Vec<OwnedFd>) -> Result<Body, 
         return Err(Refusal::TooLarge(deliver.size));
     }
     Ok(match deliver.spool {
-        Some(number) => shared.spool.body(number, deliver.size)?,
+        Some(number) => spool.body(number, deliver.size)?,
         // The channel has seen to it that there is exactly one.
         None => Body::sealed(fds.into_iter().next().ok_or(BodyError::NotAFile)?, deliver.size)?,
     })
@@ -286,8 +316,8 @@ fn is_sound_trace(trace: &[u8]) -> bool {
 impl Shared {
     /// One outcome per recipient.
     async fn deliver(&self, deliver: Deliver, body: Body) -> Vec<Outcome> {
-        let Deliver { id, connection, reverse_path, recipients, trace, received, size, spool: _ } = deliver;
-        let envelope = Envelope { id, connection, reverse_path, trace, received };
+        let Deliver { id, connection, reverse_path, recipients, trace, received, size: _, spool: _ } =
+            deliver;
         let later = Outcome::TryLater { no_space: false };
         if self.stopping.load(Ordering::Relaxed) {
             return vec![later; recipients.len()];
@@ -295,10 +325,23 @@ impl Shared {
         let Some(owners) = group::owners(&self.authd, &recipients).await else {
             return vec![later; recipients.len()];
         };
+        let envelope = Envelope { id, connection, reverse_path, trace, received };
+        self.deliver_to(&envelope, &recipients, &owners, body).await
+    }
+
+    /// The same, to those of whom it is known whose they are.
+    pub(crate) async fn deliver_to(
+        &self,
+        envelope: &Envelope,
+        recipients: &[Address],
+        owners: &[Owner],
+        body: Body,
+    ) -> Vec<Outcome> {
+        let (id, connection, size) = (envelope.id, envelope.connection, body.size());
         let mut standings: Vec<_> = owners.iter().map(|owner| Standing::of(*owner)).collect();
         if recipients.len() <= self.settings.now().direct_recipients as usize {
-            let groups = group::by_account(&owners);
-            let answers = group::deliver(&self.accounts, &envelope, &recipients, groups, &body).await;
+            let groups = group::by_account(owners);
+            let answers = group::deliver(&self.accounts, envelope, recipients, groups, &body).await;
             for (group, answer) in answers {
                 for place in group.places {
                     if let Some(standing) = standings.get_mut(place) {
@@ -313,7 +356,7 @@ impl Shared {
             let to: Vec<_> = left.iter().filter_map(|place| recipients.get(*place).cloned()).collect();
             // What nobody was asked about is due at once, the rest after a pause.
             let at_once = standings.contains(&Standing::Waiting);
-            let stored = match self.store(&envelope, body, to, at_once).await {
+            let stored = match self.store(envelope, body, to, at_once).await {
                 Ok(()) => Outcome::Stored,
                 Err(error) => {
                     tracing::error!(mail = %id, "cannot store a message: {error}");
@@ -342,7 +385,7 @@ impl Shared {
         &self,
         envelope: &Envelope,
         body: Body,
-        recipients: Vec<mail_lib::address::Address>,
+        recipients: Vec<Address>,
         at_once: bool,
     ) -> Result<(), QueueError> {
         let now = (self.clock)();

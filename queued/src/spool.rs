@@ -1,4 +1,4 @@
-//! Spool files: messages that are too large for smtpd's memory. smtpd gets a descriptor that can only write; queued
+//! Spool files: messages that are too large for a front's memory. smtpd, or submitd, gets a descriptor that can only write; queued
 //! keeps its own that can only read, and believes nothing before the kernel says that no writer is left.
 //!
 //! A spool file lies under its number until smtpd needs it no longer. Should queued die meanwhile, the next one finds
@@ -28,9 +28,29 @@ use crate::{
 /// longer than [`ipc_proto::delivery::SmtpdQueued`]'s deadline over it. One that is still written to is kept longer.
 const KEPT_FOR: Duration = Duration::from_secs(600);
 
+/// Who writes to a spool file. Each has places and files of its own: neither names the other's, or uses up its room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Front {
+    Smtpd,
+    Submitd,
+}
+
+impl Front {
+    pub(crate) const ALL: [Self; 2] = [Self::Smtpd, Self::Submitd];
+
+    /// How the names of its files begin; their numbers follow in hexadecimal.
+    pub(crate) const fn prefix(self) -> &'static str {
+        match self {
+            Self::Smtpd => "spool-",
+            Self::Submitd => "submit-",
+        }
+    }
+}
+
 /// A spool file without the bookkeeping: new, or left by the queued before this one.
 #[derive(Debug)]
 pub struct Spooled {
+    pub(crate) front: Front,
     pub(crate) number: SpoolNumber,
     pub(crate) reader: File,
     pub(crate) path: PathBuf,
@@ -62,10 +82,11 @@ enum Of {
     Earlier,
 }
 
-/// All spool files.
+/// All spool files of one front.
 #[derive(Debug)]
 pub(crate) struct Spool {
     disk: Disk,
+    front: Front,
     places: Arc<Semaphore>,
     files: Mutex<Files>,
 }
@@ -93,8 +114,9 @@ impl Files {
 
 impl Spool {
     /// With room for so many, among them those that the queued before this one left.
-    pub(crate) fn new(disk: Disk, places: u32, left: Vec<Spooled>) -> Self {
-        let spool = Self { disk, places: Arc::new(Semaphore::new(places as usize)), files: Mutex::default() };
+    pub(crate) fn new(disk: Disk, front: Front, places: u32, left: Vec<Spooled>) -> Self {
+        let places = Arc::new(Semaphore::new(places as usize));
+        let spool = Self { disk, front, places, files: Mutex::default() };
         for spooled in left {
             match Arc::clone(&spool.places).try_acquire_owned() {
                 Ok(place) => {
@@ -133,7 +155,8 @@ impl Spool {
         channel: ChannelNumber,
     ) -> Result<Option<(SpoolNumber, OwnedFd)>, QueueError> {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return Ok(None) };
-        let (spooled, writer) = self.disk.run(|queue| queue.spool_file()).await?;
+        let front = self.front;
+        let (spooled, writer) = self.disk.run(move |queue| queue.spool_file(front)).await?;
         let mut files = self.files();
         let number = files.note(SpoolFile::new(spooled, place), Of::Channel(channel));
         if files.alive.contains(&channel) {

@@ -2,8 +2,10 @@
 
 mod delivering;
 mod from_below;
+mod grants;
 mod once;
 mod queueing;
+mod submitting;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -22,7 +24,7 @@ use std::{
 
 use ipc_proto::{
     AccountId, ChannelId, ConnectionId, DeliveryId, Violation,
-    authd::{AuthdToQueued, Owner, QueuedAuthd, QueuedToAuthd},
+    authd::{AuthdToQueued, Owner, QueuedAuthd, QueuedToAuthd, Recipient, RecipientQuery},
     control::{QueuedSettings, ViolationKind},
     delivery::{
         AccountDelivery, AccountRefusal, AccountdToQueued, Deliver, Outcome, QueuedAccountd,
@@ -38,7 +40,7 @@ use nix::{
 };
 use tokio::sync::{Barrier, Notify, mpsc};
 
-use crate::{Disk, Queue, Service, Switchboard, retry};
+use crate::{Disk, Host, Queue, Service, Switchboard, retry};
 
 /// The pause after the first attempt in these tests.
 const RETRY_MS: u32 = 60_000;
@@ -155,6 +157,43 @@ fn play_account(accounts: &Accounts, number: u32, stream: UnixStream) {
     tokio::spawn(serving);
 }
 
+type Owners = Arc<Mutex<BTreeMap<String, Owner>>>;
+
+/// authd's end of a new channel. Addresses `N@x.org` belong to account N, the domain x.org is ours alone.
+fn play_authd(owners: &Owners, service: &Service) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    service.authd(ours).unwrap();
+    let known = Arc::clone(owners);
+    let serving = serve::<QueuedAuthd>(theirs, move |request, _, responder| {
+        let known = known.lock().unwrap();
+        let owner = |address: &Address| {
+            let number = address.localpart.as_str().parse().ok().and_then(AccountId::new);
+            let number = number.filter(|_| address.domain.as_str() == "x.org");
+            known.get(&address.to_string()).copied().or(number.map(Owner::Account)).unwrap_or(Owner::Nobody)
+        };
+        let reply = match request {
+            QueuedToAuthd::Owners(asked) => AuthdToQueued::Owners(asked.iter().map(owner).collect()),
+            QueuedToAuthd::MaySend(account, asked) => AuthdToQueued::MaySend(
+                asked.iter().map(|address| owner(address) == Owner::Account(account)).collect(),
+            ),
+            QueuedToAuthd::Recipients(asked) => {
+                let what = |query| match query {
+                    RecipientQuery::Postmaster => Recipient::Local(address("1@x.org")),
+                    RecipientQuery::Address(asked) => match owner(&asked) {
+                        Owner::Account(_) => Recipient::Local(asked),
+                        Owner::Disabled => Recipient::Disabled,
+                        Owner::Nobody if asked.domain.as_str() == "x.org" => Recipient::Unknown,
+                        Owner::Nobody => Recipient::NotLocal,
+                    },
+                };
+                AuthdToQueued::Recipients(asked.into_iter().map(what).collect())
+            }
+        };
+        responder.reply(&reply, Vec::new());
+    });
+    tokio::spawn(serving.unwrap());
+}
+
 /// The made-up supervisor's ear.
 #[derive(Debug)]
 struct Board {
@@ -173,7 +212,7 @@ impl Switchboard for Board {
     }
 
     fn refused(&self, channel: ChannelId, kind: ViolationKind) {
-        assert_eq!(channel, ChannelId::SmtpdQueued);
+        assert!(matches!(channel, ChannelId::SmtpdQueued | ChannelId::SubmitdQueued), "{channel:?}");
         self.refused.lock().unwrap().push(kind);
     }
 }
@@ -181,7 +220,7 @@ impl Switchboard for Board {
 /// Everything around one run of queued.
 struct World {
     clock: Arc<AtomicI64>,
-    owners: Arc<Mutex<BTreeMap<String, Owner>>>,
+    owners: Owners,
     accounts: Accounts,
     board: Arc<Board>,
     service: Service,
@@ -190,11 +229,17 @@ struct World {
 }
 
 fn settings() -> QueuedSettings {
-    QueuedSettings { direct_recipients: 3, spool_files: 4, retry_ms: RETRY_MS }
+    QueuedSettings {
+        direct_recipients: 3,
+        spool_files: 4,
+        retry_ms: RETRY_MS,
+        submission_messages: 1000,
+        submission_new_recipients: 200,
+    }
 }
 
 impl World {
-    /// Starts queued on a directory. Addresses `N@x.org` belong to account N.
+    /// Starts queued on a directory.
     fn start(directory: &Path) -> Self {
         Self::start_with(directory, Accounts::default(), 1_000_000)
     }
@@ -210,25 +255,11 @@ impl World {
         let disk = Disk::start(queue).unwrap();
         let switchboard: Arc<dyn Switchboard> = board.clone();
         let clock_of = Arc::new(move || reading.load(Ordering::Relaxed));
-        let service = Service::new(settings(), 4 << 20, disk, spooled, clock_of, switchboard);
+        let host = Host { name: "mx.x.org".to_owned(), message_size: 4 << 20 };
+        let service = Service::new(settings(), host, disk, spooled, clock_of, switchboard);
 
         let owners = Arc::new(Mutex::new(BTreeMap::new()));
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        service.authd(ours).unwrap();
-        let known = Arc::clone(&owners);
-        let serving = serve::<QueuedAuthd>(theirs, move |QueuedToAuthd::Owners(asked), _, responder| {
-            let known = known.lock().unwrap();
-            let owner = |address: &Address| {
-                let number = address.localpart.as_str().parse().ok().and_then(AccountId::new);
-                known
-                    .get(&address.to_string())
-                    .copied()
-                    .or(number.map(Owner::Account))
-                    .unwrap_or(Owner::Nobody)
-            };
-            responder.reply(&AuthdToQueued::Owners(asked.iter().map(owner).collect()), Vec::new());
-        });
-        tokio::spawn(serving.unwrap());
+        play_authd(&owners, &service);
 
         let (of, supervised) = (Arc::clone(&accounts), service.clone());
         let supervisor = tokio::spawn(async move {
