@@ -161,6 +161,7 @@ impl Account {
                 | Order::SessionEnded(_)
                 | Order::AccountReady(_)
                 | Order::AccountRefused(_)
+                | Order::Crashed { .. }
                 | Order::Leave { .. }
                 | Order::ListenerGone(_)
                 | Order::Settings(_)

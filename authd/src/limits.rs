@@ -202,18 +202,32 @@ impl Limits {
         }
     }
 
-    /// A connection did something that honest clients do not. A block is charged with no more than the smaller one
-    /// within it had room for: one address alone never gets its neighbours turned away.
+    /// A connection did something that honest clients do not.
     pub fn charge(&mut self, address: IpAddr, account: Option<AccountId>, offence: Offence, now: Moment) {
+        self.charge_share(address, account, offence, 1, now);
+    }
+
+    /// One of so many connections did something that honest clients do not, nobody knows which: each bears its part. A block
+    /// is charged with no more than the smaller one within it had room for: one address alone never gets its neighbours
+    /// turned away.
+    pub fn charge_share(
+        &mut self,
+        address: IpAddr,
+        account: Option<AccountId>,
+        offence: Offence,
+        among: u32,
+        now: Moment,
+    ) {
+        let share = points(offence).checked_div(among).unwrap_or_default().max(1);
         if !self.exempt(address) {
-            let mut charged = points(offence);
+            let mut charged = share;
             for (block, class) in self.classes(address) {
                 charged = class.points.take(&mut self.table.entry(Key::Block(block)).points, charged, now);
             }
         }
         if let Some(account) = account {
             let points_of = &mut self.table.entry(Key::Account(account)).points;
-            self.account_points.take(points_of, points(offence), now);
+            self.account_points.take(points_of, share, now);
         }
     }
 

@@ -7,6 +7,7 @@
 mod abuse;
 mod clerk;
 mod connection;
+mod crashed;
 mod grant;
 mod login;
 mod open;
@@ -30,7 +31,7 @@ use ipc_proto::{
         SubmitdToAuthd, TurnedAway, WebdAuthd,
     },
     channel::Channel,
-    control::{AuthdSettings, Event, Order, RoleSettings},
+    control::{AuthdSettings, Event, Order, Role, RoleSettings},
     grant::{AuthdQueued, Notice},
     stream::{End, Link, Responder, serve},
     types::{Run, Timestamp},
@@ -39,7 +40,8 @@ use tokio::{sync::oneshot, time::Instant};
 
 use self::{
     clerk::Clerk,
-    connection::{Access, Connections, Front, Kind},
+    connection::{Connections, Front},
+    crashed::Lately,
     session::Sessions,
 };
 use crate::{
@@ -100,6 +102,7 @@ struct State {
     proven: Proven,
     refused: Refused,
     connections: Connections,
+    lately: Lately,
     sessions: Sessions,
     /// Accounts whose directories are being made, and who waits for that.
     preparing: HashMap<AccountId, oneshot::Sender<bool>>,
@@ -123,6 +126,7 @@ impl Service {
                 proven: Proven::new()?,
                 refused: Refused::new()?,
                 connections: Connections::default(),
+                lately: Lately::default(),
                 sessions: Sessions::default(),
                 preparing: HashMap::new(),
             }),
@@ -139,7 +143,7 @@ impl Service {
     pub fn channel(&self, channel: ChannelId, run: Run, stream: UnixStream) -> io::Result<()> {
         match channel {
             ChannelId::SmtpdAuthd => {
-                let front = self.front(Kind::Strangers);
+                let front = self.front(Role::Smtpd, run);
                 let shared = Arc::clone(&self.0);
                 self.serve::<SmtpdAuthd>(stream, Some(front), move |request, responder| match request {
                     SmtpdToAuthd::Client(client) => {
@@ -152,7 +156,7 @@ impl Service {
                 })
             }
             ChannelId::ImapdAuthd => {
-                let front = self.front(Kind::Owners(Access::Imap));
+                let front = self.front(Role::Imapd, run);
                 let shared = Arc::clone(&self.0);
                 self.serve::<ImapdAuthd>(stream, Some(front), move |request, responder| match request {
                     ImapdToAuthd::Client(client) => {
@@ -171,7 +175,7 @@ impl Service {
                 })
             }
             ChannelId::SubmitdAuthd => {
-                let front = self.front(Kind::Owners(Access::Submission(run)));
+                let front = self.front(Role::Submitd, run);
                 let shared = Arc::clone(&self.0);
                 self.serve::<SubmitdAuthd>(stream, Some(front), move |request, responder| match request {
                     SubmitdToAuthd::Client(client) => {
@@ -186,7 +190,7 @@ impl Service {
             }
             ChannelId::AuthdQueued => grant::channel(&self.0, stream),
             ChannelId::WebdAuthd => {
-                let front = self.front(Kind::Strangers);
+                let front = self.front(Role::Webd, run);
                 let shared = Arc::clone(&self.0);
                 self.serve::<WebdAuthd>(stream, Some(front), move |client, responder| {
                     responder.reply(&shared.client(front, client), Vec::new());
@@ -225,8 +229,12 @@ impl Service {
         }
     }
 
-    fn front(&self, kind: Kind) -> Front {
-        self.0.state().connections.new_front(kind)
+    /// A new channel of this front.
+    fn front(&self, role: Role, run: Run) -> Front {
+        let state = &mut *self.0.state();
+        let front = state.connections.new_front(role, run);
+        state.lately.begun(role, front);
+        front
     }
 
     fn serve<C: Channel>(
@@ -249,6 +257,10 @@ impl Service {
                     tracing::warn!(channel = ?C::ID, "channel closed: {violation}");
                     (shared.up)(Event::Violation { channel: C::ID, account: None, kind: violation.into() });
                 }
+            }
+            if let Some(front) = front {
+                tokio::time::sleep(crashed::PATIENCE).await;
+                shared.state().lately.forget(front);
             }
         });
         Ok(())
@@ -278,6 +290,7 @@ impl Service {
                     let _ = waiting.send(false);
                 }
             }
+            Order::Crashed { front, connections } => self.0.crashed(*front, connections),
             Order::Settings(settings) => {
                 if let RoleSettings::Authd(own) = &settings.own {
                     self.0.state().limits.change(own);
@@ -391,8 +404,12 @@ impl Shared {
     fn front_gone(self: &Arc<Self>, front: Front) {
         let mut state = self.state();
         let grants: Vec<_> = state.connections.grants_of(front).collect();
-        for closed in state.connections.remove_front(front) {
-            state.limits.closed(closed.address);
+        if let Some((role, gone)) = state.connections.remove_front(front) {
+            let state = &mut *state;
+            state.lately.ended(role, front, &gone);
+            for closed in gone.values() {
+                state.limits.closed(closed.address);
+            }
         }
         drop(state);
         for grant in grants {

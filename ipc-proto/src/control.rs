@@ -89,6 +89,15 @@ impl Role {
         }
     }
 
+    /// Whether strangers connect to it. A front starts with a page ([`crate::recorder`]).
+    #[must_use]
+    pub const fn is_front(self) -> bool {
+        match self {
+            Self::Smtpd | Self::Submitd | Self::Imapd | Self::Webd => true,
+            Self::Queued | Self::Authd | Self::Keyd | Self::Accountd => false,
+        }
+    }
+
     /// Its directory below the data directory; an account's has its number below that.
     #[must_use]
     pub const fn directory(self) -> Option<&'static str> {
@@ -105,7 +114,8 @@ impl Role {
 /// What the supervisor tells a worker. The first order is always `Start`.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub enum Order {
-    /// Settings, before anything else; after them the worker locks itself in and says [`Event::Sandboxed`].
+    /// Settings, before anything else; after them the worker locks itself in and says [`Event::Sandboxed`]. A front's
+    /// page is attached.
     Start(Box<Settings>),
     /// One end of a channel is attached. Comes again when the other end's process restarted.
     Channel {
@@ -134,6 +144,14 @@ pub enum Order {
     AccountReady(AccountId),
     /// For authd: another account's mail is where this account's is to be; nothing was made or changed.
     AccountRefused(AccountId),
+    /// For authd: the process of this front died of a signal with these connections in hand, as it noted itself; at most
+    /// [`crate::recorder::SLOTS`].
+    Crashed {
+        /// Which front.
+        front: Role,
+        /// Its own numbers for them.
+        connections: Vec<ConnectionId>,
+    },
     /// For an account: leave, unless something is under way, or came in since it asked.
     Leave {
         /// It said [`Event::Quiet`]; otherwise others need its place.
@@ -158,14 +176,15 @@ impl Message for Order {
     fn fd_count(&self) -> usize {
         match self {
             Self::Channel { .. } | Self::Listener(_) | Self::Session(_) => 1,
-            Self::Start(_)
-            | Self::ChannelRefused(_)
+            Self::Start(settings) => usize::from(settings.role.is_front()),
+            Self::ChannelRefused(_)
             | Self::SessionRefused(_)
             | Self::Connected(_)
             | Self::ConnectRefused(_)
             | Self::SessionEnded(_)
             | Self::AccountReady(_)
             | Self::AccountRefused(_)
+            | Self::Crashed { .. }
             | Self::Leave { .. }
             | Self::ListenerGone(_)
             | Self::Settings(_)

@@ -27,6 +27,7 @@ pub mod delivery;
 pub mod frame;
 pub mod grant;
 pub mod logins;
+pub mod recorder;
 pub mod sasl;
 pub mod stream;
 pub mod submission;

@@ -73,6 +73,7 @@ fn run(worker: Worker) -> Result<(), Fault> {
             | Order::SessionEnded(_)
             | Order::AccountReady(_)
             | Order::AccountRefused(_)
+            | Order::Crashed { .. }
             | Order::Leave { .. }
             | Order::ListenerGone(_)
             | Order::Ping(_)

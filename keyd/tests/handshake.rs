@@ -4,6 +4,7 @@
 use std::{num::NonZeroUsize, os::unix::net::UnixStream, path::Path, sync::Arc, thread, time::Duration};
 
 use ipc_proto::{
+    ConnectionId,
     blocking::Link,
     control::KeydSettings,
     tls::{ImapdKeyd, KeyNumber, Refusal, Scheme, SmtpdKeyd, TlsReply, TlsRequest},
@@ -92,7 +93,8 @@ async fn clients_that_trust_the_certificate_talk_tls12_and_tls13() {
                 assert_eq!(&answer, b"olleh");
             };
             let serving = async {
-                let mut stream = handshaker.accept(listener.accept().await.unwrap().0).await.unwrap();
+                let mut stream =
+                    handshaker.accept(ConnectionId(1), listener.accept().await.unwrap().0).await.unwrap();
                 let mut question = [0; 5];
                 stream.read_exact(&mut question).await.unwrap();
                 question.reverse();

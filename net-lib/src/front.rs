@@ -190,6 +190,7 @@ impl<F: Front> Desk<F> {
                 | Order::SessionEnded(_)
                 | Order::AccountReady(_)
                 | Order::AccountRefused(_)
+                | Order::Crashed { .. }
                 | Order::Leave { .. }
                 | Order::ListenerGone(_)
                 | Order::Settings(_)

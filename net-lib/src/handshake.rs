@@ -16,7 +16,7 @@ use std::{
 };
 
 use ipc_proto::{
-    Channel, Violation,
+    Channel, ConnectionId, Violation,
     blocking::Link,
     tls::{TlsReply, TlsRequest},
 };
@@ -34,9 +34,11 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tokio_rustls::TlsAcceptor;
+use worker_lib::Slot;
 
 use crate::{
     certificates::Policy,
+    recorder::Recorded,
     signer::Remote,
     socket::{Socket, TlsStream},
 };
@@ -102,6 +104,7 @@ struct Worker {
 }
 
 struct Handshake {
+    connection: ConnectionId,
     stream: std::net::TcpStream,
     deadline: Instant,
     answer: oneshot::Sender<Result<Finished, HandshakeError>>,
@@ -145,6 +148,7 @@ impl<C: KeydChannel> Handshaker<C> {
                 remote: Arc::clone(&remote),
                 publish: Arc::clone(&publish),
                 fetch: Arc::clone(&fetch),
+                slot: Slot::of_thread(number),
             };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
             thread::Builder::new().name(format!("tls-{number}")).spawn(move || {
@@ -179,8 +183,12 @@ impl<C: KeydChannel> Handshaker<C> {
         config.wait_for(Option::is_some).await.map(|_| ()).map_err(|_| HandshakeError::Ended)
     }
 
-    /// Runs a whole handshake. Dropping the future ends it and closes the connection.
-    pub async fn accept(&self, stream: TcpStream) -> Result<TlsStream, HandshakeError> {
+    /// Runs a whole handshake of this connection. Dropping the future ends it and closes the connection.
+    pub async fn accept(
+        &self,
+        connection: ConnectionId,
+        stream: TcpStream,
+    ) -> Result<TlsStream, HandshakeError> {
         let deadline = Instant::now() + self.timeout;
         let _room = self.room.try_acquire().map_err(|_| HandshakeError::Busy)?;
         let worker = self
@@ -190,7 +198,8 @@ impl<C: KeydChannel> Handshaker<C> {
             .ok_or(HandshakeError::Ended)?;
         let (answer, answered) = oneshot::channel();
         let stream = stream.into_std()?;
-        let handshake = Handshake { stream, deadline, answer, _pending: Pending::new(&worker.pending) };
+        let handshake =
+            Handshake { connection, stream, deadline, answer, _pending: Pending::new(&worker.pending) };
         worker.jobs.try_send(handshake).map_err(|error| match error {
             TrySendError::Full(_) => HandshakeError::Busy,
             TrySendError::Closed(_) => HandshakeError::Ended,
@@ -233,6 +242,7 @@ struct Shared<C: KeydChannel> {
     remote: Arc<Remote<C>>,
     publish: Arc<watch::Sender<Option<Arc<ServerConfig>>>>,
     fetch: Arc<Notify>,
+    slot: &'static Slot,
 }
 
 impl<C: KeydChannel> Shared<C> {
@@ -244,7 +254,11 @@ impl<C: KeydChannel> Shared<C> {
                 biased;
                 () = self.fetch.notified() => self.fetch(),
                 next = queue.recv() => match next {
-                    Some(handshake) => drop(tokio::spawn(handshake.run(self.publish.subscribe()))),
+                    Some(handshake) => {
+                        let connection = handshake.connection;
+                        let run = handshake.run(self.publish.subscribe());
+                        drop(tokio::spawn(Recorded::new(self.slot, connection, run)));
+                    }
                     None => return,
                 },
             }
@@ -285,7 +299,7 @@ impl Drop for Pending {
 
 impl Handshake {
     async fn run(self, config: watch::Receiver<Option<Arc<ServerConfig>>>) {
-        let Self { stream, deadline, mut answer, _pending } = self;
+        let Self { connection: _, stream, deadline, mut answer, _pending } = self;
         let result = tokio::select! {
             // In this order, so that a handshake that is overdue does not ask keyd any more.
             biased;

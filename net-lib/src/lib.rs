@@ -15,7 +15,8 @@
 //! Always true: (1) the front's thread never waits for keyd; (2) a client that is slow in its handshake delays no
 //! other, and has one deadline for all of it; (3) what goes to keyd is the typed parts of a handshake
 //! ([`ipc_proto::tls`]), never octets to sign; (4) running out of descriptors pauses accepting and never spins; (5)
-//! at a limit the oldest connection that has not logged in makes room.
+//! at a limit the oldest connection that has not logged in makes room; (6) whenever a thread works on a connection, its
+//! number stands in the recorder ([`worker_lib::Slot`]).
 //!
 //! Start at [`front::run`], then [`listener::serve`] and [`Handshaker::accept`].
 
@@ -25,6 +26,7 @@ mod door;
 pub mod front;
 mod handshake;
 pub mod listener;
+mod recorder;
 mod signer;
 mod socket;
 

@@ -20,7 +20,12 @@ use nix::{
 };
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::connections::{Connections, Place};
+use worker_lib::Slot;
+
+use crate::{
+    connections::{Connections, Place},
+    recorder::{self, Recorded},
+};
 
 /// How long accepting rests when descriptors or memory have run out.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -60,6 +65,7 @@ where
     prepare(&listener);
     let listener = TcpListener::from_std(listener)?;
     let mut reserve = Reserve::new(&listener);
+    let slot = Slot::of_thread(recorder::CONNECTIONS);
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -69,8 +75,9 @@ where
                 };
                 // Only a connection that is gone already refuses this.
                 let _ = stream.set_nodelay(true);
+                let connection = place.id();
                 let accepted = Accepted { stream, peer, place: Arc::new(place) };
-                tokio::spawn(handle(accepted));
+                tokio::spawn(Recorded::new(slot, connection, handle(accepted)));
             }
             Err(error) if is_exhaustion(&error) => {
                 tracing::warn!(%error, "accepting rests");

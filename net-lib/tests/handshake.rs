@@ -18,6 +18,7 @@ use aws_lc_rs::{
     signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair},
 };
 use ipc_proto::{
+    ConnectionId,
     blocking::Answerer,
     tls::{Chain, KeyNumber, Refusal, Scheme, TlsReply, TlsRequest, WebdKeyd},
 };
@@ -33,6 +34,9 @@ use tokio::{
     sync::Semaphore,
 };
 use tokio_rustls::TlsConnector;
+
+/// Whose handshakes these are.
+const CONNECTION: ConnectionId = ConnectionId(77);
 
 /// How a keyd behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,7 +175,7 @@ impl Scene {
         let connector = TlsConnector::from(Arc::clone(config));
         let name = ServerName::try_from(name).unwrap();
         let (connected, accepted) =
-            tokio::join!(connector.connect(name, client), self.handshaker.accept(server));
+            tokio::join!(connector.connect(name, client), self.handshaker.accept(CONNECTION, server));
         (connected, accepted)
     }
 }
@@ -240,7 +244,7 @@ async fn silent_clients_hold_up_nobody_and_are_cut_off() {
         let (client, server) = scene.pair().await;
         let handshaker = Arc::clone(&scene.handshaker);
         silent.push(client);
-        cut_off.push(tokio::spawn(async move { handshaker.accept(server).await }));
+        cut_off.push(tokio::spawn(async move { handshaker.accept(CONNECTION, server).await }));
     }
     let start = Instant::now();
     let (connected, accepted) = scene.shake(&client(&keys, &[]), "0.example").await;
@@ -299,7 +303,7 @@ async fn handshakes_given_up_while_keyd_is_silent_do_not_pile_up() {
             let (client, server) = scene.pair().await;
             tokio::select! {
                 biased;
-                result = scene.handshaker.accept(server) => return result.unwrap_err(),
+                result = scene.handshaker.accept(CONNECTION, server) => return result.unwrap_err(),
                 () = tokio::task::yield_now() => given_up.push(client),
             }
         }
@@ -351,14 +355,14 @@ async fn more_handshakes_than_allowed_are_refused_at_once() {
     let settings = TlsSettings { at_once: NonZeroUsize::MIN, ..settings() };
     let scene = Scene::new(&keys, Manner::Good, &settings).await;
     let (silent, server) = scene.pair().await;
-    let mut first = Box::pin(scene.handshaker.accept(server));
+    let mut first = Box::pin(scene.handshaker.accept(CONNECTION, server));
     tokio::select! {
         biased;
         _ = &mut first => panic!("a handshake with nobody"),
         () = tokio::task::yield_now() => {}
     }
     let (_, server) = scene.pair().await;
-    assert!(matches!(scene.handshaker.accept(server).await, Err(HandshakeError::Busy)));
+    assert!(matches!(scene.handshaker.accept(CONNECTION, server).await, Err(HandshakeError::Busy)));
     drop(first);
     let mut octet = [0; 1];
     let mut silent = silent;
@@ -425,6 +429,6 @@ async fn what_is_no_tls_fails_at_once() {
     let (mut client, server) = scene.pair().await;
     client.write_all(b"EHLO client.example\r\n").await.unwrap();
     let start = Instant::now();
-    assert!(matches!(scene.handshaker.accept(server).await, Err(HandshakeError::Failed(_))));
+    assert!(matches!(scene.handshaker.accept(CONNECTION, server).await, Err(HandshakeError::Failed(_))));
     assert!(start.elapsed() < Duration::from_secs(1));
 }

@@ -92,6 +92,7 @@ async fn take_orders(control: &mut AsyncControl, service: &Service) -> Result<Du
             | Order::SessionEnded(_)
             | Order::AccountReady(_)
             | Order::AccountRefused(_)
+            | Order::Crashed { .. }
             | Order::Leave { .. }
             | Order::ListenerGone(_)
             | Order::Ping(_)

@@ -34,7 +34,7 @@ pub(crate) const FAULT: Ended = Ended::Exited(78);
 const PANICKED: i32 = 101;
 
 /// Signals that a process brings upon itself: faults, `abort` (which is how a failed allocation ends), limits.
-const OWN_SIGNALS: [libc::c_int; 9] = [
+pub(crate) const OWN_SIGNALS: [libc::c_int; 9] = [
     libc::SIGSEGV,
     libc::SIGBUS,
     libc::SIGILL,
@@ -109,9 +109,12 @@ impl Instance {
             Who::Fixed(role) => {
                 if let Some(fixed) = self.fixed_mut(role) {
                     fixed.restarts += u32::from(!stopping);
-                    if gone.is_some_and(|process| process.started.elapsed() > FORGIVEN) {
+                    if gone.as_ref().is_some_and(|process| process.started.elapsed() > FORGIVEN) {
                         fixed.pause = FIRST_PAUSE;
                     }
+                }
+                if let Some(gone) = gone {
+                    self.report_crash(role, end, gone.killed, gone.recorder.as_ref());
                 }
                 if !stopping {
                     self.come_back(role);

@@ -34,6 +34,7 @@ use crate::{
     listening::Listening,
     log::{Log, Source},
     process::{Process, Recipe},
+    recorder::Recorder,
     renewals::Renewals,
     settings,
     start::StartError,
@@ -379,6 +380,8 @@ impl Instance {
         let binary = self.binaries.of(role).ok_or(std::io::ErrorKind::NotFound)?;
         let limits = settings::limits(&self.config, role);
         self.runs += 1;
+        let recorder = if role.is_front() { Some(Recorder::new()?) } else { None };
+        let page = recorder.as_ref().map(Recorder::hand_out).transpose()?;
         let mut process = Process::start(&Recipe {
             role,
             account,
@@ -396,7 +399,8 @@ impl Instance {
         let directory = self.layout.directory(role, account);
         let previous = self.previous_end(account);
         let settings = settings::of(&self.config, role, account, directory.as_deref(), previous);
-        process.send(&Order::Start(Box::new(settings)), Vec::new());
+        process.recorder = recorder;
+        process.send(&Order::Start(Box::new(settings)), page.into_iter().collect());
         Ok(process)
     }
 

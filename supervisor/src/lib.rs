@@ -4,7 +4,8 @@
 //!   moxctl ────▶ │ supervisor │ ── channels ───▶ every pair of [`topology::EDGES`], and no other
 //!   pidfds ────▶ └────────────┘ ◀─ fixed-size events ── workers
 //!
-//! Holds: the listeners, one control stream and one log socket per worker, one end of every running session to cut it.
+//! Holds: the listeners, one control stream and one log socket per worker, one end of every running session to cut it, the page in which
+//! each front notes whom it works for.
 //! Never: a connection of a client, a message, a secret, a string from a worker (log lines are escaped and written).
 //! Always true: (1) a worker is handed a listener or channel only after it reported that it is locked in; (2) who is at
 //! the other end of a channel was decided by the table, not by a message; (3) a worker that sends what is not an event,
@@ -24,6 +25,7 @@ pub mod layout;
 pub mod listening;
 pub mod log;
 pub mod process;
+pub mod recorder;
 mod reload;
 mod renewals;
 pub mod settings;

@@ -22,6 +22,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::{
     ends::Killed,
     log::one_line,
+    recorder::Recorder,
     sys::{self, Child, Network},
 };
 
@@ -55,6 +56,8 @@ pub struct Process {
     pub fault: Option<String>,
     /// Why we killed it.
     pub killed: Option<Killed>,
+    /// Where a front notes whom it works for.
+    pub recorder: Option<Recorder>,
     waiting: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
     events: Vec<u8>,
 }
@@ -116,6 +119,7 @@ impl Process {
             asked: None,
             fault: None,
             killed: None,
+            recorder: None,
             waiting: VecDeque::new(),
             events: Vec::new(),
         })

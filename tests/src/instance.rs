@@ -228,12 +228,6 @@ impl Instance {
         self.at(993)
     }
 
-    /// Port 465 and what was added to it.
-    #[must_use]
-    pub fn submissions(&self) -> SocketAddr {
-        self.at(465)
-    }
-
     /// Port 443 and what was added to it.
     #[must_use]
     pub fn https(&self) -> SocketAddr {

@@ -46,7 +46,11 @@ fn msmtp(instance: &Instance, certificate: &Path, mechanism: &str, tls: &str, pa
     let mut msmtp = Command::new("msmtp");
     msmtp
         .args(["--file=/dev/null", "--host=localhost", &format!("--port={port}"), "--tls=on"])
-        .args([&format!("--tls-starttls={starttls}"), &format!("--auth={mechanism}"), &format!("--user={ACCOUNT}")])
+        .args([
+            &format!("--tls-starttls={starttls}"),
+            &format!("--auth={mechanism}"),
+            &format!("--user={ACCOUNT}"),
+        ])
         .arg(format!("--passwordeval=echo {password}"))
         .arg(format!("--tls-trust-file={}", certificate.display()))
         .args([&format!("--from={ADDRESS}"), "somebody@example.org"]);
@@ -68,7 +72,8 @@ fn msmtp_sends_by_every_mechanism_and_with_no_other_password() {
             assert_eq!(found.len(), 1, "{token}: {found:?}");
             assert!(found[0].contains(" with ESMTPSA "), "{}", found[0]);
         }
-        let wrong = with_input(&mut msmtp(&instance, &certificate, mechanism, "on", "moxmoxmo"), &letter("wrong"));
+        let wrong =
+            with_input(&mut msmtp(&instance, &certificate, mechanism, "on", "moxmoxmo"), &letter("wrong"));
         assert!(!wrong.status.success(), "{mechanism}: {wrong:?}");
     }
     assert!(filed(&instance, "Subject: wrong").is_empty());
@@ -106,8 +111,14 @@ fn curl_sends_over_tls() {
         fs::write(&path, letter(&token).replace('\n', "\r\n")).unwrap();
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--show-error", "--max-time", "20", "--cacert"]).arg(&certificate);
-        curl.args(["--login-options", &format!("AUTH={mechanism}"), "--user", &format!("{ACCOUNT}:{PASSWORD}")]);
-        curl.args(["--mail-from", ADDRESS, "--mail-rcpt", "somebody@example.org", "--upload-file"]).arg(&path);
+        curl.args([
+            "--login-options",
+            &format!("AUTH={mechanism}"),
+            "--user",
+            &format!("{ACCOUNT}:{PASSWORD}"),
+        ]);
+        curl.args(["--mail-from", ADDRESS, "--mail-rcpt", "somebody@example.org", "--upload-file"])
+            .arg(&path);
         curl.arg(format!("smtps://localhost:{}/client.example", instance.submissions().port()));
         must(&client::output(&mut curl), &token);
         assert_eq!(filed(&instance, &token).len(), 1, "{token}");
@@ -201,7 +212,10 @@ fn python_sends_and_is_refused_what_is_not_its_own() {
     let header = completed[0].split("\r\n\r\n").next().unwrap();
     assert_eq!(header.matches("\r\nDate: ").count(), 1, "{header}");
     assert_eq!(header.matches("\r\nMessage-ID: <").count(), 1, "{header}");
-    assert!(!header.contains("127.0.0.1") && !header.contains("[::1]"), "where people write from is theirs: {header}");
+    assert!(
+        !header.contains("127.0.0.1") && !header.contains("[::1]"),
+        "where people write from is theirs: {header}"
+    );
     instance.finish();
 }
 
@@ -220,7 +234,16 @@ fn git_sends_a_patch() {
     git.current_dir(home)
         .env("HOME", home)
         .args(["--from", ADDRESS, "--to", "somebody@example.org", "--confirm", "never"])
-        .args(["--smtp-server", "localhost", "--smtp-encryption", "tls", "--smtp-auth", "PLAIN", "--smtp-user", ACCOUNT])
+        .args([
+            "--smtp-server",
+            "localhost",
+            "--smtp-encryption",
+            "tls",
+            "--smtp-auth",
+            "PLAIN",
+            "--smtp-user",
+            ACCOUNT,
+        ])
         .args(["--smtp-server-port", &instance.submission().port().to_string(), "--smtp-pass", PASSWORD])
         .arg(format!("--smtp-ssl-cert-path={}", certificate.display()))
         .arg(&patch);
@@ -232,9 +255,11 @@ fn git_sends_a_patch() {
 /// Another configuration than localserve's: one domain of its own, and the world outside.
 fn configured(extra: &str) -> Instance {
     let instance = Instance::start();
-    for arguments in
-        [&["address", "rm", "@*"][..], &["domain", "add", "here.example"], &["address", "add", "mox@here.example", ACCOUNT]]
-    {
+    for arguments in [
+        &["address", "rm", "@*"][..],
+        &["domain", "add", "here.example"],
+        &["address", "add", "mox@here.example", ACCOUNT],
+    ] {
         let output = instance.moxctl(arguments);
         must(&output, &format!("{arguments:?}"));
     }

@@ -3,10 +3,12 @@
 //!   `Order::Attack`: a script ──▶ one attempt a line, behind the lock ──▶ `Event::Attacked` each
 //!
 //! The system calls that lines try are in [`attempt`]; the tests run the same code in a process that is not locked in, so
-//! that a refusal here can only come from the sandbox. What a line says on a channel in the role's place is in [`talk`].
+//! that a refusal here can only come from the sandbox. What a line says on a channel in the role's place is in [`talk`];
+//! [`crash`] is how it dies.
 //! What shipped programs must not contain is [`MARKER`].
 
 pub(crate) mod attempt;
+mod crash;
 pub(crate) mod sys;
 mod talk;
 
@@ -21,6 +23,7 @@ use std::{
 use ipc_proto::control::{Event, Order};
 
 use self::attempt::{Attempt, Held};
+pub(crate) use self::crash::fault_in;
 use crate::Events;
 
 /// Told apart in a program's octets; part of the line that is logged, so that it cannot be left out.
@@ -68,7 +71,9 @@ pub(crate) fn run(script: &str, fds: Vec<OwnedFd>, events: &Events) {
             continue;
         };
         let words: Vec<&str> = rest.split_ascii_whitespace().collect();
-        let results = talk::run(&words).or_else(|| Some(vec![Attempt::parse(line, &held)?.1.run()]));
+        let results = talk::run(&words)
+            .or_else(|| crash::run(&words))
+            .or_else(|| Some(vec![Attempt::parse(line, &held)?.1.run()]));
         let Some(results) = results else {
             tracing::error!(?line, "not a line of an attack");
             continue;

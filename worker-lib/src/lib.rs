@@ -1,6 +1,6 @@
 //! How every worker process starts and keeps in touch with the supervisor.
 //!
-//!   exec ─▶ not dumpable ─▶ `Order::Start` (settings) ─▶ log ─▶ role opens its own files
+//!   exec ─▶ not dumpable ─▶ `Order::Start` (settings, a front's page) ─▶ log ─▶ role opens its own files
 //!        ─▶ [`Worker::lock_in`]: Landlock, seccomp, `Event::Sandboxed` ─▶ threads ─▶ [`Control`]: channels, listeners
 //!
 //! A worker finds two fds when it starts: its log (2) and its control channel (3). Everything else it is handed.
@@ -11,6 +11,7 @@ mod captured;
 mod control;
 mod live;
 mod log;
+mod recorder;
 mod sys;
 
 use std::{ffi::CString, fmt, os::unix::net::UnixStream, path::Path, process::ExitCode};
@@ -23,6 +24,7 @@ use sandbox_lib::{Profile, profiles};
 
 pub use control::{AsyncControl, Control, Events};
 pub use live::Live;
+pub use recorder::{Slot, Working};
 pub use sys::Wiping;
 
 /// Why a worker ends before it was told to: one line for the log.
@@ -99,8 +101,12 @@ fn start(role: Role) -> Result<Worker, Fault> {
     let mut orders = Orders::default();
     loop {
         match orders.next_order()? {
-            Some((Order::Start(settings), _)) if settings.role == role => {
+            Some((Order::Start(settings), fds)) if settings.role == role => {
                 log::start(&settings.log);
+                // Before the lock: behind it nothing new is needed for it.
+                for page in fds {
+                    recorder::set(sys::map_recorder(page)?);
+                }
                 return Ok(Worker { settings: *settings, stream, orders });
             }
             Some(_) => return Err(Fault::new("the supervisor speaks another version; restart moxd")),

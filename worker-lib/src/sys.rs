@@ -1,8 +1,10 @@
-//! The one fd that a worker is born with besides its log, and memory that is wiped.
+//! The one fd that a worker is born with besides its log, the recorder's page, and memory that is wiped.
 #![allow(unsafe_code)]
 
+mod page;
 mod wiping;
 
+pub(crate) use page::map_recorder;
 pub use wiping::Wiping;
 
 use std::os::{

@@ -7,6 +7,7 @@ use std::{
 
 use ipc_proto::{
     AccountId, ConnectionId,
+    control::Role,
     grant::Grant,
     types::{Protocol, Run, Timestamp},
 };
@@ -23,15 +24,6 @@ pub(super) const MAX_EXCHANGES: usize = 4096;
 /// One life of one front's channel. Connections belong to it, and end with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Front(u64);
-
-/// Who connects to a front.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Anybody.
-    Strangers,
-    /// Those who have an account, to do this.
-    Owners(Access),
-}
 
 /// What a login on a front opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +85,8 @@ impl Connection {
 #[derive(Debug, Default)]
 pub(super) struct Connections {
     fronts: HashMap<Front, HashMap<ConnectionId, Connection>>,
-    kinds: HashMap<Front, Kind>,
+    /// Whose channels they are: a role's, and which start of it.
+    roles: HashMap<Front, (Role, Run)>,
     counted: u64,
     /// Connections with an exchange under way.
     exchanging: usize,
@@ -105,18 +98,20 @@ impl Connections {
         self.counted
     }
 
-    pub(super) fn new_front(&mut self, kind: Kind) -> Front {
+    pub(super) fn new_front(&mut self, role: Role, run: Run) -> Front {
         let front = Front(self.count());
-        self.kinds.insert(front, kind);
+        self.roles.insert(front, (role, run));
         self.fronts.insert(front, HashMap::new());
         front
     }
 
     /// What logins on it open; `None`: nobody logs in there.
     pub(super) fn access(&self, front: Front) -> Option<Access> {
-        match self.kinds.get(&front)? {
-            Kind::Strangers => None,
-            Kind::Owners(access) => Some(*access),
+        let (role, run) = self.roles.get(&front)?;
+        match role {
+            Role::Imapd => Some(Access::Imap),
+            Role::Submitd => Some(Access::Submission(*run)),
+            Role::Smtpd | Role::Webd | Role::Queued | Role::Authd | Role::Keyd | Role::Accountd => None,
         }
     }
 
@@ -135,13 +130,13 @@ impl Connections {
 
     /// All of them.
     pub(super) fn grants(&self) -> impl Iterator<Item = Grant> {
-        self.kinds.keys().flat_map(|front| self.grants_of(*front))
+        self.roles.keys().flat_map(|front| self.grants_of(*front))
     }
 
     /// Is it still one?
     pub(super) fn grants_hold(&self, grant: &Grant) -> bool {
         let held = |front: &Front| self.grant(*front, grant.connection).as_ref() == Some(grant);
-        self.kinds.keys().any(held)
+        self.roles.keys().any(held)
     }
 
     /// An account's grants end; its connections stay.
@@ -215,12 +210,13 @@ impl Connections {
         true
     }
 
-    pub(super) fn remove_front(&mut self, front: Front) -> Vec<Connection> {
-        self.kinds.remove(&front);
-        let gone: Vec<_> = self.fronts.remove(&front).unwrap_or_default().into_values().collect();
-        let exchanging = gone.iter().filter(|connection| connection.exchange.is_some()).count();
+    /// Whose channel it was, and what was on it.
+    pub(super) fn remove_front(&mut self, front: Front) -> Option<(Role, HashMap<ConnectionId, Connection>)> {
+        let (role, _) = self.roles.remove(&front)?;
+        let gone = self.fronts.remove(&front).unwrap_or_default();
+        let exchanging = gone.values().filter(|connection| connection.exchange.is_some()).count();
         self.exchanging = self.exchanging.saturating_sub(exchanging);
-        gone
+        Some((role, gone))
     }
 
     #[cfg(test)]

@@ -9,6 +9,7 @@ use ipc_proto::{
         AccountInfo, AuthdToQueued, Login, Offence, Owner, Pattern, QueuedToAuthd, Recipient, RecipientQuery,
     },
     control::{Role, SessionFacts, ViolationKind},
+    logins::Abuser,
     stream::Asker,
     types::ClientAddress,
 };
@@ -18,6 +19,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 
+mod crashed;
 mod sasl;
 mod submission;
 
@@ -332,7 +334,7 @@ async fn a_login_that_is_overtaken_by_a_password_change_is_denied() {
 /// A login that has begun, on a front of its own; nothing of it runs before it is awaited.
 fn login_begun(instance: &Instance, user: &str, password: &str) -> impl Future<Output = Login> + use<> {
     let shared = Arc::clone(&instance.service.0);
-    let front = instance.service.front(Kind::Owners(Access::Imap));
+    let front = instance.service.front(Role::Imapd, Run(1));
     let connection = ConnectionId(1);
     let from = ClientAddress("192.0.2.1".parse().unwrap());
     assert_eq!(shared.client(front, Client::Admit(connection, from)), ClientReply::Admitted);
@@ -479,7 +481,7 @@ async fn a_front_that_claims_endless_connections_and_sessions_is_bounded() {
     let instance = Instance::start();
     let shared = &instance.service.0;
     let (front, other) =
-        (instance.service.front(Kind::Owners(Access::Imap)), instance.service.front(Kind::Strangers));
+        (instance.service.front(Role::Imapd, Run(1)), instance.service.front(Role::Webd, Run(1)));
     let knock = |front, number| {
         let from = ClientAddress("127.0.0.1".parse().unwrap());
         shared.client(front, Client::Admit(ConnectionId(number), from))

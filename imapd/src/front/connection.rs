@@ -226,7 +226,7 @@ impl Client<'_> {
     async fn handshake(&self, stream: TcpStream) -> Result<(Wire, Privacy), Over> {
         tokio::select! {
             () = self.place.told_to_leave() => Err(Over::Left),
-            result = self.front.tls.accept(stream) => {
+            result = self.front.tls.accept(self.place.id(), stream) => {
                 let stream = result?;
                 let exported = net_lib::tls_exporter(&stream);
                 Ok((Wire::Tls(Box::new(stream)), Privacy::Tls(exported)))

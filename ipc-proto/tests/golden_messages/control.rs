@@ -7,7 +7,7 @@ use std::{
 };
 
 use ipc_proto::{
-    ChannelId,
+    ChannelId, ConnectionId,
     blocking::{Orders, encode_order, send_some},
     channel::Message,
     control::*,
@@ -167,6 +167,8 @@ pub(crate) fn orders() -> Vec<Sample> {
         Order::SessionEnded(_) => "SessionEnded": Order::SessionEnded(SESSION),
         Order::AccountReady(_) => "AccountReady": Order::AccountReady(account(7)),
         Order::AccountRefused(_) => "AccountRefused": Order::AccountRefused(account(7)),
+        Order::Crashed { .. } => "Crashed":
+            Order::Crashed { front: Role::Smtpd, connections: vec![CONNECTION, ConnectionId(1)] },
         Order::Leave { asked: true } => "Leave asked": Order::Leave { asked: true },
         Order::Leave { asked: false } => "Leave": Order::Leave { asked: false },
         Order::ListenerGone(_) => "ListenerGone": Order::ListenerGone(v4),

@@ -324,7 +324,8 @@ impl Conversation<'_> {
 
     async fn start_tls(&mut self) -> Result<(), End> {
         let stream = self.wire.take().and_then(Wire::into_plain).ok_or(End::Gone)?;
-        let handshake = self.client.unless_told_to_leave(self.front().tls.accept(stream));
+        let handshake =
+            self.client.unless_told_to_leave(self.front().tls.accept(self.client.place.id(), stream));
         let tls = handshake.await.map_err(End::Closed)??;
         let facts = facts(&tls);
         tracing::debug!(connection = %self.client.place.id(), version = facts.version, cipher = facts.cipher, "TLS");

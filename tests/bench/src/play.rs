@@ -18,7 +18,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use ipc_proto::{control::KeydSettings, tls::ImapdKeyd};
+use ipc_proto::{ConnectionId, control::KeydSettings, tls::ImapdKeyd};
 use keyd::{answer::Desk, group::Front};
 use net_lib::{Handshaker, TlsSettings};
 use rustls::{
@@ -60,7 +60,7 @@ pub(crate) fn play(part: Part, directory: &Path) -> Result<(), Failure> {
     match part {
         Part::Here => serve(AtHand::start()?, |front, stream| async move { front.greet(stream).await }),
         Part::Keyd => serve(key_in_keyd(directory)?, |front, stream| async move {
-            if let Ok(mut stream) = front.accept(stream).await {
+            if let Ok(mut stream) = front.accept(ConnectionId(1), stream).await {
                 let _ = stream.write_all(GREETING).await;
                 let _ = stream.shutdown().await;
             }

@@ -15,6 +15,7 @@
 #[path = "../../../worker-lib/src/captured/attempt.rs"]
 #[allow(dead_code)]
 mod attempt;
+mod crashes;
 mod forgery;
 mod matrix;
 mod profiles;

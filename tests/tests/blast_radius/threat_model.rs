@@ -62,6 +62,9 @@ pub(crate) fn document(matrix: &Matrix, root: &Path) -> String {
          one user, and Landlock is the only wall between accounts; `moxctl status` says so. Every cell ends the same there but where one says otherwise, \
          and is tested there, too; what stands behind the sandbox is less: the last columns say how the same call ends in \
          a process that is not locked in, of another of moxd's users and of the same one.\n\n\
+         A captured front can have clients charged for what they did not do: those that it holds itself, on its channel to \
+         authd or by what it notes in its recorder before it dies. Never anybody whom another front holds, or the process \
+         before it held, and never above a small block of addresses without a second source.\n\n\
          ## What a captured process tries, and how it ends\n\n\
          Every cell runs in a real process behind its lock, and the same call succeeds in one that is not locked in. \
          EPERM is seccomp's answer, EACCES Landlock's; \"has none\": the process holds no such descriptor.\n\n| it tries to |",

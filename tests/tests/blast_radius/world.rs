@@ -337,7 +337,7 @@ impl World {
     }
 }
 
-fn ask(instance: &Instance, request: &AdminToSupervisor) -> SupervisorToAdmin {
+pub(crate) fn ask(instance: &Instance, request: &AdminToSupervisor) -> SupervisorToAdmin {
     let stream = UnixStream::connect(instance.home().data().join("run/control.sock")).unwrap();
     Asker::<AdminSupervisor>::new(stream).unwrap().call(request, Vec::new()).unwrap().0
 }

@@ -25,6 +25,11 @@ pub(crate) const EXPECTED: [(&str, &[Row]); 9] = [
             ("program", 8..=8, "each role's, to be started again"),
             ("listener", 7..=7, "to be handed to a front that was started again"),
             ("control socket", ONE, "moxctl"),
+            (
+                "recorder",
+                4..=4,
+                "where each front notes whom it works for; they have theirs mapped, and closed",
+            ),
             ("datagrams", 8..=8, "each worker's log"),
             ("stream", 8..=8, "each worker's orders and events"),
         ],
@@ -42,7 +47,11 @@ pub(crate) const EXPECTED: [(&str, &[Row]); 9] = [
         &[
             ("/dev/null", TWO, "stdin, stdout"),
             ("datagrams", ONE, "log"),
-            ("stream", 8..=8, "orders, twice; smtpd, submitd, imapd, webd, queued that asks, queued that is told"),
+            (
+                "stream",
+                8..=8,
+                "orders, twice; smtpd, submitd, imapd, webd, queued that asks, queued that is told",
+            ),
             ("event set", TWO, "the runtime's, twice"),
             ("event", ONE, "to wake the runtime"),
             ("directory/directory.sqlite", ONE, "its database"),
@@ -55,7 +64,11 @@ pub(crate) const EXPECTED: [(&str, &[Row]); 9] = [
         &[
             ("/dev/null", TWO, "stdin, stdout"),
             ("datagrams", ONE, "log"),
-            ("stream", 7..=7, "orders, twice; smtpd, submitd, authd that is asked, authd that tells, the account"),
+            (
+                "stream",
+                7..=7,
+                "orders, twice; smtpd, submitd, authd that is asked, authd that tells, the account",
+            ),
             ("event set", TWO, "the runtime's, twice"),
             ("event", ONE, "to wake the runtime"),
             ("queue/queue.sqlite", ONE, "its database"),
@@ -205,6 +218,7 @@ fn kind(target: &Path, data: &Path, sockets: &Sockets) -> String {
         "anon_inode:[signalfd]" => "signals",
         text if text.starts_with("net:[") => "network namespace",
         text if text.starts_with("pidfd:") => "process",
+        text if text.starts_with("/memfd:recorder") => "recorder",
         text if text.ends_with("/stderr.log") => "log",
         text if text.rsplit('/').next().is_some_and(|name| name.starts_with("mox-")) => "program",
         text => match text.strip_prefix("socket:[").and_then(|text| text.strip_suffix(']')) {

@@ -61,7 +61,7 @@ async fn talk(front: &Front, stream: TcpStream, place: &Place, entrance: Entranc
         Entrance::Tls => {
             let shaken = tokio::select! {
                 () = place.told_to_leave() => return,
-                shaken = front.tls.accept(stream) => shaken,
+                shaken = front.tls.accept(place.id(), stream) => shaken,
             };
             match shaken {
                 Ok(stream) => requests(front, stream, place).await,

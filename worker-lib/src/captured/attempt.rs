@@ -85,6 +85,8 @@ pub(crate) enum Attempt {
     IoUring,
     /// Memory that is written, then executed.
     ExecutableMemory,
+    /// A file that it holds, into memory; else one that it makes.
+    MapFile { made: bool },
     /// Octets into a channel.
     Send(RawFd, Vec<u8>),
     /// Octets into a channel so many times, until it takes no more.
@@ -148,6 +150,8 @@ impl Attempt {
             "chroot" => Some(Self::Chroot(text(0)?)),
             "io-uring" => Some(Self::IoUring),
             "executable-memory" => Some(Self::ExecutableMemory),
+            "map-held-file" => Some(Self::MapFile { made: false }),
+            "map-made-file" => Some(Self::MapFile { made: true }),
             "send" => with_socket(&|fd| Some(Self::Send(fd, octets(1)?))),
             "flood" => with_socket(&|fd| Some(Self::Flood(fd, octets(1)?, number(2)?.try_into().ok()?))),
             "send-fd" => with_socket(&|fd| Some(Self::SendFd(fd, octets(1)?))),
@@ -195,6 +199,19 @@ impl Attempt {
             Self::Chroot(path) => sys::chroot(path),
             Self::IoUring => sys::io_uring(),
             Self::ExecutableMemory => sys::executable_memory(),
+            Self::MapFile { made: false } => {
+                if (0..FDS_LOOKED_AT).any(|fd| sys::map_file(fd) == 0) {
+                    0
+                } else {
+                    NOT_TRIED
+                }
+            }
+            Self::MapFile { made: true } => {
+                let made = sys::memory_file(&[0], false);
+                let errno = sys::map_file(made);
+                sys::close(made);
+                errno
+            }
             Self::Send(fd, octets) => sys::send(*fd, octets),
             Self::Flood(fd, octets, times) => {
                 (0..*times).map(|_| sys::send(*fd, octets)).find(|errno| *errno != 0).unwrap_or(0)

@@ -388,3 +388,25 @@ pub(crate) fn file(name: &str, octets: &[u8], writable: bool) -> RawFd {
         fd
     }
 }
+
+/// Maps one page of it, shared, to write; of what has an fd here only a file can be. (A TCP connection can be mapped to
+/// read.)
+pub(crate) fn map_file(fd: RawFd) -> c_int {
+    const SIZE: usize = 4096;
+    let nowhere = ptr::null_mut::<c_void>();
+    // SAFETY: the kernel chooses where, and what it maps is let go of unread and unwritten.
+    unsafe {
+        let at = libc::mmap(nowhere, SIZE, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, fd, 0);
+        if at == libc::MAP_FAILED {
+            return outcome(-1);
+        }
+        libc::munmap(at, SIZE);
+    }
+    0
+}
+
+/// Writes where no memory is.
+pub(crate) fn fault() {
+    // SAFETY: none; the process ends here, which is what is wanted. The first page of addresses is never mapped.
+    unsafe { ptr::without_provenance_mut::<u64>(8).write_volatile(0) };
+}
