@@ -23,6 +23,8 @@ pub enum Killed {
     Hung,
     /// It sent what its role never sends.
     Rules,
+    /// keyd and authd both say that it broke the rules.
+    Accused,
     /// It was told to stop and did not within the grace.
     Stop,
 }
@@ -50,7 +52,7 @@ pub(crate) const OWN_SIGNALS: [libc::c_int; 9] = [
 /// the host is out of memory, or the end of the supervisor: nothing that a message or session did.
 pub(crate) fn previous(end: Ended, killed: Option<Killed>, sessions: bool) -> PreviousEnd {
     let own = match (end, killed) {
-        (_, Some(Killed::Hung | Killed::Rules)) => true,
+        (_, Some(Killed::Hung | Killed::Rules | Killed::Accused)) => true,
         (_, Some(Killed::Stop)) => false,
         (Ended::Exited(code), None) => code == PANICKED,
         (Ended::Signal(signal), None) => OWN_SIGNALS.contains(&signal),

@@ -15,6 +15,7 @@
 //! Start at [`instance::Instance`].
 
 pub mod accounts;
+pub mod accusations;
 pub mod admin;
 pub mod config;
 mod ends;

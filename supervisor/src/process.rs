@@ -20,6 +20,7 @@ use ipc_proto::{
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::{
+    accusations::Accusations,
     ends::Killed,
     log::one_line,
     recorder::Recorder,
@@ -56,6 +57,8 @@ pub struct Process {
     pub fault: Option<String>,
     /// Why we killed it.
     pub killed: Option<Killed>,
+    /// What is said of it.
+    pub accusations: Accusations,
     /// Where a front notes whom it works for.
     pub recorder: Option<Recorder>,
     waiting: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
@@ -119,6 +122,7 @@ impl Process {
             asked: None,
             fault: None,
             killed: None,
+            accusations: Accusations::default(),
             recorder: None,
             waiting: VecDeque::new(),
             events: Vec::new(),

@@ -66,7 +66,7 @@ impl Recorder {
 fn is_chargeable(end: Ended, killed: Option<Killed>) -> bool {
     match (end, killed) {
         (_, Some(Killed::Hung)) => true,
-        (_, Some(Killed::Rules | Killed::Stop)) | (Ended::Exited(_), None) => false,
+        (_, Some(Killed::Rules | Killed::Accused | Killed::Stop)) | (Ended::Exited(_), None) => false,
         (Ended::Signal(signal), None) => OWN_SIGNALS.contains(&signal),
     }
 }

@@ -1,6 +1,6 @@
 //! What happens when a worker says something, and who is connected to whom.
 
-use std::os::unix::net::UnixStream;
+use std::{os::unix::net::UnixStream, time::Instant};
 
 use ipc_proto::{
     control::{Event, Order, Role},
@@ -10,6 +10,7 @@ use ipc_proto::{
 use crate::{
     accounts::Request,
     config::MAX_ACCOUNTS,
+    ends::Killed,
     instance::{Instance, Who},
     start::StartError,
     topology::EDGES,
@@ -138,7 +139,7 @@ impl Instance {
         }
     }
 
-    /// A channel was closed because its peer broke the rules: counted at the peer, logged; nobody is killed on another's
+    /// A channel was closed because its peer broke the rules: counted at the peer, logged. Nobody is killed on one other's
     /// word.
     fn violation(
         &mut self,
@@ -158,6 +159,7 @@ impl Instance {
                 self.renewals.ask(channel);
                 let line = format!("{} reports {} on {channel:?}: {kind:?}", by.binary(), peer.binary());
                 self.log.own("WARN", &line);
+                self.accuse(peer, by);
             }
             (None, Some(account)) => {
                 // Between queued and one account: whoever did not report it did it.
@@ -180,6 +182,19 @@ impl Instance {
                 self.log
                     .own("WARN", &format!("{} reports a violation on {channel:?}: {kind:?}", by.binary()));
             }
+        }
+    }
+
+    /// A front of which both who guard secrets say so is not itself any more.
+    fn accuse(&mut self, front: Role, by: Role) {
+        let now = Instant::now();
+        if let Some(process) = self.process_mut(Who::Fixed(front)).filter(|process| process.role.is_front())
+            && process.accusations.add(by, now)
+            && process.killed.is_none()
+        {
+            process.kill(Killed::Accused);
+            let line = format!("{} broke the rules of keyd's and of authd's channel; killed", front.binary());
+            self.log.own("ERROR", &line);
         }
     }
 }

@@ -162,10 +162,34 @@ mod as_root {
     #[test]
     fn every_verb_gives_a_captured_process_what_the_matrix_says() {
         let matrix = Matrix::read();
-        let world = World::start();
         let (mut wrong, mut given, mut ran) = (Vec::new(), Given::default(), 0);
+        // An instance for each who answers: nobody is ended for what one of them reports.
+        for answers in matrix.answering() {
+            let world = World::start();
+            ran += ask_all(&matrix, &world, answers, &mut wrong, &mut given);
+            assert!(world.restarts().is_empty(), "restarted: {:?}", world.restarts());
+        }
+        assert_none(&wrong);
+        assert_eq!(
+            ran,
+            matrix.verbs.iter().map(|verb| verb.roles.len()).sum::<usize>(),
+            "a verb did not run"
+        );
+        given.compare();
+    }
+
+    /// Every verb that this role answers, by everybody who has it; how many that were.
+    fn ask_all(
+        matrix: &Matrix,
+        world: &World,
+        answers: Role,
+        wrong: &mut Vec<String>,
+        given: &mut Given,
+    ) -> usize {
+        let mut ran = 0;
         for role in &matrix.roles {
-            for end in matrix.ends().into_iter().filter(|end| end.asks && end.role == role.role()) {
+            let mine = |end: &End| end.asks && end.role == role.role() && end.answers == answers;
+            for end in matrix.ends().into_iter().filter(mine) {
                 let asks = |verb: &&super::matrix::Verb| {
                     verb.roles.contains(&role.name) && role.channel(&verb.to) == end.channel
                 };
@@ -175,7 +199,7 @@ mod as_root {
                 }
                 for verb in matrix.verbs.iter().filter(asks) {
                     let (mark, before) = (verbs::mark(verb), world.violations(end.role));
-                    let mut lines = verbs::lines(&world, role, verb, &mark);
+                    let mut lines = verbs::lines(world, role, verb, &mark);
                     if verb.outcome == "violation" {
                         // The one that is made in its place is for the next request.
                         lines.insert(0, format!("keep {:?}", end.channel));
@@ -220,14 +244,7 @@ mod as_root {
                 world.all_serve(&format!("the verbs of {end:?}"));
             }
         }
-        assert_none(&wrong);
-        assert_eq!(
-            ran,
-            matrix.verbs.iter().map(|verb| verb.roles.len()).sum::<usize>(),
-            "a verb did not run"
-        );
-        given.compare();
-        assert!(world.restarts().is_empty(), "restarted: {:?}", world.restarts());
+        ran
     }
 
     /// Attack classes 26 and 27: whatever a captured process puts into its channels, its peer closes that one, it is
@@ -235,15 +252,19 @@ mod as_root {
     #[test]
     fn forged_channels_cost_their_sender_the_channel_and_others_nothing() {
         let matrix = Matrix::read();
-        // An instance for each side: a channel that breaks more than twenty times in a row is made anew slowly.
-        for asks in [true, false] {
-            forge(&matrix, &World::start(), asks);
+        // An instance for each side: a channel that breaks more than twenty times in a row is made anew slowly. And one for
+        // each who answers: nobody is ended for what one of them reports.
+        for answers in matrix.answering() {
+            for asks in [true, false] {
+                forge(&matrix, &World::start(), answers, asks);
+            }
         }
     }
 
-    fn forge(matrix: &Matrix, world: &World, asks: bool) {
+    fn forge(matrix: &Matrix, world: &World, answers: Role, asks: bool) {
         let (mut ran, mut wanted) = (0, 0);
-        for end in matrix.ends().into_iter().filter(|end| end.asks == asks) {
+        let ends = matrix.ends().into_iter().filter(|end| end.asks == asks && end.answers == answers);
+        for end in ends {
             let rows: Vec<_> = matrix.forgeries.iter().filter(|row| row.goes_into(end)).collect();
             wanted += rows.len();
             for row in rows {
@@ -276,6 +297,30 @@ mod as_root {
         }
         assert_eq!(ran, wanted, "a row did not run");
         assert!(world.restarts().is_empty(), "restarted: {:?}", world.restarts());
+    }
+
+    /// Attack class 26: a front that breaks the rules of keyd's channel and of authd's is not itself any more: it is ended
+    /// and started again, and no other is.
+    #[test]
+    fn who_forges_to_both_keyd_and_authd_is_ended_and_nobody_else_is() {
+        let matrix = Matrix::read();
+        let world = World::start();
+        let mut ended = Vec::new();
+        for front in FRONTS {
+            let ends = matrix.ends().into_iter().filter(|end| end.role == front && end.asks);
+            let channel = |of| ends.clone().find(|end| end.answers == of).unwrap().channel;
+            let before = world.violations(front);
+            world.attack(front, &[forgery::breaking(channel(Role::Keyd))]);
+            assert!(world.counted(front, channel(Role::Keyd), before), "{front:?}: keyd does not say so");
+            assert_eq!(world.restarts(), ended, "one word ends nobody");
+            let pid = world.pid(front);
+            world.last_attack(front, &[forgery::breaking(channel(Role::Authd))]);
+            ended.push(front.binary());
+            assert!(world.eventually(|| world.restarts() == ended), "{ended:?}: {:?}", world.restarts());
+            world.all_serve(&format!("the end of {front:?}"));
+            assert_ne!(world.pid(front), pid);
+        }
+        assert_eq!(world.restarts(), ended);
     }
 
     /// The fronts that do not need this channel.

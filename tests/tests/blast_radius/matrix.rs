@@ -1,6 +1,9 @@
 //! `matrix.toml`, read and checked: a row that says nothing of a role is an error, not a gap.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use ipc_proto::{ChannelId, control::Role};
 use serde::Deserialize;
@@ -145,6 +148,8 @@ pub(crate) struct End {
     pub(crate) role: Role,
     pub(crate) channel: ChannelId,
     pub(crate) asks: bool,
+    /// Who answers on it: this end or the other.
+    pub(crate) answers: Role,
 }
 
 impl Matrix {
@@ -174,11 +179,16 @@ impl Matrix {
             for other in &role.asks {
                 let answers = self.role(other).role();
                 let channel = role.channel(other);
-                ends.push(End { role: role.role(), channel, asks: true });
-                ends.push(End { role: answers, channel, asks: false });
+                ends.push(End { role: role.role(), channel, asks: true, answers });
+                ends.push(End { role: answers, channel, asks: false, answers });
             }
         }
         ends
+    }
+
+    /// Everybody who answers somebody.
+    pub(crate) fn answering(&self) -> BTreeSet<Role> {
+        self.ends().into_iter().map(|end| end.answers).collect()
     }
 
     pub(crate) fn role(&self, name: &str) -> &Captured {

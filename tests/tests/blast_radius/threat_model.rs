@@ -112,7 +112,8 @@ pub(crate) fn document(matrix: &Matrix, root: &Path) -> String {
     text.push_str(
         "\n## What it puts into its channels\n\n\
          Into every end of every channel that it holds, asking or answering. Afterwards mail comes in and is read, every front \
-         shakes hands over TLS, and no process was started again. While an end that answers leaves half a frame in its \
+         shakes hands over TLS, and no process was started again; only a front that breaks the rules of both keyd's and authd's \
+         channel is. While an end that answers leaves half a frame in its \
          channel, those who ask there wait; all others are served.\n\n\
          | it sends | into ends | what happens | why |\n|---|---|---|---|\n",
     );
