@@ -11,6 +11,7 @@ use crate::{
     authd::{AdminAuthd, ImapdAuthd, QueuedAuthd, SmtpdAuthd, SubmitdAuthd, WebdAuthd},
     blocking::{Orders, encode_order},
     channel::{Channel, Message},
+    client_key::ClientKey,
     codec,
     control::{EVENT_SIZE, Event, MAX_ORDER, Order},
     delivery::{QueuedAccountd, SmtpdQueued},
@@ -37,6 +38,14 @@ pub fn check_channel(input: &[u8]) {
         131 => check_stream(rest),
         132 => check_orders(rest),
         _ => {}
+    }
+}
+
+/// No certificate of a stranger panics; a key that is found in one is the same key when it stands alone.
+pub fn check_client_key(input: &[u8]) {
+    for key in [ClientKey::of_certificate(input), ClientKey::parse(input)].into_iter().flatten() {
+        assert!(ClientKey::parse(key.info()).as_ref() == Ok(&key) && key.info().ends_with(key.octets()));
+        assert!(input.windows(key.info().len()).any(|window| window == key.info()));
     }
 }
 

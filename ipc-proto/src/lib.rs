@@ -21,11 +21,13 @@ pub mod blocking;
 pub mod channel;
 #[cfg(any(test, fuzzing))]
 pub mod check;
+pub mod client_key;
 mod codec;
 pub mod control;
 pub mod delivery;
 pub mod frame;
 pub mod grant;
+pub mod key_proof;
 pub mod logins;
 pub mod recorder;
 pub mod sasl;
