@@ -33,7 +33,7 @@ pub struct Kind {
     pub protocol: Protocol,
     /// How.
     pub mechanism: Option<Mechanism>,
-    /// With which app password.
+    /// With which app password or login key.
     pub app_password: Option<Arc<str>>,
     /// What came of it.
     pub result: LoginResult,

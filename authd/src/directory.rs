@@ -7,6 +7,7 @@ mod app;
 mod attempts;
 mod book;
 mod database;
+mod key;
 mod refusal;
 
 use std::{
@@ -25,6 +26,7 @@ use rusqlite::{TransactionBehavior, params};
 pub use self::{
     book::{Account, Book, Version},
     database::OpenError,
+    key::LoginKey,
     refusal::Refusal,
 };
 use crate::{name::AccountName, password::Password, verifier::Verifier};
@@ -129,6 +131,11 @@ impl Directory {
             }
             AdminToAuthd::AppPasswordRemove { account, name } => self.remove_app_password(&account, &name),
             AdminToAuthd::AppPasswordList(account) => self.app_passwords(&account),
+            AdminToAuthd::LoginKeyAdd { account, name, fingerprint, protocols, expires } => {
+                self.add_login_key(&account, &name, fingerprint, protocols, expires)
+            }
+            AdminToAuthd::LoginKeyRemove { account, name } => self.remove_login_key(&account, &name),
+            AdminToAuthd::LoginKeyList(account) => self.login_keys(&account),
             AdminToAuthd::LoginList { account, before } => self.attempts(account.as_deref(), before),
             // Answered from memory, not from here.
             AdminToAuthd::AbuseList { .. } | AdminToAuthd::AbuseClear(_) => Err(Refusal::Busy),
@@ -294,6 +301,7 @@ impl Directory {
                 )?;
             }
             app::save_use(&transaction, &self.book.read(), id)?;
+            key::save_use(&transaction, &self.book.read(), id)?;
         }
         Ok(transaction.commit()?)
     }

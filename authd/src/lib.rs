@@ -4,7 +4,7 @@
 //!   queued ────────────── owners of addresses ──────────▶ │ authd │
 //!   moxctl ────────────── accounts, passwords ──────────▶ └───────┘ ◀── `directory/`, no other process opens it
 //!
-//! Holds: the directory in memory and in one database, password verifiers, the table of sessions, the abuse memory.
+//! Holds: the directory in memory and in one database, password verifiers, fingerprints of login keys, the table of sessions, the abuse memory.
 //! Never: a network socket, a mail file, a password for longer than its check takes.
 //!
 //! Three kinds of work never wait for one another: look-ups are answered at once on the main thread from memory;

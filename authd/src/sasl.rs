@@ -1,8 +1,9 @@
 //! The mechanisms' own steps: octets in, octets out. No clock, no directory, no connection.
 //!
-//! What a mechanism finds out is who wants to log in and either a password ([`plain`]) or a proof ([`scram`]). Whether
-//! that is right is judged elsewhere: by the directory's verifiers, behind the limits.
+//! What a mechanism finds out is who wants to log in and either a password ([`plain`]) or a proof ([`scram`],
+//! [`external`]). Whether that is right is judged elsewhere: by the directory's verifiers, behind the limits.
 
+pub mod external;
 pub mod plain;
 pub mod scram;
 

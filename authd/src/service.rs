@@ -8,6 +8,7 @@ mod abuse;
 mod clerk;
 mod connection;
 mod crashed;
+mod external;
 mod grant;
 mod login;
 mod open;

@@ -81,22 +81,24 @@ pub(crate) fn array(octets: &[u8]) -> [u8; 32] {
     array
 }
 
-/// Which of an account's passwords.
+/// With which of an account's passwords or keys.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Credential {
     /// Its own.
     Password,
     /// An app password, by its name.
     App(Arc<str>),
+    /// A login key, by its name.
+    Key(Arc<str>),
 }
 
 impl Credential {
-    /// The name of an app password.
+    /// The name of an app password or a login key.
     #[must_use]
-    pub fn app(&self) -> Option<&str> {
+    pub fn name(&self) -> Option<&Arc<str>> {
         match self {
             Self::Password => None,
-            Self::App(name) => Some(name),
+            Self::App(name) | Self::Key(name) => Some(name),
         }
     }
 }

@@ -7,7 +7,7 @@ use mail_lib::address::{Address, Domain};
 
 use crate::{
     channel::{Message, channel},
-    logins::{AbuseClear, AbuseInfo, AppPasswordInfo, LoginInfo, Protocols},
+    logins::{AbuseClear, AbuseInfo, AppPasswordInfo, Fingerprint, LoginInfo, LoginKeyInfo, Protocols},
     sasl::{SaslReply, SaslStep},
     types::{AccountId, ClientAddress, ConnectionId, Secret, SessionId, Timestamp},
 };
@@ -285,6 +285,28 @@ pub enum AdminToAuthd {
     },
     /// Of one account, by its name. Answered by `AppPasswords`.
     AppPasswordList(String),
+    /// Lets in whoever proves to have the other half of a public key (SASL EXTERNAL). Answered by `Done`.
+    LoginKeyAdd {
+        /// The account's name.
+        account: String,
+        /// 1 to 64 octets without controls, unique within the account.
+        name: String,
+        /// Of the public key; an account's alone.
+        fingerprint: Fingerprint,
+        /// What it opens.
+        protocols: Protocols,
+        /// From then on it opens nothing.
+        expires: Option<Timestamp>,
+    },
+    /// Its account's sessions end. Answered by `Done`.
+    LoginKeyRemove {
+        /// The account's name.
+        account: String,
+        /// The key's.
+        name: String,
+    },
+    /// Of one account, by its name. Answered by `LoginKeys`.
+    LoginKeyList(String),
     /// The log of login attempts, the latest first. Answered by `Logins`.
     LoginList {
         /// Of this account only.
@@ -310,6 +332,7 @@ impl AdminToAuthd {
             | Self::AddressList { .. }
             | Self::DomainList { .. }
             | Self::AppPasswordList(_)
+            | Self::LoginKeyList(_)
             | Self::LoginList { .. }
             | Self::AbuseList { .. }
             | Self::AbuseClear(_) => true,
@@ -324,7 +347,9 @@ impl AdminToAuthd {
             | Self::DomainDisable(..)
             | Self::PasswordSet { .. }
             | Self::AppPasswordAdd { .. }
-            | Self::AppPasswordRemove { .. } => false,
+            | Self::AppPasswordRemove { .. }
+            | Self::LoginKeyAdd { .. }
+            | Self::LoginKeyRemove { .. } => false,
         }
     }
 }
@@ -384,6 +409,8 @@ pub enum AuthdToAdmin {
     AppPassword(Secret),
     /// All of an account's.
     AppPasswords(Vec<AppPasswordInfo>),
+    /// All of an account's.
+    LoginKeys(Vec<LoginKeyInfo>),
     /// A page.
     Logins(Vec<LoginInfo>),
     /// A page.

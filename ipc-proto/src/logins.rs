@@ -1,6 +1,6 @@
-//! What the admin is told and wants of logins: app passwords, attempts, and who misbehaved.
+//! What the admin is told and wants of logins: app passwords, login keys, attempts, and who misbehaved.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 use bincode::{Decode, Encode};
 
@@ -9,7 +9,7 @@ use crate::{
     types::{AccountId, ClientAddress, Protocol, Timestamp},
 };
 
-/// What an app password opens; never nothing.
+/// What an app password or a login key opens; never nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct Protocols {
     /// Reading mail.
@@ -50,6 +50,64 @@ pub struct AppPasswordInfo {
     pub last_use: Option<Timestamp>,
 }
 
+/// Most login keys of an account.
+pub const MAX_LOGIN_KEYS: usize = 16;
+
+/// SHA-256 of a client's public key ([`crate::client_key::ClientKey::info`]).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl Fingerprint {
+    /// 64 hexadecimal digits, with or without a colon between two of them each.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut octets = [0; 32];
+        let colons = text.contains(':');
+        let (pair, count) = if colons { (3, 32 * 3 - 1) } else { (2, 32 * 2) };
+        if text.len() != count {
+            return None;
+        }
+        for (octet, part) in octets.iter_mut().zip(text.as_bytes().chunks(pair)) {
+            let [high, low, behind @ ..] = part else { return None };
+            if !matches!(behind, [] | [b':']) {
+                return None;
+            }
+            let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+            *octet = digit(*high)? << 4 | digit(*low)?;
+        }
+        Some(Self(octets))
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fingerprint({self})")
+    }
+}
+
+/// One login key: whoever proves in a TLS handshake to have its other half is let in.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct LoginKeyInfo {
+    /// Its name, unique within the account.
+    pub name: String,
+    /// Of the public key; no other account has it.
+    pub fingerprint: Fingerprint,
+    /// What it opens.
+    pub protocols: Protocols,
+    /// When it was added.
+    pub created: Timestamp,
+    /// From then on it opens nothing.
+    pub expires: Option<Timestamp>,
+    /// When it opened a session last.
+    pub last_use: Option<Timestamp>,
+}
+
 /// One kind of login attempt: those of one name, from one network, in one way and with one result, are counted together
 /// for an hour.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -72,7 +130,7 @@ pub struct LoginInfo {
     pub protocol: Protocol,
     /// How; `None`: the LOGIN command of IMAP.
     pub mechanism: Option<Mechanism>,
-    /// The app password's name, where it was one.
+    /// The app password's name, where it was one; with EXTERNAL, the login key's.
     pub app_password: Option<String>,
     /// What came of it.
     pub result: LoginResult,
@@ -140,4 +198,26 @@ pub enum AbuseClear {
     Address(ClientAddress),
     /// An account, wherever from; by its name.
     Account(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_is_read_in_the_forms_that_programs_print() {
+        let plain = "00ff".repeat(16);
+        let colons = ["00", "FF"].repeat(16).join(":");
+        let expected = Fingerprint([0, 0xff].repeat(16).try_into().unwrap());
+        assert_eq!(Fingerprint::parse(&plain), Some(expected));
+        assert_eq!(Fingerprint::parse(&colons), Some(expected));
+        assert_eq!(expected.to_string(), plain);
+        let spaced = colons.replace(':', " ");
+        let odd = format!("{}:", &colons[..colons.len() - 1]);
+        for wrong in ["", "00ff", &plain[1..], &format!("{plain}0"), &plain.replace('f', "g"), &spaced, &odd]
+        {
+            assert_eq!(Fingerprint::parse(wrong), None, "{wrong}");
+        }
+        assert_eq!(Fingerprint::parse(&"ü".repeat(32)), None, "no digits at all");
+    }
 }

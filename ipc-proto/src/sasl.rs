@@ -5,11 +5,13 @@
 
 use bincode::{Decode, Encode};
 
-use crate::{authd::Login, types::Secret};
+use crate::{authd::Login, key_proof::KeyProof, types::Secret};
 
 /// What can be chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 pub enum Mechanism {
+    /// EXTERNAL (RFC 4422 appendix A): what the client proved in the TLS handshake.
+    External,
     /// SCRAM-SHA-256-PLUS (RFC 7677), bound to the TLS connection by tls-exporter (RFC 9266).
     ScramSha256Plus,
     /// SCRAM-SHA-256 (RFC 7677).
@@ -22,12 +24,14 @@ pub enum Mechanism {
 
 impl Mechanism {
     /// All, in the order of announcing.
-    pub const ALL: [Self; 4] = [Self::ScramSha256Plus, Self::ScramSha256, Self::Plain, Self::Login];
+    pub const ALL: [Self; 5] =
+        [Self::External, Self::ScramSha256Plus, Self::ScramSha256, Self::Plain, Self::Login];
 
     /// As it is announced.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::External => "EXTERNAL",
             Self::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
             Self::ScramSha256 => "SCRAM-SHA-256",
             Self::Plain => "PLAIN",
@@ -41,11 +45,14 @@ impl Mechanism {
         Self::ALL.into_iter().find(|mechanism| mechanism.name().eq_ignore_ascii_case(name))
     }
 
-    /// Is it announced there? A channel can be bound only where there is one that can be.
+    /// Is it announced there? A channel can be bound only where there is one that can be, and there has to be a key for
+    /// EXTERNAL.
     #[must_use]
     pub const fn offered(self, transport: &Transport) -> bool {
         match (self, transport) {
-            (Self::ScramSha256Plus, Transport::Bound(_)) => true,
+            (Self::External, Transport::Keyed(..)) => true,
+            (Self::External, Transport::Loopback | Transport::Tls | Transport::Bound(_)) => false,
+            (Self::ScramSha256Plus, Transport::Bound(_) | Transport::Keyed(..)) => true,
             (Self::ScramSha256Plus, Transport::Loopback | Transport::Tls) => false,
             (Self::ScramSha256 | Self::Plain | Self::Login, _) => true,
         }
@@ -53,7 +60,7 @@ impl Mechanism {
 }
 
 /// What carries the exchange. Nothing is exchanged in the clear but on this machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Transport {
     /// This machine, without TLS; the configuration allows it.
     Loopback,
@@ -61,6 +68,19 @@ pub enum Transport {
     Tls,
     /// TLS 1.3, and its tls-exporter value.
     Bound([u8; 32]),
+    /// The same, whose client has shown a key of its own in its handshake.
+    Keyed([u8; 32], KeyProof),
+}
+
+impl Transport {
+    /// The value that binds an exchange to its connection, where there is one.
+    #[must_use]
+    pub const fn binding(&self) -> Option<&[u8; 32]> {
+        match self {
+            Self::Loopback | Self::Tls => None,
+            Self::Bound(value) | Self::Keyed(value, _) => Some(value),
+        }
+    }
 }
 
 /// One step of the client's.
@@ -98,6 +118,10 @@ pub const MAX_MESSAGE: usize = 2048;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        client_key::ClientKey,
+        key_proof::{ProofScheme, Signature, TranscriptHash},
+    };
 
     #[test]
     fn names_are_found_as_they_are_announced() {
@@ -111,10 +135,18 @@ mod tests {
     }
 
     #[test]
-    fn only_tls_1_3_is_bound() {
+    fn only_tls_1_3_is_bound_and_only_who_shows_a_key_is_offered_external() {
         let offered = |transport| Mechanism::ALL.map(|mechanism| mechanism.offered(&transport));
-        assert_eq!(offered(Transport::Bound([0; 32])), [true; 4]);
-        assert_eq!(offered(Transport::Tls), [false, true, true, true]);
-        assert_eq!(offered(Transport::Loopback), [false, true, true, true]);
+        let ed25519 = [&[48, 42, 48, 5, 6, 3, 43, 101, 112, 3, 33, 0][..], &[9; 32]].concat();
+        let proof = KeyProof {
+            key: ClientKey::parse(&ed25519).unwrap(),
+            scheme: ProofScheme::Ed25519,
+            transcript: TranscriptHash::Sha256([1; 32]),
+            signature: Signature::new(&[2; 64]).unwrap(),
+        };
+        assert_eq!(offered(Transport::Keyed([0; 32], proof)), [true; 5]);
+        assert_eq!(offered(Transport::Bound([0; 32])), [false, true, true, true, true]);
+        assert_eq!(offered(Transport::Tls), [false, false, true, true, true]);
+        assert_eq!(offered(Transport::Loopback), [false, false, true, true, true]);
     }
 }

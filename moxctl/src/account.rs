@@ -33,6 +33,7 @@ struct Shown {
     account: Row,
     addresses: Vec<String>,
     app_passwords: Vec<String>,
+    login_keys: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -106,10 +107,13 @@ fn show(name: &str, directory: &Directory, output: &Output) -> Result<(), Failur
     let addresses = addresses.map(|address| address.pattern.to_string()).collect();
     let apps = directory.app_passwords(account.name.clone())?;
     let app_passwords = apps.into_iter().map(|app| app.name).collect();
-    let shown = Shown { account: Row::from(account), addresses, app_passwords };
-    output.show(&shown, |Shown { account, addresses, app_passwords }| {
+    let keys = directory.login_keys(account.name.clone())?;
+    let login_keys = keys.into_iter().map(|key| key.name).collect();
+    let shown = Shown { account: Row::from(account), addresses, app_passwords, login_keys };
+    output.show(&shown, |Shown { account, addresses, app_passwords, login_keys }| {
         let mut text = table(std::slice::from_ref(account)).to_string();
-        for (what, list) in [("address", addresses), ("app password", app_passwords)] {
+        let lists = [("address", addresses), ("app password", app_passwords), ("login key", login_keys)];
+        for (what, list) in lists {
             for one in list {
                 text.push_str(&format!("  {what}: {}\n", printable(one)));
             }

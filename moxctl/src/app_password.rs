@@ -38,17 +38,13 @@ struct Made {
 
 pub(crate) fn run(command: AppPassword, directory: &Directory, output: &Output) -> Result<(), Failure> {
     match command {
-        AppPassword::Add { account, name, protocols, expires } => {
+        AppPassword::Add { account, name, protocols: uses, expires } => {
             // It is about to be held here.
             let _ = nix::sys::prctl::set_dumpable(false);
-            let protocols = Protocols {
-                imap: protocols.contains(&Use::Imap),
-                submission: protocols.contains(&Use::Submission),
-            };
             let request = AdminToAuthd::AppPasswordAdd {
                 account: account.clone(),
                 name: name.clone(),
-                protocols,
+                protocols: protocols(&uses),
                 expires,
             };
             let password = match directory.ask(&request)? {
@@ -89,17 +85,24 @@ fn table(rows: &[Row]) -> Table {
 
 impl From<AppPasswordInfo> for Row {
     fn from(app: AppPasswordInfo) -> Self {
-        let AppPasswordInfo { name, protocols: Protocols { imap, submission }, created, expires, last_use } =
-            app;
-        let protocols = [(imap, "imap"), (submission, "submission")];
+        let AppPasswordInfo { name, protocols, created, expires, last_use } = app;
         Self {
             name,
-            protocols: protocols.into_iter().filter_map(|(has, name)| has.then_some(name)).collect(),
+            protocols: names(protocols),
             created: utc(created),
             expires: expires.and_then(utc),
             last_use: last_use.and_then(utc),
         }
     }
+}
+
+pub(crate) fn protocols(uses: &[Use]) -> Protocols {
+    Protocols { imap: uses.contains(&Use::Imap), submission: uses.contains(&Use::Submission) }
+}
+
+pub(crate) fn names(Protocols { imap, submission }: Protocols) -> Vec<&'static str> {
+    let protocols = [(imap, "imap"), (submission, "submission")];
+    protocols.into_iter().filter_map(|(has, name)| has.then_some(name)).collect()
 }
 
 /// A date is its beginning in UTC.

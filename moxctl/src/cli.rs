@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
-use ipc_proto::authd::Pattern;
+use ipc_proto::{authd::Pattern, logins::Fingerprint};
 
 use crate::{app_password, failure, output};
 
@@ -68,6 +68,9 @@ pub(crate) enum Command {
     /// Passwords for one program each
     #[command(subcommand, name = "apppassword")]
     AppPassword(AppPassword),
+    /// Keys of clients that log in without a password
+    #[command(subcommand, name = "loginkey")]
+    LoginKey(LoginKey),
     /// Who logged in and who tried to
     #[command(subcommand)]
     Login(Login),
@@ -144,7 +147,7 @@ pub(crate) enum Account {
     },
     /// List all accounts
     List,
-    /// Show an account with its addresses and app passwords
+    /// Show an account with its addresses, app passwords and login keys
     Show {
         /// Its name
         name: String,
@@ -247,7 +250,54 @@ pub(crate) enum AppPassword {
     },
 }
 
-/// What an app password can be good for.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LoginKey {
+    /// Let in who shows a certificate with this key, and print the key's fingerprint
+    Add {
+        /// The account's name
+        account: String,
+        /// What to call it, such as "laptop"
+        name: String,
+        #[command(flatten)]
+        source: LoginKeySource,
+        /// What it is good for
+        #[arg(long, value_name = "PROTOCOL", value_delimiter = ',', default_values = ["imap", "submission"])]
+        protocols: Vec<Use>,
+        /// From when on it opens nothing: a date (2027-01-31), a time (2027-01-31T12:00:00Z) or days from now (90d)
+        #[arg(long, value_name = "WHEN", value_parser = app_password::when)]
+        expires: Option<ipc_proto::types::Timestamp>,
+    },
+    /// List the login keys of an account
+    List {
+        /// The account's name
+        account: String,
+    },
+    /// Remove one; all sessions of the account end
+    Rm {
+        /// The account's name
+        account: String,
+        /// What it is called
+        name: String,
+    },
+}
+
+/// Where a login key comes from.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct LoginKeySource {
+    /// A certificate, or a public key, in PEM; names and dates in it do not matter
+    #[arg(long, value_name = "FILE")]
+    pub(crate) certificate: Option<PathBuf>,
+    /// SHA-256 of the public key (SubjectPublicKeyInfo, DER), in hexadecimal
+    #[arg(long, value_name = "HEX", value_parser = fingerprint)]
+    pub(crate) fingerprint: Option<Fingerprint>,
+}
+
+fn fingerprint(text: &str) -> Result<Fingerprint, String> {
+    Fingerprint::parse(text).ok_or_else(|| "a fingerprint is 64 hexadecimal digits".to_owned())
+}
+
+/// What an app password or a login key can be good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Use {
     /// Reading mail

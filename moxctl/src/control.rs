@@ -12,7 +12,7 @@ use ipc_proto::{
     admin::{AdminAccountd, AdminSupervisor, AdminToSupervisor, Reloaded, Status, SupervisorToAdmin},
     authd::{AccountInfo, AddressInfo, AdminAuthd, AdminToAuthd, AuthdToAdmin, DomainInfo, PAGE},
     blocking::Asker,
-    logins::{AbuseInfo, AppPasswordInfo, LoginInfo},
+    logins::{AbuseInfo, AppPasswordInfo, LoginInfo, LoginKeyInfo},
 };
 
 use crate::{
@@ -166,6 +166,13 @@ impl Directory {
     pub(crate) fn app_passwords(&self, account: String) -> Result<Vec<AppPasswordInfo>, Failure> {
         match self.ask(&AdminToAuthd::AppPasswordList(account))? {
             AuthdToAdmin::AppPasswords(all) => Ok(all),
+            other => Err(odd(&other)),
+        }
+    }
+
+    pub(crate) fn login_keys(&self, account: String) -> Result<Vec<LoginKeyInfo>, Failure> {
+        match self.ask(&AdminToAuthd::LoginKeyList(account))? {
+            AuthdToAdmin::LoginKeys(all) => Ok(all),
             other => Err(odd(&other)),
         }
     }

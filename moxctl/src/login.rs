@@ -1,6 +1,9 @@
 //! `moxctl login`.
 
-use ipc_proto::logins::{LoginInfo, LoginResult};
+use ipc_proto::{
+    logins::{LoginInfo, LoginResult},
+    sasl::Mechanism,
+};
 use serde::Serialize;
 
 use crate::{account::utc, cli::Login, control::Directory, failure::Failure, output::Output, table::Table};
@@ -18,6 +21,7 @@ struct Row {
     protocol: &'static str,
     mechanism: &'static str,
     app_password: Option<String>,
+    login_key: Option<String>,
     result: &'static str,
 }
 
@@ -32,7 +36,7 @@ fn table(rows: &[Row]) -> Table {
     let headings = ["LAST", "TIMES", "ACCOUNT", "AS", "FROM", "BY", "RESULT"];
     let mut table = Table::new(&headings, "no login attempts in the last 30 days");
     for row in rows {
-        let by = match &row.app_password {
+        let by = match row.app_password.as_ref().or(row.login_key.as_ref()) {
             Some(name) => format!("{} ({name})", row.mechanism),
             None => row.mechanism.to_owned(),
         };
@@ -64,6 +68,8 @@ impl From<LoginInfo> for Row {
             app_password,
             result,
         } = login;
+        let (login_key, app_password) =
+            if mechanism == Some(Mechanism::External) { (app_password, None) } else { (None, app_password) };
         Self {
             first: utc(first),
             last: utc(last),
@@ -77,6 +83,7 @@ impl From<LoginInfo> for Row {
             },
             mechanism: mechanism.map_or("LOGIN command", |mechanism| mechanism.name()),
             app_password,
+            login_key,
             result: match result {
                 LoginResult::Ok => "ok",
                 LoginResult::Denied => "denied",

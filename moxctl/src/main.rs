@@ -32,6 +32,7 @@ mod domain;
 mod failure;
 mod localserve;
 mod login;
+mod login_key;
 mod output;
 mod password;
 mod reload;
@@ -83,6 +84,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             password::set(account, &directory, &output)
         }
         Command::AppPassword(command) => app_password::run(command, &connect()?.directory()?, &output),
+        Command::LoginKey(command) => login_key::run(command, &connect()?.directory()?, &output),
         Command::Login(command) => login::run(command, &connect()?.directory()?, &output),
         Command::Abuse(command) => abuse::run(command, &connect()?.directory()?, &output),
     }

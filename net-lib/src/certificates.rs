@@ -7,16 +7,21 @@ use rustls::{
     ServerConfig,
     crypto::CryptoProvider,
     pki_types::CertificateDer,
-    server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert},
+    server::{
+        ClientHello, NoClientAuth, NoServerSessionStorage, ProducesTickets, ResolvesServerCert,
+        danger::ClientCertVerifier,
+    },
     sign::CertifiedKey,
 };
 
 use crate::{
+    client_key::{AnyKey, Shown, WithoutKey},
     handshake::KeydChannel,
     signer::{Remote, RemoteKey},
 };
 
 /// What stays the same for all certificates that a process gets.
+#[derive(Debug)]
 pub(crate) struct Policy {
     pub(crate) provider: Arc<CryptoProvider>,
     pub(crate) alpn: Vec<Vec<u8>>,
@@ -24,28 +29,64 @@ pub(crate) struct Policy {
     pub(crate) tickets: Option<Arc<dyn ProducesTickets>>,
 }
 
-impl Policy {
-    /// TLS 1.2 and 1.3 with these certificates. No early data: it can be replayed. (rustls has no renegotiation.)
-    pub(crate) fn config<C: KeydChannel>(
-        &self,
+/// Certificates, and what they are served with.
+#[derive(Debug)]
+pub(crate) struct Served {
+    policy: Arc<Policy>,
+    resolver: Arc<Resolver>,
+    /// For clients that are asked for nothing.
+    plain: Arc<ServerConfig>,
+}
+
+impl Served {
+    /// With these certificates.
+    pub(crate) fn new<C: KeydChannel>(
+        policy: &Arc<Policy>,
         remote: &Arc<Remote<C>>,
         chains: Vec<Chain>,
-    ) -> Result<ServerConfig, rustls::Error> {
+    ) -> Result<Self, rustls::Error> {
         let resolver = Resolver::new(remote, chains)
             .ok_or_else(|| rustls::Error::General("keyd has no certificate".to_owned()))?;
+        let resolver = Arc::new(resolver);
+        let plain = policy.config(&resolver, Arc::new(NoClientAuth), policy.tickets.clone())?;
+        Ok(Self { policy: Arc::clone(policy), resolver, plain: Arc::new(plain) })
+    }
+
+    /// For a client that is asked for nothing.
+    pub(crate) fn plain(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.plain)
+    }
+
+    /// For one handshake whose client is asked for a certificate.
+    pub(crate) fn asking(&self, shown: &Arc<Shown>) -> Result<Arc<ServerConfig>, rustls::Error> {
+        let algorithms = self.policy.provider.signature_verification_algorithms;
+        let verifier = Arc::new(AnyKey { algorithms, shown: Arc::clone(shown) });
+        let tickets = self.policy.tickets.as_ref().map(|tickets| {
+            let (tickets, shown) = (Arc::clone(tickets), Arc::clone(shown));
+            Arc::new(WithoutKey { tickets, shown }) as Arc<dyn ProducesTickets>
+        });
+        self.policy.config(&self.resolver, verifier, tickets).map(Arc::new)
+    }
+}
+
+impl Policy {
+    /// TLS 1.2 and 1.3. No early data: it can be replayed. (rustls has no renegotiation.)
+    fn config(
+        &self,
+        resolver: &Arc<Resolver>,
+        clients: Arc<dyn ClientCertVerifier>,
+        tickets: Option<Arc<dyn ProducesTickets>>,
+    ) -> Result<ServerConfig, rustls::Error> {
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(resolver));
+            .with_client_cert_verifier(clients)
+            .with_cert_resolver(Arc::clone(resolver) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols.clone_from(&self.alpn);
         config.max_early_data_size = 0;
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        match &self.tickets {
-            Some(ticketer) => {
-                config.ticketer = Arc::clone(ticketer);
-                config.send_tls13_tickets = 1;
-            }
-            None => config.send_tls13_tickets = 0,
+        config.send_tls13_tickets = usize::from(tickets.is_some());
+        if let Some(ticketer) = tickets {
+            config.ticketer = ticketer;
         }
         Ok(config)
     }

@@ -18,12 +18,10 @@ use std::{
 use ipc_proto::{
     Channel, ConnectionId, Violation,
     blocking::Link,
+    key_proof::KeyProof,
     tls::{TlsReply, TlsRequest},
 };
-use rustls::{
-    ServerConfig,
-    crypto::aws_lc_rs::{Ticketer, default_provider},
-};
+use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
 use tokio::{
     net::TcpStream,
     sync::{
@@ -37,7 +35,8 @@ use tokio_rustls::TlsAcceptor;
 use worker_lib::Slot;
 
 use crate::{
-    certificates::Policy,
+    certificates::{Policy, Served},
+    client_key::Shown,
     recorder::Recorded,
     signer::Remote,
     socket::{Socket, TlsStream},
@@ -92,7 +91,7 @@ pub struct Handshaker<C: KeydChannel> {
     /// Handshakes that may still start.
     room: Arc<Semaphore>,
     timeout: Duration,
-    config: watch::Receiver<Option<Arc<ServerConfig>>>,
+    config: watch::Receiver<Option<Arc<Served>>>,
 }
 
 struct Worker {
@@ -106,6 +105,8 @@ struct Worker {
 struct Handshake {
     connection: ConnectionId,
     stream: std::net::TcpStream,
+    /// Whether the client is asked for a certificate.
+    asking: bool,
     deadline: Instant,
     answer: oneshot::Sender<Result<Finished, HandshakeError>>,
     _pending: Pending,
@@ -115,6 +116,7 @@ struct Handshake {
 struct Finished {
     tls: Box<TlsStream>,
     stream: std::net::TcpStream,
+    proof: Option<Box<KeyProof>>,
 }
 
 impl<C: KeydChannel> fmt::Debug for Handshaker<C> {
@@ -189,6 +191,25 @@ impl<C: KeydChannel> Handshaker<C> {
         connection: ConnectionId,
         stream: TcpStream,
     ) -> Result<TlsStream, HandshakeError> {
+        self.shake(connection, stream, false).await.map(|(tls, _)| tls)
+    }
+
+    /// The same, and asks the client for a certificate, without which it is taken as well. With the proof that it has
+    /// the key of the one it showed: that is right, but authd is to check it again.
+    pub async fn accept_asking(
+        &self,
+        connection: ConnectionId,
+        stream: TcpStream,
+    ) -> Result<(TlsStream, Option<Box<KeyProof>>), HandshakeError> {
+        self.shake(connection, stream, true).await
+    }
+
+    async fn shake(
+        &self,
+        connection: ConnectionId,
+        stream: TcpStream,
+        asking: bool,
+    ) -> Result<(TlsStream, Option<Box<KeyProof>>), HandshakeError> {
         let deadline = Instant::now() + self.timeout;
         let _room = self.room.try_acquire().map_err(|_| HandshakeError::Busy)?;
         let worker = self
@@ -198,21 +219,27 @@ impl<C: KeydChannel> Handshaker<C> {
             .ok_or(HandshakeError::Ended)?;
         let (answer, answered) = oneshot::channel();
         let stream = stream.into_std()?;
-        let handshake =
-            Handshake { connection, stream, deadline, answer, _pending: Pending::new(&worker.pending) };
+        let handshake = Handshake {
+            connection,
+            stream,
+            asking,
+            deadline,
+            answer,
+            _pending: Pending::new(&worker.pending),
+        };
         worker.jobs.try_send(handshake).map_err(|error| match error {
             TrySendError::Full(_) => HandshakeError::Busy,
             TrySendError::Closed(_) => HandshakeError::Ended,
         })?;
-        let Finished { mut tls, stream } = answered.await.map_err(|_| HandshakeError::Ended)??;
+        let Finished { mut tls, stream, proof } = answered.await.map_err(|_| HandshakeError::Ended)??;
         tls.get_mut().0.put(stream)?;
-        Ok(*tls)
+        Ok((*tls, proof))
     }
 }
 
 /// Whether keyd has given certificates.
 #[derive(Clone)]
-pub struct Certificates(watch::Receiver<Option<Arc<ServerConfig>>>);
+pub struct Certificates(watch::Receiver<Option<Arc<Served>>>);
 
 impl fmt::Debug for Certificates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -240,7 +267,7 @@ fn warm(policy: &Policy) {
 struct Shared<C: KeydChannel> {
     policy: Arc<Policy>,
     remote: Arc<Remote<C>>,
-    publish: Arc<watch::Sender<Option<Arc<ServerConfig>>>>,
+    publish: Arc<watch::Sender<Option<Arc<Served>>>>,
     fetch: Arc<Notify>,
     slot: &'static Slot,
 }
@@ -274,8 +301,8 @@ impl<C: KeydChannel> Shared<C> {
             // keyd is gone: the next channel brings the next attempt, and the certificates of before still hold.
             Err(error) => return tracing::warn!(%error, "no certificates from keyd"),
         };
-        match self.policy.config(&self.remote, chains) {
-            Ok(config) => drop(self.publish.send_replace(Some(Arc::new(config)))),
+        match Served::new(&self.policy, &self.remote, chains) {
+            Ok(served) => drop(self.publish.send_replace(Some(Arc::new(served)))),
             Err(error) => tracing::warn!(%error, "keyd's certificates cannot be served"),
         }
     }
@@ -298,14 +325,14 @@ impl Drop for Pending {
 }
 
 impl Handshake {
-    async fn run(self, config: watch::Receiver<Option<Arc<ServerConfig>>>) {
-        let Self { connection: _, stream, deadline, mut answer, _pending } = self;
+    async fn run(self, config: watch::Receiver<Option<Arc<Served>>>) {
+        let Self { connection: _, stream, asking, deadline, mut answer, _pending } = self;
         let result = tokio::select! {
             // In this order, so that a handshake that is overdue does not ask keyd any more.
             biased;
             () = answer.closed() => return,
             () = sleep_until(deadline) => Err(HandshakeError::Timeout),
-            result = handshake(stream, config) => result,
+            result = handshake(stream, asking, config) => result,
         };
         // The front may have lost interest meanwhile; then the connection closes here.
         let _ = answer.send(result);
@@ -314,16 +341,19 @@ impl Handshake {
 
 async fn handshake(
     stream: std::net::TcpStream,
-    mut config: watch::Receiver<Option<Arc<ServerConfig>>>,
+    asking: bool,
+    mut served: watch::Receiver<Option<Arc<Served>>>,
 ) -> Result<Finished, HandshakeError> {
-    let config = match config.wait_for(Option::is_some).await {
-        Ok(config) => config.clone().ok_or(HandshakeError::Ended)?,
+    let served = match served.wait_for(Option::is_some).await {
+        Ok(served) => served.clone().ok_or(HandshakeError::Ended)?,
         Err(_) => return Err(HandshakeError::Ended),
     };
+    let shown = Arc::new(Shown::default());
+    let config = if asking { served.asking(&shown).map_err(io::Error::other)? } else { served.plain() };
     let socket = Socket::new(TcpStream::from_std(stream)?);
     let accept = TlsAcceptor::from(config)
         .accept_with(socket, |connection| connection.set_buffer_limit(Some(SEND_BUFFER)));
     let mut tls = Box::new(accept.await?);
     let stream = tls.get_mut().0.take()?;
-    Ok(Finished { tls, stream })
+    Ok(Finished { tls, stream, proof: shown.into_proof() })
 }

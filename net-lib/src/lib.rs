@@ -1,4 +1,4 @@
-//! What the three fronts share at the edge of the network: the supervisor's orders, accepting, admission, TLS without a
+//! What the fronts share at the edge of the network: the supervisor's orders, accepting, admission, TLS without a
 //! key.
 //!
 //! ```text
@@ -16,11 +16,13 @@
 //! other, and has one deadline for all of it; (3) what goes to keyd is the typed parts of a handshake
 //! ([`ipc_proto::tls`]), never octets to sign; (4) running out of descriptors pauses accepting and never spins; (5)
 //! at a limit the oldest connection that has not logged in makes room; (6) whenever a thread works on a connection, its
-//! number stands in the recorder ([`worker_lib::Slot`]).
+//! number stands in the recorder ([`worker_lib::Slot`]); (7) what a client proved belongs to the handshake that it proved
+//! it in ([`Handshaker::accept_asking`]).
 //!
 //! Start at [`front::run`], then [`listener::serve`] and [`Handshaker::accept`].
 
 mod certificates;
+mod client_key;
 mod connections;
 mod door;
 pub mod front;
@@ -33,4 +35,4 @@ mod socket;
 pub use connections::{Connections, Limits, Place, at_least_one};
 pub use door::{Admitted, ClientChannel, Door, TurnedBack};
 pub use handshake::{Certificates, HandshakeError, Handshaker, KeydChannel, TlsSettings};
-pub use socket::{Socket, TlsStream, tls_exporter};
+pub use socket::{Socket, TlsStream, sasl_transport};

@@ -6,6 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use ipc_proto::{key_proof::KeyProof, sasl::Transport};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -14,10 +15,19 @@ use tokio::{
 /// A connection under TLS, after its handshake.
 pub type TlsStream = tokio_rustls::server::TlsStream<Socket>;
 
+/// What a login runs over, for authd, with the proof that came of the same handshake.
+#[must_use]
+pub fn sasl_transport(stream: &TlsStream, proof: Option<Box<KeyProof>>) -> Transport {
+    match (tls_exporter(stream), proof) {
+        (Some(value), Some(proof)) => Transport::Keyed(value, *proof),
+        (Some(value), None) => Transport::Bound(value),
+        (None, _) => Transport::Tls,
+    }
+}
+
 /// The value that binds a login to this TLS connection and to no other (RFC 9266). Only TLS 1.3 has one here: in TLS 1.2
 /// it would hang on the extended master secret, and an empty context is not the same as none.
-#[must_use]
-pub fn tls_exporter(stream: &TlsStream) -> Option<[u8; 32]> {
+fn tls_exporter(stream: &TlsStream) -> Option<[u8; 32]> {
     let (_, session) = stream.get_ref();
     (session.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3))
         .then(|| session.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b"")).ok())

@@ -23,7 +23,9 @@ impl Accusations {
         match by {
             Role::Keyd => self.keyd = Some(now),
             Role::Authd => self.authd = Some(now),
-            Role::Smtpd | Role::Imapd | Role::Webd | Role::Queued | Role::Accountd => return false,
+            Role::Smtpd | Role::Submitd | Role::Imapd | Role::Webd | Role::Queued | Role::Accountd => {
+                return false;
+            }
         }
         let (Some(one), Some(other)) = (self.keyd, self.authd) else { return false };
         one.max(other).duration_since(one.min(other)) <= TOGETHER
@@ -36,7 +38,7 @@ mod tests {
 
     #[test]
     fn only_keyd_and_authd_count_and_only_together() {
-        use Role::{Accountd, Authd, Imapd, Keyd, Queued, Smtpd, Webd};
+        use Role::{Accountd, Authd, Imapd, Keyd, Queued, Smtpd, Submitd, Webd};
         let start = Instant::now();
         for (said, ends, reason) in [
             (&[(Keyd, 0), (Authd, 60)][..], true, "both within a minute"),
@@ -45,7 +47,11 @@ mod tests {
             (&[(Keyd, 0), (Authd, 61), (Keyd, 121)], true, "the last word counts"),
             (&[(Keyd, 0), (Keyd, 1), (Keyd, 2)], false, "one alone, however often"),
             (&[(Authd, 0), (Authd, 1)], false, "one alone"),
-            (&[(Keyd, 0), (Smtpd, 1), (Imapd, 1), (Webd, 1), (Queued, 1), (Accountd, 1)], false, "others"),
+            (
+                &[(Keyd, 0), (Smtpd, 1), (Submitd, 1), (Imapd, 1), (Webd, 1), (Queued, 1), (Accountd, 1)],
+                false,
+                "others",
+            ),
         ] {
             let mut accusations = Accusations::default();
             let ended = said

@@ -42,12 +42,16 @@ fn make_up() -> Result<Secret, NoRandomness> {
     Ok(Secret(text))
 }
 
-fn checked(name: &str) -> Result<Arc<str>, Refusal> {
-    let fits = (1..=MAX_NAME).contains(&name.len()) && !name.chars().any(char::is_control);
-    if fits { Ok(name.into()) } else { Err(Refusal::AppPasswordName) }
+/// May an app password or a login key be called so?
+pub(super) fn is_name(name: &str) -> bool {
+    (1..=MAX_NAME).contains(&name.len()) && !name.chars().any(char::is_control)
 }
 
-fn at(seconds: i64) -> Timestamp {
+fn checked(name: &str) -> Result<Arc<str>, Refusal> {
+    if is_name(name) { Ok(name.into()) } else { Err(Refusal::AppPasswordName) }
+}
+
+pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp { seconds, nanoseconds: 0 }
 }
 

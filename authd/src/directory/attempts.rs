@@ -27,8 +27,15 @@ const OF_NOBODY: u32 = 10_000;
 const RESULTS: [LoginResult; 4] =
     [LoginResult::Ok, LoginResult::Denied, LoginResult::Limited, LoginResult::Disabled];
 
-/// As they are stored: the place counts.
+/// As they are numbered on disk: a new one comes last.
 const PROTOCOLS: [Protocol; 2] = [Protocol::Imap, Protocol::Submission];
+const MECHANISMS: [Mechanism; 5] = [
+    Mechanism::ScramSha256Plus,
+    Mechanism::ScramSha256,
+    Mechanism::Plain,
+    Mechanism::Login,
+    Mechanism::External,
+];
 
 fn number_of<T: PartialEq>(all: &[T], one: &T) -> i64 {
     all.iter().position(|each| each == one).and_then(|place| i64::try_from(place).ok()).unwrap_or(-1)
@@ -73,7 +80,7 @@ impl Directory {
                     kind.user,
                     octets_of(counted.address),
                     number_of(&PROTOCOLS, &kind.protocol),
-                    kind.mechanism.map(|mechanism| number_of(&Mechanism::ALL, &mechanism)),
+                    kind.mechanism.map(|mechanism| number_of(&MECHANISMS, &mechanism)),
                     kind.app_password.as_deref(),
                     number_of(&RESULTS, &kind.result),
                     counted.first,
@@ -125,7 +132,7 @@ impl Directory {
                 .get(usize::from(row.get::<_, u8>(4)?))
                 .copied()
                 .ok_or_else(|| nonsense("protocol"))?,
-            mechanism: mechanism.and_then(|number| Mechanism::ALL.get(usize::from(number)).copied()),
+            mechanism: mechanism.and_then(|number| MECHANISMS.get(usize::from(number)).copied()),
             app_password: row.get(6)?,
             result: RESULTS
                 .get(usize::from(row.get::<_, u8>(7)?))

@@ -12,11 +12,12 @@ use ipc_proto::{
         AccountInfo, AddressInfo, AuthdToQueued, DomainInfo, Owner, PAGE, Pattern, QueuedToAuthd, Recipient,
         RecipientQuery,
     },
-    logins::Protocols,
+    logins::{Fingerprint, Protocols},
     types::{Protocol, Timestamp},
 };
 use mail_lib::address::{Address, Domain, Localpart};
 
+use super::key::LoginKey;
 use crate::{
     limits::Network,
     name::{AccountName, LoginName, address_key},
@@ -51,6 +52,8 @@ pub struct Account {
     pub verifier: Option<Arc<Verifier>>,
     /// Passwords for one program each, by name. Their verifiers share salt and rounds with its own.
     pub apps: BTreeMap<Arc<str>, AppPassword>,
+    /// Keys whose holders are let in, by name.
+    pub keys: BTreeMap<Arc<str>, LoginKey>,
     /// Of what a login depends on.
     pub version: Version,
     /// Seconds since 1970.
@@ -69,6 +72,7 @@ impl Account {
             prepared: false,
             verifier: None,
             apps: BTreeMap::new(),
+            keys: BTreeMap::new(),
             version: Version(0),
             last_login: None,
             networks: Vec::new(),
@@ -155,6 +159,8 @@ pub struct Book {
     domains: BTreeMap<String, LocalDomain>,
     /// By [`pattern_key`].
     addresses: BTreeMap<String, Held>,
+    /// Whose each is, and what it is called there.
+    pub(super) login_keys: HashMap<Fingerprint, (AccountId, Arc<str>)>,
     /// Where owners logged in from, and when last.
     homes: HashMap<Network, i64>,
     next_account: u32,
@@ -192,6 +198,7 @@ impl Book {
             names: BTreeMap::new(),
             domains: BTreeMap::new(),
             addresses: BTreeMap::new(),
+            login_keys: HashMap::new(),
             homes: HashMap::new(),
             next_account,
             next_version: 1,
@@ -353,10 +360,13 @@ impl Book {
             self.homes.insert(network, now);
         }
         account.last_login = Some(now);
-        if let Credential::App(name) = with
-            && let Some(app) = account.apps.get_mut(name)
-        {
-            app.last_use = Some(now);
+        let last_use = match with {
+            Credential::Password => None,
+            Credential::App(name) => account.apps.get_mut(name).map(|app| &mut app.last_use),
+            Credential::Key(name) => account.keys.get_mut(name).map(|key| &mut key.last_use),
+        };
+        if let Some(last_use) = last_use {
+            *last_use = Some(now);
         }
         account.networks.retain(|(known, _)| *known != network);
         account.networks.insert(0, (network, now));
@@ -422,6 +432,7 @@ impl Book {
     pub(crate) fn remove_account(&mut self, id: AccountId) {
         if let Some(account) = self.accounts.remove(&id) {
             self.names.remove(&account.name);
+            account.keys.values().for_each(|key| drop(self.login_keys.remove(&key.fingerprint)));
         }
     }
 

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use super::{
     app,
     book::{Account, Book},
+    key,
 };
 use crate::{
     limits::Network,
@@ -27,7 +28,7 @@ use crate::{
 pub(crate) const FILE_NAME: &str = "directory.sqlite";
 
 /// One script for each version of the schema; `user_version` counts those that were run.
-const SCHEMA: [&str; 2] = [
+const SCHEMA: [&str; 3] = [
     "
 CREATE TABLE meta (
     only INTEGER PRIMARY KEY CHECK (only = 1),
@@ -98,6 +99,19 @@ CREATE TABLE attempt (
     count INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX attempt_account ON attempt (account, id);
+",
+    "
+CREATE TABLE login_key (
+    fingerprint BLOB PRIMARY KEY CHECK (length(fingerprint) = 32),
+    account INTEGER NOT NULL REFERENCES account ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    imap INTEGER NOT NULL,
+    submission INTEGER NOT NULL,
+    created INTEGER NOT NULL,
+    expires INTEGER,
+    last_use INTEGER,
+    UNIQUE (account, name)
+) STRICT, WITHOUT ROWID;
 ",
 ];
 
@@ -336,6 +350,7 @@ fn read(database: &Connection, hostname: Domain) -> rusqlite::Result<(Book, Zero
         },
     )?;
     app::read(database, &mut book)?;
+    key::read(database, &mut book)?;
     for_each(database, "SELECT pattern, account, disabled FROM address", |row| {
         let pattern: String = row.get(0)?;
         let pattern = Pattern::parse(&pattern).map_err(|_| nonsense("address"))?;

@@ -81,6 +81,35 @@ pub enum Refusal {
         /// Whose.
         account: String,
     },
+    /// Not a name.
+    #[error("the name of a login key is 1 to 64 octets without control characters; choose another")]
+    LoginKeyName,
+    /// The name is in use.
+    #[error("there is already a login key named {0}; choose another name, or remove that one first")]
+    LoginKeyExists(String),
+    /// Somebody has the key.
+    #[error(
+        "this key is {name} of the account {account}, and a key opens one account only; make another key, or remove \
+         that one first"
+    )]
+    LoginKeyTaken {
+        /// What it is called there.
+        name: String,
+        /// Whose it is.
+        account: AccountName,
+    },
+    /// It would never open anything.
+    #[error("a login key needs a protocol and, if it expires, a time to come")]
+    LoginKeyUseless,
+    /// No more room.
+    #[error("the account has as many login keys as it may; remove one first with `moxctl loginkey rm`")]
+    TooManyLoginKeys,
+    /// No such key.
+    #[error("no login key of that name; see `moxctl loginkey list {account}`")]
+    NoLoginKey {
+        /// Whose.
+        account: String,
+    },
     /// Not a good password.
     #[error(transparent)]
     Password(#[from] PasswordError),

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use super::{database::FILE_NAME, *};
 use crate::{limits::Network, name::LoginName, verifier::Credential};
 
+mod keys;
 mod logins;
 
 fn open(at: &TempDir) -> Directory {
@@ -498,7 +499,7 @@ fn a_database_of_the_future_and_an_unreadable_one_are_refused() {
     directory.database.pragma_update(None, "user_version", 7).unwrap();
     drop(directory);
     let error = Directory::open(at.path(), "mail.example.org", 16).unwrap_err();
-    assert!(matches!(error, OpenError::Newer { found: 7, known: 2, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 7, known: 3, .. }), "{error}");
     let error = Directory::open(&at.path().join("nowhere"), "mail.example.org", 16).unwrap_err();
     assert!(matches!(error, OpenError::Unusable { .. }), "{error}");
     let error = Directory::open(at.path(), "not a host", 16).unwrap_err();

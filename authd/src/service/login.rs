@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     attempts::Kind,
-    directory::Version,
+    directory::{Account, Version},
     limits::{Attempt, Moment, Network, Target, blocks},
     name::LoginName,
     password::Password,
@@ -55,8 +55,6 @@ pub(super) struct Candidate {
     pub(super) who: Who,
     /// Who logs in; `None`: nobody who could.
     pub(super) account: Option<(AccountId, Version)>,
-    /// The account's, or one that looks like it and that nothing passes.
-    pub(super) keyring: Arc<Keyring>,
     /// For the log of attempts: the name as it was typed.
     user: Option<String>,
     way: Way,
@@ -71,6 +69,24 @@ pub(super) struct Way {
 }
 
 impl Candidate {
+    /// An account that a login is for, from there; `may`: it could log in.
+    pub(super) fn of(account: &Account, may: bool, address: IpAddr, user: Option<String>, way: Way) -> Self {
+        let network = Network::of(address);
+        let known = account.knows(network, Timestamp::now().seconds).then_some(network);
+        Self {
+            target: Target::Account { account: account.id, known },
+            who: Who::Account(account.id, account.version),
+            account: may.then_some((account.id, account.version)),
+            user,
+            way,
+        }
+    }
+
+    /// A name or a key that is nobody's; its hash.
+    pub(super) const fn nobody(hash: u64, user: Option<String>, way: Way) -> Self {
+        Self { target: Target::Nobody(hash), who: Who::Nobody(hash), account: None, user, way }
+    }
+
     /// Somebody, and nothing has changed since.
     pub(super) fn may(&self, shared: &Shared) -> bool {
         let book = shared.book.read();
@@ -100,10 +116,7 @@ impl Candidate {
             LoginResult::Denied if account.is_some() && self.account.is_none() => LoginResult::Disabled,
             result => result,
         };
-        let app_password = match credential {
-            Some(Credential::App(name)) => Some(Arc::clone(name)),
-            Some(Credential::Password) | None => None,
-        };
+        let app_password = credential.and_then(Credential::name).map(Arc::clone);
         let kind = Kind {
             account,
             user: self.user.clone(),
@@ -161,7 +174,7 @@ pub(super) fn begin(
     let way = Way { protocol: access.protocol(), mechanism };
     let (address, admission) = (found.address, found.admission);
     let prepared = Password::prepare(typed).ok();
-    let mut candidate = look_up(shared, &LoginName::typed(user), address, way);
+    let (mut candidate, keyring) = look_up(shared, &LoginName::typed(user), address, way);
     if let Some(password) = &prepared
         && state.refused.knows(Tried { who: candidate.who, network: Network::of(address) }, password)
     {
@@ -180,7 +193,7 @@ pub(super) fn begin(
         Password::impossible(typed)
     });
     let known = candidate.account.and_then(|(id, version)| state.proven.knows(id, version, &password, now));
-    let proof = match known.filter(|credential| candidate.keyring.has(credential)) {
+    let proof = match known.filter(|credential| keyring.has(credential)) {
         Some(credential) => Proof::Known(credential),
         None => {
             let lane = match candidate.target {
@@ -188,7 +201,7 @@ pub(super) fn begin(
                 Target::Account { known: None, .. } | Target::Nobody(_) => Lane::Strange,
             };
             let [source, _, _] = blocks(address);
-            match shared.pool.check(lane, source, Job { keyring: Arc::clone(&candidate.keyring), password }) {
+            match shared.pool.check(lane, source, Job { keyring, password }) {
                 Ok(asked) => Proof::Asked(asked),
                 Err(_full) => {
                     state.limits.succeeded(attempt);
@@ -202,32 +215,25 @@ pub(super) fn begin(
     Ok(Judging { front, connection, admission, address, attempt, candidate, proof })
 }
 
-/// Whom the name stands for.
-pub(super) fn look_up(shared: &Shared, name: &LoginName, address: IpAddr, way: Way) -> Candidate {
+/// Whom the name stands for, and the account's passwords, or what looks like them and nothing passes.
+pub(super) fn look_up(
+    shared: &Shared,
+    name: &LoginName,
+    address: IpAddr,
+    way: Way,
+) -> (Candidate, Arc<Keyring>) {
     let book = shared.book.read();
     let user = Kind::user_of(name);
     let pretended = |like| Arc::new(Keyring::of(Arc::new(shared.pretender.verifier(name, like))));
     let Some(account) = book.login(name) else {
-        let hash = shared.hash(name.folded());
-        let keyring = pretended(book.namesake(name));
-        let (target, who) = (Target::Nobody(hash), Who::Nobody(hash));
-        return Candidate { target, who, account: None, keyring, user, way };
+        let candidate = Candidate::nobody(shared.hash(name.folded()), user, way);
+        return (candidate, pretended(book.namesake(name)));
     };
-    let network = Network::of(address);
-    let now = Timestamp::now().seconds;
-    let known = account.knows(network, now).then_some(network);
-    let (may, keyring) = match account.keyring(way.protocol, now) {
+    let (may, keyring) = match account.keyring(way.protocol, Timestamp::now().seconds) {
         Some(keyring) if !account.disabled => (true, Arc::new(keyring)),
         Some(_) | None => (false, pretended(account.salted().map(Arc::as_ref))),
     };
-    Candidate {
-        target: Target::Account { account: account.id, known },
-        who: Who::Account(account.id, account.version),
-        account: may.then_some((account.id, account.version)),
-        keyring,
-        user,
-        way,
-    }
+    (Candidate::of(account, may, address, user, way), keyring)
 }
 
 fn denied(wait: std::time::Duration) -> Login {

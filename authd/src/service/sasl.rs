@@ -10,12 +10,12 @@ use ipc_proto::{
     authd::Login,
     logins::LoginResult,
     sasl::{MAX_MESSAGE, Mechanism, SaslReply, SaslStep, Transport},
-    types::Protocol,
 };
 
 use super::{
     Shared, State,
-    connection::{self, Connection, Front},
+    connection::{self, Front},
+    external,
     login::{self, Candidate, Way},
     open,
 };
@@ -23,7 +23,7 @@ use crate::{
     limits::Moment,
     name::LoginName,
     sasl::{Unfit, plain, scram},
-    verifier::Credential,
+    verifier::{Credential, Keyring},
 };
 
 /// How long a client may take for all of an exchange.
@@ -44,13 +44,13 @@ pub(super) struct Exchange {
 }
 
 #[derive(Debug)]
-enum Stage {
+pub(super) enum Stage {
     /// The mechanism's first message.
     First(Mechanism, Transport),
     /// LOGIN's password; whose.
     Password(String),
     /// SCRAM's proof.
-    Proof(scram::Second, Candidate),
+    Proof(scram::Second, Candidate, Arc<Keyring>),
     /// SCRAM has proved both ends to one another; the client agrees, or gives up.
     Proved(Candidate, Credential),
 }
@@ -63,7 +63,7 @@ impl Exchange {
 }
 
 /// What comes of a step.
-enum Next {
+pub(super) enum Next {
     /// The client has to say more.
     Challenge(Vec<u8>, Stage),
     /// A password, to be hashed.
@@ -89,11 +89,9 @@ pub(super) fn step(
     let exchange = state.connections.take_exchange(front, connection);
     let now = shared.now();
     let state_ref = &mut *state;
-    let access = state_ref.connections.access(front);
-    let (Some(access), Some(found)) = (access, state_ref.connections.get(front, connection)) else {
+    let Some(found) = state_ref.connections.get(front, connection) else {
         return answer(SaslReply::Ended(Login::TryLater));
     };
-    let protocol = access.protocol();
     if found.stage != connection::Stage::Stranger {
         return answer(SaslReply::Ended(Login::TryLater));
     }
@@ -106,12 +104,12 @@ pub(super) fn step(
             } else if !mechanism.offered(&transport) {
                 Next::Unfit(Unfit::Form)
             } else {
-                start(shared, found, protocol, mechanism, transport, initial)
+                start(shared, state_ref, front, connection, mechanism, transport, initial)
             };
             (now.after(LIFETIME), next)
         }
         (SaslStep::Answer(message), Some(exchange)) if !exchange.over(now) => {
-            (exchange.until, go_on(shared, state_ref, front, connection, protocol, exchange.stage, &message))
+            (exchange.until, go_on(shared, state_ref, front, connection, exchange.stage, &message))
         }
         // Nothing was begun, or it was too long ago: a replayed message has nothing to belong to.
         (SaslStep::Answer(_), Some(_) | None) => (now, Next::Ended(Login::TryLater)),
@@ -157,26 +155,29 @@ pub(super) fn step(
 
 fn start(
     shared: &Shared,
-    found: &Connection,
-    protocol: Protocol,
+    state: &mut State,
+    front: Front,
+    connection: ConnectionId,
     mechanism: Mechanism,
     transport: Transport,
     initial: Option<Secret>,
 ) -> Next {
     match (initial, mechanism) {
-        (Some(message), _) => first(shared, found, protocol, mechanism, transport, &message),
+        (Some(message), _) => first(shared, state, front, connection, mechanism, transport, &message),
         (None, Mechanism::Login) => Next::Challenge(ASK_USER.to_vec(), Stage::First(mechanism, transport)),
         // RFC 4422 §5: all of these begin with the client; an empty challenge asks it to.
-        (None, Mechanism::Plain | Mechanism::ScramSha256 | Mechanism::ScramSha256Plus) => {
-            Next::Challenge(Vec::new(), Stage::First(mechanism, transport))
-        }
+        (
+            None,
+            Mechanism::External | Mechanism::Plain | Mechanism::ScramSha256 | Mechanism::ScramSha256Plus,
+        ) => Next::Challenge(Vec::new(), Stage::First(mechanism, transport)),
     }
 }
 
 fn first(
     shared: &Shared,
-    found: &Connection,
-    protocol: Protocol,
+    state: &mut State,
+    front: Front,
+    connection: ConnectionId,
     mechanism: Mechanism,
     transport: Transport,
     message: &Secret,
@@ -184,7 +185,18 @@ fn first(
     if message.0.len() > MAX_MESSAGE {
         return Next::Unfit(Unfit::Form);
     }
+    let access = state.connections.access(front);
+    let (Some(access), Some(found)) = (access, state.connections.get(front, connection)) else {
+        return Next::Ended(Login::TryLater);
+    };
+    let way = Way { protocol: access.protocol(), mechanism: Some(mechanism) };
     match mechanism {
+        Mechanism::External => match transport {
+            Transport::Keyed(_, proof) => {
+                external::judge(shared, state, front, connection, way, &proof, message)
+            }
+            Transport::Loopback | Transport::Tls | Transport::Bound(_) => Next::Unfit(Unfit::Form),
+        },
         Mechanism::Plain => match plain::parse(message) {
             Ok(credentials) => Next::Password(credentials, mechanism),
             Err(unfit) => Next::Unfit(unfit),
@@ -200,10 +212,10 @@ fn first(
                 Err(unfit) => return Next::Unfit(unfit),
             };
             let Ok(nonce) = scram::nonce() else { return Next::Ended(Login::TryLater) };
-            let way = Way { protocol, mechanism: Some(mechanism) };
-            let candidate = login::look_up(shared, &LoginName::typed(first.user()), found.address, way);
-            let (challenge, second) = first.challenge(&candidate.keyring, &nonce);
-            Next::Challenge(challenge, Stage::Proof(second, candidate))
+            let (candidate, keyring) =
+                login::look_up(shared, &LoginName::typed(first.user()), found.address, way);
+            let (challenge, second) = first.challenge(&keyring, &nonce);
+            Next::Challenge(challenge, Stage::Proof(second, candidate, keyring))
         }
     }
 }
@@ -213,20 +225,18 @@ fn go_on(
     state: &mut State,
     front: Front,
     connection: ConnectionId,
-    protocol: Protocol,
     stage: Stage,
     message: &Secret,
 ) -> Next {
     match stage {
-        Stage::First(mechanism, transport) => match state.connections.get(front, connection) {
-            Some(found) => first(shared, found, protocol, mechanism, transport, message),
-            None => Next::Ended(Login::TryLater),
-        },
+        Stage::First(mechanism, transport) => {
+            first(shared, state, front, connection, mechanism, transport, message)
+        }
         Stage::Password(user) => {
             Next::Password(plain::Credentials { user, password: message.clone() }, Mechanism::Login)
         }
-        Stage::Proof(second, candidate) => match second.answer(&message.0) {
-            Ok(proof) => prove(shared, state, front, connection, &proof, candidate),
+        Stage::Proof(second, candidate, keyring) => match second.answer(&message.0) {
+            Ok(proof) => prove(shared, state, front, connection, &proof, candidate, &keyring),
             Err(unfit) => Next::Unfit(unfit),
         },
         Stage::Proved(candidate, credential) if message.0.is_empty() => Next::In(candidate, credential),
@@ -242,6 +252,7 @@ fn prove(
     connection: ConnectionId,
     proof: &scram::Proof,
     candidate: Candidate,
+    keyring: &Keyring,
 ) -> Next {
     let now = shared.now();
     let Some(found) = state.connections.get(front, connection) else {
@@ -252,7 +263,7 @@ fn prove(
         candidate.note(shared, found.address, LoginResult::Limited, None);
         return Next::Ended(Login::TryLater);
     };
-    match proof.check(&candidate.keyring) {
+    match proof.check(keyring) {
         Some((credential, last)) if candidate.may(shared) => {
             state.limits.succeeded(attempt);
             Next::Challenge(last, Stage::Proved(candidate, credential))

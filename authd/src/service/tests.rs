@@ -20,6 +20,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::*;
 
 mod crashed;
+mod external;
 mod sasl;
 mod submission;
 

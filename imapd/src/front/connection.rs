@@ -6,7 +6,7 @@ use ipc_proto::{
     ConnectionId,
     authd::{AuthdToImapd, ImapdAuthd, ImapdToAuthd, Login, Offence},
     control::SessionFacts,
-    sasl::{SaslReply, SaslStep},
+    sasl::{SaslReply, SaslStep, Transport},
     types::Protocol,
 };
 use net_lib::{
@@ -135,7 +135,7 @@ impl Client<'_> {
 
     async fn before_login(&mut self, stream: TcpStream, entrance: Entrance) -> Result<Established, Over> {
         let clear = if self.local && self.front.settings.now().plain_login_on_loopback {
-            Privacy::Loopback
+            Privacy::Private(Transport::Loopback)
         } else {
             Privacy::Clear
         };
@@ -226,10 +226,10 @@ impl Client<'_> {
     async fn handshake(&self, stream: TcpStream) -> Result<(Wire, Privacy), Over> {
         tokio::select! {
             () = self.place.told_to_leave() => Err(Over::Left),
-            result = self.front.tls.accept(self.place.id(), stream) => {
-                let stream = result?;
-                let exported = net_lib::tls_exporter(&stream);
-                Ok((Wire::Tls(Box::new(stream)), Privacy::Tls(exported)))
+            result = self.front.tls.accept_asking(self.place.id(), stream) => {
+                let (stream, proof) = result?;
+                let transport = net_lib::sasl_transport(&stream, proof);
+                Ok((Wire::Tls(Box::new(stream)), Privacy::Private(transport)))
             }
         }
     }

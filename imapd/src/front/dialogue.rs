@@ -21,42 +21,36 @@ const MAX_USER: usize = 320;
 const MAX_PASSWORD: usize = 1024;
 
 /// Who can listen to what the client says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Privacy {
     /// Anybody: no passwords.
     Clear,
-    /// Nobody but this machine, and the configuration allows it.
-    Loopback,
-    /// Nobody. With TLS 1.3 there is a value that no other connection has.
-    Tls(Option<[u8; 32]>),
+    /// Nobody else: it is TLS, or this machine where the configuration allows it. What an exchange runs over.
+    Private(Transport),
 }
 
 impl Privacy {
-    fn capabilities(self) -> String {
+    fn capabilities(&self) -> String {
         let mut words = String::from(BEFORE_LOGIN);
-        match self {
-            Self::Clear | Self::Loopback => words.push_str(" STARTTLS"),
-            Self::Tls(_) => {}
+        if !self.is_tls() {
+            words.push_str(" STARTTLS");
         }
-        let Some(transport) = self.transport() else {
+        let Self::Private(transport) = self else {
             words.push(' ');
             words.push_str(LOGIN_DISABLED);
             return words;
         };
-        for mechanism in Mechanism::ALL.into_iter().filter(|mechanism| mechanism.offered(&transport)) {
+        for mechanism in Mechanism::ALL.into_iter().filter(|mechanism| mechanism.offered(transport)) {
             words.push_str(" AUTH=");
             words.push_str(mechanism.name());
         }
         words
     }
 
-    /// What an exchange runs over, where one may be.
-    const fn transport(self) -> Option<Transport> {
+    const fn is_tls(&self) -> bool {
         match self {
-            Self::Clear => None,
-            Self::Loopback => Some(Transport::Loopback),
-            Self::Tls(None) => Some(Transport::Tls),
-            Self::Tls(Some(exported)) => Some(Transport::Bound(exported)),
+            Self::Clear | Self::Private(Transport::Loopback) => false,
+            Self::Private(Transport::Tls | Transport::Bound(_) | Transport::Keyed(..)) => true,
         }
     }
 }
@@ -200,17 +194,18 @@ impl Dialogue {
                 Step::Close(Reason::Logout)
             }
             Command::StartTls => self.start_tls(&tag, nothing_behind, out),
-            Command::Login { user, password } => match self.privacy.transport() {
-                None => self.privacy_required(&tag, out),
-                Some(_) => match login(user, password.into_bytes()) {
+            Command::Login { user, password } => match &self.privacy {
+                Privacy::Clear => self.privacy_required(&tag, out),
+                Privacy::Private(_) => match login(user, password.into_bytes()) {
                     Some(ask) => Step::Login(Attempt { tag, ask }),
                     None => self.denied(&tag, out),
                 },
             },
             Command::Authenticate { mechanism, initial } => {
-                let Some(transport) = self.privacy.transport() else {
+                let Privacy::Private(transport) = &self.privacy else {
                     return self.privacy_required(&tag, out);
                 };
+                let transport = transport.clone();
                 let mechanism = Mechanism::named(&mechanism).filter(|named| named.offered(&transport));
                 let Some(mechanism) = mechanism else {
                     response::tagged(out, &tag, Status::No, "no such mechanism");
@@ -248,7 +243,7 @@ impl Dialogue {
     }
 
     fn start_tls(&mut self, tag: &Tag, nothing_behind: bool, out: &mut Vec<u8>) -> Step {
-        if let Privacy::Tls(_) = self.privacy {
+        if self.privacy.is_tls() {
             response::tagged(out, tag, Status::Bad, "this is TLS already");
             return self.error(out);
         }

@@ -1,6 +1,7 @@
 //! One message of every kind. The patterns make the compiler ask for a sample of each new variant.
 
 mod control;
+mod imapd;
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -55,7 +56,7 @@ pub(crate) fn samples() -> Vec<Sample> {
     all.extend(tls::<WebdKeyd>());
     all.extend(tls::<SubmitdKeyd>());
     all.extend(smtpd_authd());
-    all.extend(imapd_authd());
+    all.extend(imapd::samples());
     all.extend(webd_authd());
     all.extend(submitd_authd());
     all.extend(queued_authd());
@@ -174,47 +175,6 @@ fn smtpd_authd() -> Vec<Sample> {
         AuthdToSmtpd::Recipient(Recipient::Disabled) => "Recipient disabled": recipient(Recipient::Disabled),
     }));
     all
-}
-
-fn imapd_authd() -> Vec<Sample> {
-    let (ask, answer) = (request::<ImapdAuthd>, reply::<ImapdAuthd>);
-    let mut all = samples_of!(ask, ImapdToAuthd {
-        ImapdToAuthd::Client(_) => "Client": ImapdToAuthd::Client(Client::Charge(CONNECTION, Offence::Bounds)),
-        ImapdToAuthd::Login { .. } => "Login": ImapdToAuthd::Login {
-            connection: CONNECTION,
-            user: "a@example.org".to_owned(),
-            password: Secret(b"secret".to_vec()),
-        },
-        ImapdToAuthd::Sasl(_, SaslStep::Start { transport: Transport::Bound(_), .. }) => "Sasl start bound":
-            start(Mechanism::ScramSha256Plus, Transport::Bound([7; 32]), Some(b"p=tls-exporter,,n=u,r=n")),
-        ImapdToAuthd::Sasl(_, SaslStep::Start { transport: Transport::Tls, .. }) => "Sasl start TLS 1.2":
-            start(Mechanism::ScramSha256, Transport::Tls, None),
-        ImapdToAuthd::Sasl(_, SaslStep::Start { mechanism: Mechanism::Login, .. }) => "Sasl start LOGIN":
-            start(Mechanism::Login, Transport::Tls, None),
-        ImapdToAuthd::Sasl(_, SaslStep::Start { transport: Transport::Loopback, .. }) => "Sasl start loopback":
-            start(Mechanism::Plain, Transport::Loopback, Some(b"\0u\0secret")),
-        ImapdToAuthd::Sasl(_, SaslStep::Answer(_)) => "Sasl answer":
-            ImapdToAuthd::Sasl(CONNECTION, SaslStep::Answer(Secret(b"secret".to_vec()))),
-        ImapdToAuthd::Sasl(_, SaslStep::Cancel) => "Sasl cancel": ImapdToAuthd::Sasl(CONNECTION, SaslStep::Cancel),
-    });
-    let (login, sasl) = (AuthdToImapd::Login, AuthdToImapd::Sasl);
-    all.extend(samples_of!(answer, AuthdToImapd {
-        AuthdToImapd::Client(_) => "Client": AuthdToImapd::Client(ClientReply::Admitted),
-        AuthdToImapd::Login(Login::Ok(_)) => "Login ok": login(Login::Ok(SESSION)),
-        AuthdToImapd::Login(Login::Denied { .. }) => "Login denied": login(Login::Denied { wait_ms: 1500 }),
-        AuthdToImapd::Login(Login::TryLater) => "Login later": login(Login::TryLater),
-        AuthdToImapd::Login(Login::OnlyAsYourself) => "Login as another": login(Login::OnlyAsYourself),
-        AuthdToImapd::Sasl(SaslReply::Challenge(_)) => "Sasl challenge":
-            sasl(SaslReply::Challenge(b"Username:".to_vec())),
-        AuthdToImapd::Sasl(SaslReply::Ended(_)) => "Sasl ended": sasl(SaslReply::Ended(Login::Ok(SESSION))),
-        AuthdToImapd::Sasl(SaslReply::Cancelled) => "Sasl cancelled": sasl(SaslReply::Cancelled),
-    }));
-    all
-}
-
-fn start(mechanism: Mechanism, transport: Transport, initial: Option<&[u8]>) -> ImapdToAuthd {
-    let initial = initial.map(|octets| Secret(octets.to_vec()));
-    ImapdToAuthd::Sasl(CONNECTION, SaslStep::Start { mechanism, transport, initial })
 }
 
 fn submitd_authd() -> Vec<Sample> {
@@ -487,6 +447,16 @@ fn admin_authd() -> Vec<Sample> {
         },
         AdminToAuthd::AppPasswordRemove { .. } => "AppPasswordRemove":
             AdminToAuthd::AppPasswordRemove { account: name(), name: "phone".to_owned() },
+        AdminToAuthd::LoginKeyAdd { .. } => "LoginKeyAdd": AdminToAuthd::LoginKeyAdd {
+            account: name(),
+            name: "laptop".to_owned(),
+            fingerprint: Fingerprint([0xf1; 32]),
+            protocols: Protocols { imap: true, submission: false },
+            expires: Some(at()),
+        },
+        AdminToAuthd::LoginKeyRemove { .. } => "LoginKeyRemove":
+            AdminToAuthd::LoginKeyRemove { account: name(), name: "laptop".to_owned() },
+        AdminToAuthd::LoginKeyList(_) => "LoginKeyList": AdminToAuthd::LoginKeyList(name()),
         AdminToAuthd::AppPasswordList(_) => "AppPasswordList": AdminToAuthd::AppPasswordList(name()),
         AdminToAuthd::LoginList { .. } => "LoginList":
             AdminToAuthd::LoginList { account: Some(name()), before: Some(9) },
@@ -519,6 +489,14 @@ fn admin_authd() -> Vec<Sample> {
         AuthdToAdmin::Addresses(_) => "Addresses": AuthdToAdmin::Addresses(addresses),
         AuthdToAdmin::Domains(_) => "Domains": AuthdToAdmin::Domains(domains),
         AuthdToAdmin::AppPassword(_) => "AppPassword": AuthdToAdmin::AppPassword(Secret(b"abcd-efgh".to_vec())),
+        AuthdToAdmin::LoginKeys(_) => "LoginKeys": AuthdToAdmin::LoginKeys(vec![LoginKeyInfo {
+            name: "laptop".to_owned(),
+            fingerprint: Fingerprint([0xf1; 32]),
+            protocols: Protocols::ALL,
+            created: at(),
+            expires: None,
+            last_use: Some(at()),
+        }]),
         AuthdToAdmin::AppPasswords(_) => "AppPasswords": AuthdToAdmin::AppPasswords(vec![AppPasswordInfo {
             name: "phone".to_owned(),
             protocols: Protocols::ALL,

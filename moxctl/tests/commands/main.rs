@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
 mod localserve;
+mod login_keys;
 mod logins;
 mod prompt;
 mod served;
@@ -10,6 +11,8 @@ use ipc_proto::{
     AccountId, Secret,
     admin::{AccountdToAdmin, Verified},
     authd::{AccountInfo, AddressInfo, AdminToAuthd, AuthdToAdmin, DomainInfo, PAGE, Pattern},
+    logins::{Fingerprint, LoginKeyInfo, Protocols},
+    types::Timestamp,
 };
 
 use served::{Instance, moxctl};
@@ -128,6 +131,16 @@ fn one_thing_is_shown_with_what_belongs_to_it() {
         AdminToAuthd::AppPasswordList(account) if account == "alice" => {
             AuthdToAdmin::AppPasswords(Vec::new())
         }
+        AdminToAuthd::LoginKeyList(account) if account == "alice" => {
+            AuthdToAdmin::LoginKeys(vec![LoginKeyInfo {
+                name: "laptop".into(),
+                fingerprint: Fingerprint([1; 32]),
+                protocols: Protocols::ALL,
+                created: Timestamp { seconds: 0, nanoseconds: 0 },
+                expires: None,
+                last_use: None,
+            }])
+        }
         AdminToAuthd::DomainList { .. } => AuthdToAdmin::Domains(vec![DomainInfo {
             name: "example.org".into(),
             disabled: false,
@@ -138,7 +151,9 @@ fn one_thing_is_shown_with_what_belongs_to_it() {
     let alice = moxctl(&instance, "account show Alice --json", "").json();
     assert_eq!(alice["account"]["number"], 3);
     assert_eq!(alice["addresses"], serde_json::json!(["a@example.org"]));
-    assert!(moxctl(&instance, "account show alice", "").stdout.ends_with("  address: a@example.org\n"));
+    assert_eq!(alice["login_keys"], serde_json::json!(["laptop"]));
+    let shown = moxctl(&instance, "account show alice", "").stdout;
+    assert!(shown.ends_with("  address: a@example.org\n  login key: laptop\n"), "{shown}");
     assert_eq!(moxctl(&instance, "address show B@Example.org --json", "").json()["account"], "bob");
     assert_eq!(moxctl(&instance, "domain show Example.org --json", "").json()["addresses"], 2);
     for missing in ["account show carol", "address show c@example.org", "domain show example.net"] {

@@ -2,18 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
+use aws_lc_rs::{
+    encoding::{AsDer, PublicKeyX509Der},
+    signature::{ECDSA_P256_SHA256_ASN1, Ed25519KeyPair, KeyPair, UnparsedPublicKey},
+};
 use ipc_proto::{
     Channel, ChannelId, ConnectionId, DeliveryId, Secret,
     authd::{
         AuthdToSmtpd, Client, ClientReply, ImapdAuthd, ImapdToAuthd, Offence, QueuedAuthd, QueuedToAuthd,
         RecipientQuery, SmtpdAuthd, SmtpdToAuthd, SubmitdAuthd, SubmitdToAuthd, WebdAuthd,
     },
+    client_key::ClientKey,
     delivery::{
         AccountDelivery, Deliver, QueuedAccountd, QueuedToAccountd, SmtpdQueued, SmtpdToQueued, SpoolNumber,
     },
     frame::{Frame, Kind},
     grant::{AuthdQueued, Grant, Notice},
+    key_proof::{KeyProof, ProofScheme, Signature, TranscriptHash},
     sasl::{Mechanism, SaslStep, Transport},
     submission::{Submit, SubmitdQueued, SubmitdToQueued},
     tls::{ImapdKeyd, KeyNumber, Scheme, SmtpdKeyd, SubmitdKeyd, TlsReply, TlsRequest, WebdKeyd},
@@ -173,6 +178,31 @@ fn plain() -> Secret {
     Secret(format!("\0{ACCOUNT}\0{PASSWORD}").into_bytes())
 }
 
+fn signature(octets: &[u8]) -> Signature {
+    Signature::new(octets).unwrap()
+}
+
+/// Lines that admit a connection and log in over it with a proof of the first account's login key, changed.
+fn external(world: &World, number: u64, change: impl FnOnce(&mut KeyProof)) -> Vec<String> {
+    let connection = ConnectionId(u64::MAX - 10 - number);
+    let admit = Client::Admit(connection, ClientAddress([192, 0, 2, 9].into()));
+    let transcript = TranscriptHash::Sha256(HASH);
+    let signed = signature(world.login_key.sign(&transcript.signed()).as_ref());
+    let key = client_key(&world.login_key);
+    let mut proof = KeyProof { key, scheme: ProofScheme::Ed25519, transcript, signature: signed };
+    change(&mut proof);
+    let (mechanism, transport) = (Mechanism::External, Transport::Keyed([7; 32], proof));
+    let start = SaslStep::Start { mechanism, transport, initial: Some(Secret(Vec::new())) };
+    let ask = |request: ImapdToAuthd| format!("ask {:?} 77 {}", ChannelId::ImapdAuthd, hex(&body(&request)));
+    vec![ask(ImapdToAuthd::Client(admit)), ask(ImapdToAuthd::Sasl(connection, start))]
+}
+
+/// The public half.
+pub(crate) fn client_key(pair: &Ed25519KeyPair) -> ClientKey {
+    let info: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
+    ClientKey::parse(info.as_ref()).unwrap()
+}
+
 fn address() -> Address {
     Address::parse(ADDRESS).unwrap()
 }
@@ -294,6 +324,16 @@ pub(crate) fn lines(world: &World, role: &Captured, verb: &Verb, mark: &str) -> 
         "submits" => {
             ask(body(&SubmitdToQueued::Recipients(ConnectionId(1), vec![RecipientQuery::Address(address())])))
         }
+        "external-made-up" => return external(world, 1, |proof| proof.signature = signature(&[0x5a; 64])),
+        "external-elsewhere" => {
+            return external(world, 2, |proof| proof.transcript = TranscriptHash::Sha256([0x5b; 32]));
+        }
+        "external-another-key" => {
+            let other = Ed25519KeyPair::generate().unwrap();
+            let signed = other.sign(&TranscriptHash::Sha256(HASH).signed());
+            return external(world, 3, |proof| proof.signature = signature(signed.as_ref()));
+        }
+        "external-right" => return external(world, 4, |_| ()),
         "login-guess" => {
             let admit = Client::Admit(ConnectionId(u64::MAX - 2), ClientAddress([192, 0, 2, 8].into()));
             // The admission's answer is not looked at: without it the login is not judged.

@@ -12,15 +12,17 @@ use std::{
     time::Duration,
 };
 
+use aws_lc_rs::{digest, signature::Ed25519KeyPair};
 use ipc_proto::{
     AccountId, ChannelId, DeliveryId,
     admin::{AdminSupervisor, AdminToSupervisor, Status, SupervisorToAdmin},
     blocking::Asker,
     control::Role,
+    logins::Fingerprint,
 };
-use moxd_tests::{ADDRESS, Home, Imap, Instance, Smtp, mail, ordinary, process, smtp::Delivery};
+use moxd_tests::{ACCOUNT, ADDRESS, Home, Imap, Instance, Smtp, mail, ordinary, process, smtp::Delivery};
 
-use crate::{attempt::NOT_TRIED, forgery, tls};
+use crate::{attempt::NOT_TRIED, forgery, tls, verbs::client_key};
 
 /// Where the programs are that play captured processes.
 pub(crate) fn captured() -> PathBuf {
@@ -41,6 +43,8 @@ pub(crate) struct World {
     clients: Vec<TcpStream>,
     /// The first message that a client delivered.
     filed: Option<DeliveryId>,
+    /// Whose public half is the first account's.
+    pub(crate) login_key: Ed25519KeyPair,
     delivered: AtomicU32,
 }
 
@@ -82,10 +86,16 @@ impl World {
             closed: listen(),
             clients: Vec::new(),
             filed: None,
+            login_key: Ed25519KeyPair::generate().unwrap(),
             delivered: AtomicU32::new(0),
         };
         world.closed.set_nonblocking(true).unwrap();
         let added = world.instance.moxctl(&["account", "add", "other", "other@localhost"]);
+        assert!(added.status.success(), "{added:?}");
+        let fingerprint = digest::digest(&digest::SHA256, client_key(&world.login_key).info());
+        let fingerprint = fingerprint.as_ref().try_into().map(Fingerprint).unwrap().to_string();
+        let added =
+            world.instance.moxctl(&["loginkey", "add", ACCOUNT, "laptop", "--fingerprint", &fingerprint]);
         assert!(added.status.success(), "{added:?}");
         // The first account last, whose process attacks: it has queued's newest channel.
         for to in ["other@localhost", ADDRESS] {

@@ -1,9 +1,28 @@
+use ipc_proto::{
+    client_key::ClientKey,
+    key_proof::{KeyProof, ProofScheme, Signature, TranscriptHash},
+};
+
 use super::*;
 
 /// What authd was asked.
 type Asks = Vec<Ask>;
 
-const TLS: Privacy = Privacy::Tls(Some([7; 32]));
+const TLS: Privacy = Privacy::Private(Transport::Bound([7; 32]));
+const OLD_TLS: Privacy = Privacy::Private(Transport::Tls);
+const LOOPBACK: Privacy = Privacy::Private(Transport::Loopback);
+
+/// TLS 1.3 whose client has shown a key; what it proves is authd's to judge.
+fn keyed() -> Privacy {
+    let info = [&[48, 42, 48, 5, 6, 3, 43, 101, 112, 3, 33, 0][..], &[9; 32]].concat();
+    let proof = KeyProof {
+        key: ClientKey::parse(&info).unwrap(),
+        scheme: ProofScheme::Ed25519,
+        transcript: TranscriptHash::Sha256([1; 32]),
+        signature: Signature::new(&[2; 64]).unwrap(),
+    };
+    Privacy::Private(Transport::Keyed([7; 32], proof))
+}
 
 /// All of `input` through one dialogue, with an authd that challenges twice and refuses every login. The answers, what
 /// authd was asked, and how it ended.
@@ -50,12 +69,13 @@ fn each_entrance_announces_what_it_allows() {
     const ALWAYS: &str = "AUTH=SCRAM-SHA-256 AUTH=PLAIN AUTH=LOGIN";
     for (privacy, words) in [
         (Privacy::Clear, "STARTTLS LOGINDISABLED".to_owned()),
-        (Privacy::Loopback, format!("STARTTLS {ALWAYS}")),
-        (Privacy::Tls(None), ALWAYS.to_owned()),
+        (LOOPBACK, format!("STARTTLS {ALWAYS}")),
+        (OLD_TLS, ALWAYS.to_owned()),
         (TLS, format!("AUTH=SCRAM-SHA-256-PLUS {ALWAYS}")),
+        (keyed(), format!("AUTH=EXTERNAL AUTH=SCRAM-SHA-256-PLUS {ALWAYS}")),
     ] {
         let mut greeting = Vec::new();
-        Dialogue::new(privacy).greet("imap.example", &mut greeting);
+        Dialogue::new(privacy.clone()).greet("imap.example", &mut greeting);
         let greeting = String::from_utf8(greeting).unwrap();
         assert_eq!(greeting, format!("* OK [CAPABILITY {BASE} {words}] imap.example ready\r\n"));
         let (answer, _, _) = talk(privacy, b"a CAPABILITY\r\n", 100);
@@ -77,12 +97,16 @@ fn conversations_before_login() {
         (TLS, b"a authenticate plain\r\n!!\r\n", "+ bW9yZQ==\r\na BAD not base64\r\n"),
         (TLS, b"a authenticate cram-md5\r\n", "a NO no such mechanism\r\n"),
         (TLS, b"a authenticate scram-sha-1\r\n", "a NO no such mechanism\r\n"),
-        (Privacy::Loopback, b"a authenticate scram-sha-256-plus\r\n", "a NO no such mechanism\r\n"),
-        (Privacy::Tls(None), b"a authenticate scram-sha-256-plus\r\n", "a NO no such mechanism\r\n"),
+        (TLS, b"a authenticate external =\r\n", "a NO no such mechanism\r\n"),
+        (OLD_TLS, b"a authenticate external\r\n", "a NO no such mechanism\r\n"),
+        (Privacy::Clear, b"a authenticate external\r\n", "a NO [PRIVACYREQUIRED] use STARTTLS first\r\n"),
+        (keyed(), b"a authenticate external =\r\n", "a NO [AUTHENTICATIONFAILED]"),
+        (LOOPBACK, b"a authenticate scram-sha-256-plus\r\n", "a NO no such mechanism\r\n"),
+        (OLD_TLS, b"a authenticate scram-sha-256-plus\r\n", "a NO no such mechanism\r\n"),
         (TLS, b"a login {1}\r\nu {1}\r\np\r\n", "+ OK\r\n+ OK\r\na NO [AUTHENTICATIONFAILED]"),
     ] {
         for piece in [1, 3, 1000] {
-            let (out, _, _) = talk(privacy, input, piece);
+            let (out, _, _) = talk(privacy.clone(), input, piece);
             assert!(out.starts_with(answers), "{}: {out}", input.escape_ascii());
         }
     }
@@ -107,7 +131,7 @@ fn every_form_of_login_command_is_the_same_login() {
 fn an_exchange_is_carried_step_by_step_with_or_without_an_initial_response() {
     let transport = Transport::Bound([7; 32]);
     let start = |mechanism, initial: Option<&str>| {
-        Ask::Sasl(SaslStep::Start { mechanism, transport, initial: initial.map(secret) })
+        Ask::Sasl(SaslStep::Start { mechanism, transport: transport.clone(), initial: initial.map(secret) })
     };
     let answer = |text| Ask::Sasl(SaslStep::Answer(secret(text)));
     for (input, expected) in [
@@ -180,11 +204,11 @@ fn passwords_in_the_clear_are_refused_unjudged() {
 /// Attack class 1: a command in the packet that starts TLS ends the connection and is never run.
 #[test]
 fn plaintext_behind_starttls_ends_the_connection() {
-    let (out, logins, step) = talk(Privacy::Loopback, b"a STARTTLS\r\nb LOGIN u p\r\n", 1000);
+    let (out, logins, step) = talk(LOOPBACK, b"a STARTTLS\r\nb LOGIN u p\r\n", 1000);
     assert_eq!(step, Some(Step::Close(Reason::Injection)));
     assert!(out.starts_with("a BAD nothing may follow STARTTLS"), "{out}");
     assert_eq!(logins, []);
-    let (_, _, step) = talk(Privacy::Loopback, b"a STARTTLS\r\n", 1000);
+    let (_, _, step) = talk(LOOPBACK, b"a STARTTLS\r\n", 1000);
     assert_eq!(step, Some(Step::StartTls));
 }
 
