@@ -34,6 +34,9 @@ pub enum Close {
     /// Nothing but recipients that do not exist.
     #[error("too many unknown recipients")]
     Harvesting,
+    /// Nothing but logins that were denied.
+    #[error("too many failed logins")]
+    FailedLogins,
     /// Commands without end and no message.
     #[error("too many commands without a message")]
     Idling,
@@ -61,6 +64,7 @@ impl Close {
             | Self::BareLineFeed
             | Self::Bdat
             | Self::Failures
+            | Self::FailedLogins
             | Self::Idling
             | Self::TimedOut
             | Self::Stopping
@@ -81,6 +85,7 @@ impl Close {
             | Self::Smuggling(_)
             | Self::Bdat
             | Self::Failures
+            | Self::FailedLogins
             | Self::Harvesting
             | Self::Idling => true,
         }
@@ -100,6 +105,7 @@ impl Close {
             Self::Smuggling(fault) => fault.reply(),
             Self::Bdat => Reply::new(502, "5.5.1", "BDAT is not offered"),
             Self::Failures => Reply::new(421, "4.7.0", "too many failed transactions"),
+            Self::FailedLogins => Reply::new(421, "4.7.0", "too many failed logins"),
             Self::Harvesting => Reply::new(421, "4.7.0", "too many unknown recipients"),
             Self::Idling => Reply::new(421, "4.7.0", "too many commands without a message"),
             Self::TimedOut => Reply::new(421, "4.4.2", "timed out"),

@@ -1,10 +1,22 @@
 //! Commands, parsed once into types (RFC 5321 §4.1.1).
 
-use std::fmt;
+mod mail;
 
+use ipc_proto::types::Secret;
 use mail_lib::address::{Address, AddressError, Path, parse_path};
 
-use crate::reply::Reply;
+pub(crate) use self::mail::TooFarAhead;
+pub use self::mail::{Hold, Mail};
+use crate::{helo::HeloName, reply::Reply};
+
+/// What a server is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Mail from other servers.
+    Incoming,
+    /// Mail from those who log in.
+    Submission,
+}
 
 /// One command line. A command that this server has, however it answers it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,60 +43,10 @@ pub enum Command {
     Quit,
     /// STARTTLS (RFC 3207).
     StartTls,
-    /// AUTH (RFC 4954), which a server for incoming mail does not have.
-    Auth,
+    /// AUTH (RFC 4954) with what follows it, which may hold a password.
+    Auth(Secret),
     /// BDAT (RFC 3030), not announced. Its chunk follows unasked and would be read as commands.
     Bdat,
-}
-
-/// The client's name for itself: a domain name or an address literal by its letters, 1 to 255 octets of ASCII without
-/// anything that means something in a header field or a log. Underscores are let pass: many hosts have them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeloName(String);
-
-impl HeloName {
-    /// Checks a name.
-    pub fn parse(text: &[u8]) -> Result<Self, CommandError> {
-        let bare = match text {
-            [b'[', inside @ .., b']'] => inside,
-            name => name,
-        };
-        let literal = bare.len() != text.len();
-        let allowed = |octet: &u8| match octet {
-            b'-' | b'.' | b'_' => true,
-            b':' => literal,
-            octet => octet.is_ascii_alphanumeric(),
-        };
-        if bare.is_empty() || text.len() > 255 || !bare.iter().all(allowed) {
-            return Err(CommandError::HeloName);
-        }
-        String::from_utf8(text.to_vec()).map(Self).map_err(|_| CommandError::HeloName)
-    }
-
-    /// As given.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for HeloName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// MAIL FROM with its parameters.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Mail {
-    /// The reverse-path; `None` is the null one.
-    pub from: Option<Address>,
-    /// SIZE (RFC 1870), octets. A figure beyond 64 bits is the largest one.
-    pub size: Option<u64>,
-    /// BODY=8BITMIME (RFC 6152). Content is taken either way.
-    pub eight_bit: bool,
-    /// SMTPUTF8 (RFC 6531).
-    pub utf8: bool,
 }
 
 /// RCPT TO.
@@ -161,7 +123,7 @@ pub(crate) fn is_verb(line: &[u8], verb: &[u8]) -> bool {
 
 impl Command {
     /// Parses a line without its CRLF. Spaces at its end are let pass.
-    pub fn parse(line: &[u8]) -> Result<Self, CommandError> {
+    pub fn parse(line: &[u8], kind: Kind) -> Result<Self, CommandError> {
         if line.iter().any(u8::is_ascii_control) {
             return Err(CommandError::ControlOctet);
         }
@@ -175,9 +137,9 @@ impl Command {
         word.copy_from_slice(verb);
         word.make_ascii_uppercase();
         match &*word {
-            b"EHLO" => Ok(Self::Ehlo(HeloName::parse(rest)?)),
-            b"HELO" => Ok(Self::Helo(HeloName::parse(rest)?)),
-            b"MAIL" => parse_mail(rest).map(Self::Mail),
+            b"EHLO" => parse_name(rest, kind).map(Self::Ehlo),
+            b"HELO" => parse_name(rest, kind).map(Self::Helo),
+            b"MAIL" => mail::parse_mail(rest, kind).map(Self::Mail),
             b"RCPT" => parse_rcpt(rest).map(Self::Rcpt),
             b"DATA" => alone(rest, Self::Data),
             b"RSET" => alone(rest, Self::Rset),
@@ -186,10 +148,17 @@ impl Command {
             b"NOOP" => Ok(Self::Noop),
             b"QUIT" => alone(rest, Self::Quit),
             b"STARTTLS" => alone(rest, Self::StartTls),
-            b"AUTH" => Ok(Self::Auth),
+            b"AUTH" => Ok(Self::Auth(Secret(rest.to_vec()))),
             b"BDAT" => Ok(Self::Bdat),
             _ => Err(CommandError::Unknown),
         }
+    }
+}
+
+fn parse_name(text: &[u8], kind: Kind) -> Result<HeloName, CommandError> {
+    match kind {
+        Kind::Incoming => HeloName::parse(text),
+        Kind::Submission => Ok(HeloName::of_anything(text)),
     }
 }
 
@@ -215,39 +184,6 @@ fn split_path(text: &[u8]) -> Result<(Path, bool, &[u8]), AddressError> {
     }
 }
 
-fn parse_mail(rest: &[u8]) -> Result<Mail, CommandError> {
-    let text = after_keyword(rest, b"FROM:")?;
-    let (path, ascii, parameters) = split_path(text).map_err(CommandError::ReversePath)?;
-    let from = match path {
-        Path::Null => None,
-        Path::Address(address) => Some(address),
-        Path::Postmaster => return Err(CommandError::ReversePath(AddressError::Incomplete)),
-    };
-    let mut mail = Mail { from, ..Mail::default() };
-    let mut body_given = false;
-    for (keyword, value) in self::parameters(parameters) {
-        if keyword.eq_ignore_ascii_case(b"SIZE") {
-            let size = value.and_then(parse_size).ok_or(CommandError::ParameterValue)?;
-            once(mail.size.replace(size).is_some())?;
-        } else if keyword.eq_ignore_ascii_case(b"BODY") {
-            mail.eight_bit = match value {
-                Some(value) if value.eq_ignore_ascii_case(b"7BIT") => false,
-                Some(value) if value.eq_ignore_ascii_case(b"8BITMIME") => true,
-                Some(_) | None => return Err(CommandError::ParameterValue),
-            };
-            once(std::mem::replace(&mut body_given, true))?;
-        } else if keyword.eq_ignore_ascii_case(b"SMTPUTF8") {
-            if value.is_some() {
-                return Err(CommandError::ParameterValue);
-            }
-            once(std::mem::replace(&mut mail.utf8, true))?;
-        } else {
-            return Err(CommandError::UnknownParameter);
-        }
-    }
-    if ascii || mail.utf8 { Ok(mail) } else { Err(CommandError::NeedsUtf8) }
-}
-
 fn parse_rcpt(rest: &[u8]) -> Result<Rcpt, CommandError> {
     let text = after_keyword(rest, b"TO:")?;
     let (path, ascii, parameters) = split_path(text).map_err(CommandError::ForwardPath)?;
@@ -267,21 +203,6 @@ fn parameters(text: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
     text.split(|octet| *octet == b' ').filter(|word| !word.is_empty()).map(|word| {
         let mut parts = word.splitn(2, |octet| *octet == b'=');
         (parts.next().unwrap_or_default(), parts.next())
-    })
-}
-
-fn once(again: bool) -> Result<(), CommandError> {
-    if again { Err(CommandError::ParameterValue) } else { Ok(()) }
-}
-
-/// 1 to 20 digits (RFC 1870 §5).
-fn parse_size(digits: &[u8]) -> Option<u64> {
-    if !(1..=20).contains(&digits.len()) {
-        return None;
-    }
-    digits.iter().try_fold(0_u64, |size, digit| match digit {
-        b'0'..=b'9' => Some(size.saturating_mul(10).saturating_add(u64::from(digit - b'0'))),
-        _ => None,
     })
 }
 
@@ -335,10 +256,10 @@ mod tests {
             ("NOOP anything at all", Command::Noop),
             ("QUIT", Command::Quit),
             ("STARTTLS", Command::StartTls),
-            ("AUTH PLAIN AAAA", Command::Auth),
+            ("AUTH PLAIN AAAA", Command::Auth(Secret(b"PLAIN AAAA".to_vec()))),
             ("BDAT 5 LAST", Command::Bdat),
         ] {
-            assert_eq!(Command::parse(line.as_bytes()), Ok(expected), "{line}");
+            assert_eq!(Command::parse(line.as_bytes(), Kind::Incoming), Ok(expected), "{line}");
         }
     }
 
@@ -387,16 +308,19 @@ mod tests {
             ("STARTTLS now", CommandError::Arguments),
             ("RSET now", CommandError::Arguments),
         ] {
-            assert_eq!(Command::parse(line.as_bytes()), Err(reason), "{line:?}");
+            assert_eq!(Command::parse(line.as_bytes(), Kind::Incoming), Err(reason), "{line:?}");
         }
     }
 
     /// Attack class 6: octets above 127 in addresses have to be UTF-8.
     #[test]
     fn addresses_that_are_not_utf8_are_refused() {
-        assert!(matches!(Command::parse(b"RCPT TO:<\xff@b.org>"), Err(CommandError::ForwardPath(_))));
         assert!(matches!(
-            Command::parse(b"MAIL FROM:<\xff@b.org> SMTPUTF8"),
+            Command::parse(b"RCPT TO:<\xff@b.org>", Kind::Incoming),
+            Err(CommandError::ForwardPath(_))
+        ));
+        assert!(matches!(
+            Command::parse(b"MAIL FROM:<\xff@b.org> SMTPUTF8", Kind::Incoming),
             Err(CommandError::ReversePath(_))
         ));
     }

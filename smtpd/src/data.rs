@@ -1,6 +1,6 @@
 //! What comes after 354, up to CRLF.CRLF and not one octet further (RFC 5321 §4.1.1.4, §4.5.2).
 
-use crate::{header_scan::HeaderScan, reply::Reply};
+use crate::{header_scan::HeaderScan, reply::Reply, simulate};
 
 /// Why a message is not taken. It is read to its end all the same, so that nothing of it is read as a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +23,9 @@ pub enum Fault {
     /// Too many header fields, or too many octets of them.
     #[error("message header too large")]
     HeaderTooLarge,
+    /// An address asks for this code (test instances).
+    #[error("simulated failure")]
+    Simulated(u16),
 }
 
 impl Fault {
@@ -32,7 +35,7 @@ impl Fault {
     pub fn is_smuggling(self) -> bool {
         match self {
             Self::BareCarriageReturn | Self::BareLineFeed | Self::Nul => true,
-            Self::TooLarge | Self::Loop | Self::HeaderTooLarge => false,
+            Self::TooLarge | Self::Loop | Self::HeaderTooLarge | Self::Simulated(_) => false,
         }
     }
 
@@ -41,7 +44,7 @@ impl Fault {
         match self {
             Self::BareCarriageReturn | Self::BareLineFeed | Self::Nul => 2,
             Self::TooLarge => 1,
-            Self::Loop | Self::HeaderTooLarge => 0,
+            Self::Loop | Self::HeaderTooLarge | Self::Simulated(_) => 0,
         }
     }
 
@@ -59,6 +62,7 @@ impl Fault {
             Self::TooLarge => Reply::new(552, "5.3.4", "message too large"),
             Self::Loop => Reply::new(550, "5.4.6", "too many Received fields, this is a loop"),
             Self::HeaderTooLarge => Reply::new(554, "5.6.0", "message header too large"),
+            Self::Simulated(code) => simulate::reply(code),
         }
     }
 }

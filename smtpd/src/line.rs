@@ -3,6 +3,9 @@
 /// The longest command line with its CRLF, octets. RFC 5321 §4.5.3.1.4 says 512 and extensions add to it.
 pub const MAX_LINE: usize = 2048;
 
+/// The longest line with an answer within AUTH, with its CRLF, octets (RFC 4954 §4).
+pub const MAX_ANSWER: usize = 12_288;
+
 /// What stands at the front of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line<'a> {
@@ -12,20 +15,26 @@ pub enum Line<'a> {
     Partial,
     /// An LF without its CR: where the peer sees a line's end, the next server might not.
     BareLineFeed,
-    /// No end within [`MAX_LINE`].
+    /// No end within the bound.
     TooLong,
 }
 
-/// Cuts the first line off. Only CRLF ends a line (RFC 5321 §2.3.8).
+/// Cuts the first line off, of at most [`MAX_LINE`] octets. Only CRLF ends a line (RFC 5321 §2.3.8).
 #[must_use]
 pub fn split_line(input: &[u8]) -> Line<'_> {
-    let window = input.get(..MAX_LINE).unwrap_or(input);
+    split_line_within(input, MAX_LINE)
+}
+
+/// The same with another bound.
+#[must_use]
+pub fn split_line_within(input: &[u8], bound: usize) -> Line<'_> {
+    let window = input.get(..bound).unwrap_or(input);
     match memchr::memchr(b'\n', window) {
         Some(at) => match window.split_at(at).0 {
             [line @ .., b'\r'] => Line::Complete(line, at + 1),
             _ => Line::BareLineFeed,
         },
-        None if input.len() < MAX_LINE => Line::Partial,
+        None if input.len() < bound => Line::Partial,
         None => Line::TooLong,
     }
 }

@@ -11,33 +11,12 @@
 //! Always true: (1) 250 is said only after queued said that the message is on disk; (2) what queued gets cannot be
 //! changed any more: sealed, or without a writer; (3) a connection's panic ends that connection and is charged to its
 //! client; (4) every read, write, handshake and message has its deadline.
-//! Start at [`front::run`].
-
-mod front;
+//! Start at [`smtpd::front`].
 
 use std::process::ExitCode;
 
-use ipc_proto::control::{Role, RoleSettings};
-use worker_lib::{Fault, Worker};
+use ipc_proto::control::Role;
 
 fn main() -> ExitCode {
-    worker_lib::main(Role::Smtpd, run)
-}
-
-fn run(worker: Worker) -> Result<(), Fault> {
-    let settings = match &worker.settings.own {
-        RoleSettings::Smtpd(own) => front::Settings::new(&worker.settings, own),
-        RoleSettings::Imapd(_)
-        | RoleSettings::Webd(_)
-        | RoleSettings::Queued(_)
-        | RoleSettings::Authd(_)
-        | RoleSettings::Keyd(_)
-        | RoleSettings::Accountd(_)
-        | RoleSettings::Submitd(_) => {
-            return Err(Fault::new("the supervisor sent another role's settings; restart moxd"));
-        }
-    };
-    let control = worker.lock_in()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    runtime.block_on(front::run(settings, control))
+    worker_lib::main(Role::Smtpd, smtpd::front::smtpd)
 }

@@ -1,22 +1,29 @@
 //! One client's conversation, from greeting to QUIT.
 
-use ipc_proto::{authd::RecipientQuery, delivery::MAX_RECIPIENTS};
+mod auth;
+mod transaction;
+mod welcome;
+
+use std::sync::Arc;
+
+use ipc_proto::{
+    authd::RecipientQuery,
+    sasl::{SaslStep, Transport},
+    types::Timestamp,
+};
 use mail_lib::address::Address;
 
+pub use self::auth::Privacy;
+use self::{auth::Submitter, transaction::Slot};
 use crate::{
     close::Close,
-    command::{Command, CommandError, HeloName, Mail, Rcpt, is_verb},
+    command::{Command, CommandError, Kind, Mail, is_verb},
     data::{Data, Fault},
-    line::{Line, split_line},
+    helo::HeloName,
+    line::{Line, MAX_ANSWER, split_line, split_line_within},
     reply::Reply,
-    verdict::{MessageVerdict, RecipientVerdict},
+    simulate,
 };
-
-/// Pipelined RCPT commands that are checked at the same time.
-const RECIPIENT_BATCH: usize = 64;
-
-/// Recipients of a message from the null reverse-path: a bounce goes to one (RFC 5321 §4.5.5).
-const NULL_SENDER_RECIPIENTS: usize = 1;
 
 /// Transactions that come to nothing, while none has come to anything.
 const FAILED_TRANSACTIONS: u32 = 10;
@@ -34,6 +41,8 @@ pub struct Limits {
     pub hostname: String,
     /// The largest message, octets; announced as SIZE (RFC 1870).
     pub message_size: u64,
+    /// Fail where an address asks for it.
+    pub simulate_failures: bool,
 }
 
 /// Whether TLS can be had.
@@ -84,14 +93,20 @@ pub struct Envelope {
     pub recipients: Vec<Address>,
     /// How it came encrypted.
     pub tls: Option<TlsFacts>,
+    /// Not to go before.
+    pub hold: Option<Timestamp>,
 }
 
 /// What the caller does next. Whatever it is, replies that are waiting may be sent first, and have to be before
-/// [`Step::Read`], [`Step::StartTls`] and [`Step::Close`].
+/// [`Step::Read`], [`Step::Authenticate`], [`Step::StartTls`] and [`Step::Close`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Read more.
     Read,
+    /// Ask authd, then call [`Session::judged`]. Only at submission.
+    Authenticate(SaslStep),
+    /// Ask whether this may be the sender, then call [`Session::sender_checked`]. Only at submission.
+    CheckSender(Option<Address>),
     /// Ask whose these are, all at once, then call [`Session::checked`].
     Check(Vec<RecipientQuery>),
     /// The message is whole. Deliver it, then call [`Session::finish`].
@@ -100,6 +115,8 @@ pub enum Step {
     Discard(Box<Envelope>, Fault),
     /// Start the handshake, then call [`Session::tls_started`].
     StartTls,
+    /// Say nothing for an hour, then call [`Session::silence_over`]. Only where failures are simulated.
+    Stall,
     /// Send what is waiting and close.
     Close(Close),
 }
@@ -110,6 +127,14 @@ enum State {
     /// Before EHLO or HELO, at first and after STARTTLS.
     Connected,
     Ready(Greeting),
+    /// Within AUTH: waits for [`Session::judged`].
+    Judging(Greeting),
+    /// Within AUTH: the next line answers a challenge.
+    Answering(Greeting),
+    /// AUTH is over for the client, who is told so when authd knows.
+    Cancelling(Greeting, Reply),
+    /// MAIL: waits for [`Session::sender_checked`].
+    CheckingSender(Box<Envelope>),
     /// After MAIL.
     Envelope(Box<Envelope>),
     /// Waits for [`Session::checked`].
@@ -119,16 +144,9 @@ enum State {
     Delivering(Greeting),
     /// Waits for [`Session::tls_started`].
     StartingTls,
+    /// Waits for [`Session::silence_over`], and goes on there.
+    Silent(Box<State>),
     Closed(Close),
-}
-
-/// One of the RCPT commands that are under way, in order.
-#[derive(Debug)]
-enum Slot {
-    /// Judged here.
-    Done(Reply),
-    /// authd is asked; the address as given, `None` for `<postmaster>`.
-    Asked(Option<Address>),
 }
 
 /// What the client has achieved so far.
@@ -145,9 +163,12 @@ struct Tally {
 /// One connection's session. See the crate's page for how it is used.
 #[derive(Debug)]
 pub struct Session {
-    limits: std::sync::Arc<Limits>,
+    limits: Arc<Limits>,
     offer: TlsOffer,
     tls: Option<TlsFacts>,
+    /// At submission.
+    submitter: Option<Submitter>,
+    now: Timestamp,
     state: State,
     tally: Tally,
     slow: bool,
@@ -155,15 +176,33 @@ pub struct Session {
 }
 
 impl Session {
-    /// For a client that was let in: the greeting waits in the replies.
+    /// For a client of port 25 that was let in: the greeting waits in the replies.
     #[must_use]
-    pub fn new(limits: std::sync::Arc<Limits>, offer: TlsOffer) -> Self {
+    pub fn incoming(limits: Arc<Limits>, offer: TlsOffer) -> Self {
+        Self::new(limits, offer, None, None)
+    }
+
+    /// Likewise, for one of the ports of submission.
+    #[must_use]
+    pub fn submission(limits: Arc<Limits>, privacy: Privacy) -> Self {
+        let (tls, transport) = privacy.split();
+        Self::new(limits, TlsOffer::StartTls, tls, Some(Submitter::new(transport)))
+    }
+
+    fn new(
+        limits: Arc<Limits>,
+        offer: TlsOffer,
+        tls: Option<TlsFacts>,
+        submitter: Option<Submitter>,
+    ) -> Self {
         let mut replies = Vec::with_capacity(128);
         Reply::new(220, "", format!("{} ESMTP moxd", limits.hostname)).write_to(&mut replies);
         Self {
             limits,
             offer,
-            tls: None,
+            tls,
+            submitter,
+            now: Timestamp { seconds: 0, nanoseconds: 0 },
             state: State::Connected,
             tally: Tally::default(),
             slow: false,
@@ -171,9 +210,21 @@ impl Session {
         }
     }
 
+    fn kind(&self) -> Kind {
+        match self.submitter {
+            None => Kind::Incoming,
+            Some(_) => Kind::Submission,
+        }
+    }
+
     /// Replies that wait to be sent, all that came together in one piece (RFC 2920 §3.2). The caller empties it.
     pub fn replies(&mut self) -> &mut Vec<u8> {
         &mut self.replies
+    }
+
+    /// What the clock shows. A session has none; at submission it has to be told before it is used.
+    pub fn tell_time(&mut self, now: Timestamp) {
+        self.now = now;
     }
 
     /// Whether message data is coming in: other time-outs hold.
@@ -189,24 +240,32 @@ impl Session {
             State::Data(envelope, _) => envelope.mail.size,
             State::Connected
             | State::Ready(_)
+            | State::Judging(_)
+            | State::Answering(_)
+            | State::Cancelling(..)
+            | State::CheckingSender(_)
             | State::Envelope(_)
             | State::Checking(..)
             | State::Delivering(_)
             | State::StartingTls
+            | State::Silent(_)
             | State::Closed(_) => None,
         }
     }
 
-    /// Whether this client has earned slowness: something of it was refused.
+    /// Whether this client has earned slowness: something of it was refused, and nobody answers for it.
     #[must_use]
     pub fn is_slow(&self) -> bool {
-        self.slow
+        self.slow && !self.is_logged_in()
     }
 
-    /// Whether the client has shown that it sends mail to someone here.
+    /// Whether the client has shown that it sends mail to someone here, or is someone here.
     #[must_use]
-    pub fn has_recipient(&self) -> bool {
-        self.tally.local_recipients > 0
+    pub fn is_established(&self) -> bool {
+        match &self.submitter {
+            None => self.tally.local_recipients > 0,
+            Some(submitter) => submitter.is_established(),
+        }
     }
 
     /// Messages taken so far.
@@ -237,9 +296,22 @@ impl Session {
                 self.state = State::Closed(close);
                 (input.len(), Step::Close(close))
             }
-            state @ (State::Checking(..) | State::Delivering(_) | State::StartingTls) => {
+            state @ State::Silent(_) => {
+                self.state = state;
+                (0, Step::Stall)
+            }
+            // What the client sends before the answer is not looked at until then.
+            state @ (State::Judging(_)
+            | State::Cancelling(..)
+            | State::CheckingSender(_)
+            | State::Checking(..)
+            | State::Delivering(_)
+            | State::StartingTls) => {
                 self.state = state;
                 (0, Step::Read)
+            }
+            State::Answering(greeting) => {
+                self.take_answer(greeting, split_line_within(input, MAX_ANSWER), input)
             }
             State::Envelope(envelope) => match split_line(input) {
                 Line::Complete(line, _) if is_verb(line, b"RCPT") => self.take_recipients(envelope, input),
@@ -249,32 +321,26 @@ impl Session {
         }
     }
 
-    /// The answers to [`Step::Check`], in its order; missing ones are failures.
-    pub fn checked(&mut self, verdicts: Vec<RecipientVerdict>) {
-        match std::mem::replace(&mut self.state, State::Connected) {
-            State::Checking(envelope, slots) => self.settle(envelope, slots, verdicts),
-            other => self.state = other,
-        }
-    }
-
-    /// The answer to [`Step::Deliver`].
-    pub fn finish(&mut self, verdict: &MessageVerdict) {
-        match std::mem::replace(&mut self.state, State::Connected) {
-            State::Delivering(greeting) => {
-                self.state = State::Ready(greeting);
-                self.say(&verdict.reply());
-                self.slow |= verdict.reply().code() >= 500;
-                self.end_transaction(matches!(verdict, MessageVerdict::Kept(_)));
-            }
-            other => self.state = other,
-        }
-    }
-
-    /// The handshake is done: nothing of before counts any more (RFC 3207 §4.2).
-    pub fn tls_started(&mut self, facts: TlsFacts) {
+    /// The handshake is done: nothing of before counts any more (RFC 3207 §4.2). `exported`: tls-exporter's value, for
+    /// submission.
+    pub fn tls_started(&mut self, facts: TlsFacts, transport: Transport) {
         if matches!(self.state, State::StartingTls) {
+            if let Some(submitter) = &mut self.submitter {
+                submitter.encrypted(transport);
+            }
             self.tls = Some(facts);
             self.state = State::Connected;
+        }
+    }
+
+    /// [`Step::Stall`] is over.
+    pub fn silence_over(&mut self) {
+        match std::mem::replace(&mut self.state, State::Connected) {
+            State::Silent(state) => {
+                self.say(&simulate::silence());
+                self.state = *state;
+            }
+            other => self.state = other,
         }
     }
 
@@ -295,16 +361,6 @@ impl Session {
         Step::Close(close)
     }
 
-    /// A transaction is over.
-    fn end_transaction(&mut self, kept: bool) {
-        if kept {
-            self.tally.messages += 1;
-            self.tally.idle_commands = 0;
-        } else {
-            self.tally.failed_transactions += 1;
-        }
-    }
-
     /// Anything but RCPT within a transaction.
     fn take_line(&mut self, state: State, line: Line<'_>, input: &[u8]) -> (usize, Step) {
         match line {
@@ -316,7 +372,7 @@ impl Session {
             Line::TooLong => (input.len(), self.end(Close::LineTooLong)),
             Line::Complete(line, used) => {
                 let is_last = used == input.len();
-                let step = match Command::parse(line) {
+                let step = match Command::parse(line, self.kind()) {
                     Ok(command) => self.obey(state, command, is_last),
                     Err(CommandError::Unknown) if self.tally.commands == 0 => self.end(Close::NotSmtp),
                     Err(error) => {
@@ -366,13 +422,16 @@ impl Session {
                 self.abandon(&state);
                 (State::Ready(Greeting::Helo(name)), Reply::new(250, "", self.limits.hostname.clone()))
             }
-            (State::Ready(greeting), Command::Mail(mail)) => self.begin(greeting, mail),
+            (state @ State::Ready(_), Command::Mail(_) | Command::Rcpt(_) | Command::Data)
+                if self.has_to_log_in() =>
+            {
+                (state, out_of_order(true))
+            }
+            (State::Ready(greeting), Command::Mail(mail)) => return self.begin(greeting, mail),
             (State::Connected, Command::Mail(_) | Command::Rcpt(_) | Command::Data | Command::StartTls) => {
                 (State::Connected, Reply::new(503, "5.5.1", "send EHLO first"))
             }
-            (state @ State::Ready(_), Command::Rcpt(_) | Command::Data) => {
-                (state, Reply::new(503, "5.5.1", "send MAIL first"))
-            }
+            (state @ State::Ready(_), Command::Rcpt(_) | Command::Data) => (state, out_of_order(false)),
             (State::Envelope(envelope), Command::Data) => {
                 if envelope.recipients.is_empty() {
                     (State::Envelope(envelope), Reply::new(554, "5.5.1", "no valid recipients"))
@@ -386,6 +445,9 @@ impl Session {
             }
             (state, Command::StartTls) if self.tls.is_some() => {
                 (state, Reply::new(503, "5.5.1", "TLS is active"))
+            }
+            (state, Command::StartTls) if self.is_logged_in() => {
+                (state, Reply::new(503, "5.5.1", "not after a login"))
             }
             (state @ State::Ready(_), Command::StartTls) => match self.offer {
                 TlsOffer::None => (state, Reply::new(502, "5.5.1", "STARTTLS is not offered")),
@@ -411,7 +473,7 @@ impl Session {
             (state, Command::Help) => {
                 (state, Reply::new(214, "2.0.0", "RFC 5321; write to postmaster for help"))
             }
-            (state, Command::Auth) => (state, Reply::new(502, "5.5.1", "AUTH is not offered on this port")),
+            (state, Command::Auth(arguments)) => return self.authenticate(state, &arguments),
             // Only a session that waits for a line gets here with the others; RCPT in a transaction has its own way.
             (state, Command::Mail(_) | Command::Rcpt(_) | Command::Data | Command::StartTls) => {
                 (state, Reply::new(503, "5.5.1", "not within a transaction"))
@@ -421,156 +483,13 @@ impl Session {
         self.state = state;
         Step::Read
     }
-
-    /// A transaction that a command cut off.
-    fn abandon(&mut self, state: &State) {
-        if let State::Envelope(envelope) = state {
-            self.slow |= envelope.recipients.is_empty() && self.tally.unknown_recipients > 0;
-            self.end_transaction(false);
-        }
-    }
-
-    fn welcome(&mut self) {
-        let size = format!("SIZE {}", self.limits.message_size);
-        let limits = format!("LIMITS RCPTMAX={MAX_RECIPIENTS}"); // RFC 9422
-        let start_tls = (self.tls.is_none() && self.offer == TlsOffer::StartTls).then_some("STARTTLS");
-        let lines = [
-            Some(self.limits.hostname.as_str()),
-            Some("PIPELINING"),
-            Some(size.as_str()),
-            start_tls,
-            Some("ENHANCEDSTATUSCODES"),
-            Some("8BITMIME"),
-            Some("SMTPUTF8"),
-        ];
-        for line in lines.into_iter().flatten() {
-            Reply::new(250, "", line.to_owned()).write_line('-', &mut self.replies);
-        }
-        Reply::new(250, "", limits).write_to(&mut self.replies);
-    }
-
-    fn begin(&mut self, greeting: Greeting, mail: Mail) -> (State, Reply) {
-        if mail.size.is_some_and(|size| size > self.limits.message_size) {
-            self.end_transaction(false);
-            return (State::Ready(greeting), Fault::TooLarge.reply());
-        }
-        let tls = self.tls.clone();
-        let envelope = Envelope { greeting, mail, recipients: Vec::new(), tls };
-        (State::Envelope(Box::new(envelope)), Reply::new(250, "2.1.0", "sender ok"))
-    }
-
-    /// RCPT, and with it all RCPTs that are known to follow: authd is asked about them at the same time.
-    fn take_recipients(&mut self, envelope: Box<Envelope>, input: &[u8]) -> (usize, Step) {
-        let (mut used, mut slots, mut queries) = (0, Vec::new(), Vec::new());
-        while slots.len() < RECIPIENT_BATCH
-            && let Line::Complete(line, octets) = split_line(input.get(used..).unwrap_or_default())
-            && is_verb(line, b"RCPT")
-        {
-            let most = most_recipients(&envelope);
-            if !queries.is_empty() && envelope.recipients.len() + queries.len() >= most {
-                // Whether there is room for it depends on the answers.
-                break;
-            }
-            used += octets;
-            self.tally.commands = self.tally.commands.saturating_add(1);
-            match admissible(&envelope, line) {
-                Ok(to) => {
-                    queries.push(to.clone().map_or(RecipientQuery::Postmaster, RecipientQuery::Address));
-                    slots.push(Slot::Asked(to));
-                }
-                Err(reply) => slots.push(Slot::Done(reply)),
-            }
-        }
-        if queries.is_empty() {
-            self.settle(envelope, slots, Vec::new());
-            return (used, Step::Read);
-        }
-        self.state = State::Checking(envelope, slots);
-        (used, Step::Check(queries))
-    }
-
-    /// Answers RCPTs in their order.
-    fn settle(&mut self, mut envelope: Box<Envelope>, slots: Vec<Slot>, verdicts: Vec<RecipientVerdict>) {
-        let mut verdicts = verdicts.into_iter();
-        for slot in slots {
-            let reply = match slot {
-                Slot::Done(reply) => {
-                    self.tally.idle_commands = self.tally.idle_commands.saturating_add(1);
-                    reply
-                }
-                Slot::Asked(to) => {
-                    let verdict = verdicts.next().unwrap_or(RecipientVerdict::Failed);
-                    let reply = verdict.reply();
-                    match verdict {
-                        RecipientVerdict::Local(address) => {
-                            self.tally.local_recipients = self.tally.local_recipients.saturating_add(1);
-                            envelope.recipients.push(to.unwrap_or(address));
-                        }
-                        RecipientVerdict::Unknown | RecipientVerdict::NotLocal => {
-                            self.tally.unknown_recipients = self.tally.unknown_recipients.saturating_add(1);
-                        }
-                        RecipientVerdict::Disabled | RecipientVerdict::Failed => {}
-                    }
-                    reply
-                }
-            };
-            self.say(&reply);
-            if let Step::Close(_) = self.patience(Step::Read) {
-                return;
-            }
-        }
-        self.state = State::Envelope(envelope);
-    }
-
-    fn take_data(
-        &mut self,
-        envelope: Box<Envelope>,
-        mut data: Data,
-        input: &[u8],
-        message: &mut Vec<u8>,
-    ) -> (usize, Step) {
-        let (used, ended) = data.feed(input, message);
-        if !ended {
-            self.state = State::Data(envelope, data);
-            return (used, Step::Read);
-        }
-        let step = match data.fault() {
-            None => {
-                self.state = State::Delivering(envelope.greeting.clone());
-                Step::Deliver(envelope)
-            }
-            Some(fault) => {
-                self.slow = true;
-                self.end_transaction(false);
-                if fault.is_smuggling() {
-                    self.end(Close::Smuggling(fault));
-                } else {
-                    self.say(&fault.reply());
-                    self.state = State::Ready(envelope.greeting.clone());
-                }
-                Step::Discard(envelope, fault)
-            }
-        };
-        (used, step)
-    }
 }
 
-fn most_recipients(envelope: &Envelope) -> usize {
-    if envelope.mail.from.is_some() { MAX_RECIPIENTS } else { NULL_SENDER_RECIPIENTS }
-}
-
-/// What can be said of a recipient without authd.
-fn admissible(envelope: &Envelope, line: &[u8]) -> Result<Option<Address>, Reply> {
-    let Rcpt { to, ascii } = match Command::parse(line) {
-        Ok(Command::Rcpt(rcpt)) => rcpt,
-        Ok(_) => return Err(CommandError::Unknown.reply()),
-        Err(error) => return Err(error.reply()),
-    };
-    if !ascii && !envelope.mail.utf8 {
-        return Err(CommandError::NeedsUtf8.reply());
+/// RCPT or DATA without a transaction.
+fn out_of_order(logged_out: bool) -> Reply {
+    if logged_out {
+        Reply::new(530, "5.7.0", "log in first")
+    } else {
+        Reply::new(503, "5.5.1", "send MAIL first")
     }
-    if envelope.recipients.len() >= most_recipients(envelope) {
-        return Err(Reply::new(452, "4.5.3", "too many recipients"));
-    }
-    Ok(to)
 }

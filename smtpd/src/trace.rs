@@ -5,13 +5,16 @@ use std::{fmt::Write, net::IpAddr};
 use ipc_proto::{DeliveryId, types::Timestamp};
 use mail_lib::header::format_date;
 
-use crate::session::{Envelope, Greeting};
+use crate::{
+    helo::HeloName,
+    session::{Envelope, Greeting},
+};
 
 /// What a `Received` field tells beside the envelope.
 #[derive(Debug, Clone, Copy)]
 pub struct Trace<'a> {
-    /// Where the client connected from.
-    pub client: IpAddr,
+    /// Where the client connected from; `None`: it logged in, and where it is is nobody's business.
+    pub client: Option<IpAddr>,
     /// This host's name.
     pub hostname: &'a str,
     /// The message's id.
@@ -25,25 +28,13 @@ pub struct Trace<'a> {
 #[must_use]
 pub fn received(envelope: &Envelope, trace: &Trace<'_>) -> Vec<u8> {
     let mut field = String::with_capacity(320);
-    let (helo, with) = match &envelope.greeting {
-        Greeting::Helo(name) => (name, "SMTP"),
-        // RFC 3848 and RFC 6531 §4.3.
-        Greeting::Ehlo(name) => (
-            name,
-            match (envelope.mail.utf8, envelope.tls.is_some()) {
-                (false, false) => "ESMTP",
-                (false, true) => "ESMTPS",
-                (true, false) => "UTF8SMTP",
-                (true, true) => "UTF8SMTPS",
-            },
-        ),
-    };
-    let address = match trace.client.to_canonical() {
-        IpAddr::V4(ip) => format!("[{ip}]"),
-        IpAddr::V6(ip) => format!("[IPv6:{ip}]"),
-    };
     // Writing to a String does not fail.
-    let _ = write!(field, "Received: from {helo} ({address})\r\n\tby {} with {with}", trace.hostname);
+    let _ = match trace.client.map(|client| client.to_canonical()) {
+        Some(IpAddr::V4(ip)) => write!(field, "Received: from {} ([{ip}])", envelope.greeting.name()),
+        Some(IpAddr::V6(ip)) => write!(field, "Received: from {} ([IPv6:{ip}])", envelope.greeting.name()),
+        None => write!(field, "Received: from {}", without_address(envelope.greeting.name())),
+    };
+    let _ = write!(field, "\r\n\tby {} with {}", trace.hostname, with(envelope, trace.client.is_none()));
     if let Some(tls) = &envelope.tls {
         let _ = write!(field, " ({} {})", tls.version, tls.cipher);
     }
@@ -55,12 +46,33 @@ pub fn received(envelope: &Envelope, trace: &Trace<'_>) -> Vec<u8> {
     field.into_bytes()
 }
 
+/// Mail programs often tell the address of their host for its name.
+fn without_address(name: &HeloName) -> &str {
+    if name.is_literal() { "localhost" } else { name.as_str() }
+}
+
+/// RFC 3848 and RFC 6531 §4.3.
+fn with(envelope: &Envelope, logged_in: bool) -> &'static str {
+    let extended = logged_in || matches!(envelope.greeting, Greeting::Ehlo(_));
+    match (extended, envelope.mail.utf8, envelope.tls.is_some(), logged_in) {
+        (false, ..) => "SMTP",
+        (true, false, false, false) => "ESMTP",
+        (true, false, false, true) => "ESMTPA",
+        (true, false, true, false) => "ESMTPS",
+        (true, false, true, true) => "ESMTPSA",
+        (true, true, false, false) => "UTF8SMTP",
+        (true, true, false, true) => "UTF8SMTPA",
+        (true, true, true, false) => "UTF8SMTPS",
+        (true, true, true, true) => "UTF8SMTPSA",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use mail_lib::address::Address;
 
     use super::*;
-    use crate::{HeloName, Mail, TlsFacts};
+    use crate::{Mail, TlsFacts};
 
     fn envelope() -> Envelope {
         Envelope {
@@ -68,13 +80,17 @@ mod tests {
             mail: Mail::default(),
             recipients: vec![Address::parse("a@b.org").unwrap()],
             tls: None,
+            hold: None,
         }
     }
 
     fn shown(envelope: &Envelope, client: &str) -> String {
+        field(envelope, Some(client.parse().unwrap()))
+    }
+
+    fn field(envelope: &Envelope, client: Option<IpAddr>) -> String {
         let at = Timestamp { seconds: 1_790_000_000, nanoseconds: 5 };
-        let trace =
-            Trace { client: client.parse().unwrap(), hostname: "mx.example", id: DeliveryId([0xab; 16]), at };
+        let trace = Trace { client, hostname: "mx.example", id: DeliveryId([0xab; 16]), at };
         String::from_utf8(received(envelope, &trace)).unwrap()
     }
 
@@ -98,6 +114,25 @@ mod tests {
         secure.mail.utf8 = true;
         assert!(shown(&secure, "::ffff:192.0.2.1").contains("([192.0.2.1])"));
         assert!(shown(&secure, "::1").contains(" with UTF8SMTPS ("));
+    }
+
+    #[test]
+    fn where_somebody_who_logged_in_is_stays_out_of_it() {
+        assert!(
+            field(&envelope(), None)
+                .starts_with("Received: from client.example\r\n\tby mx.example with ESMTPA\r\n")
+        );
+        let tls = Some(TlsFacts { version: "TLSv1.3", cipher: "TLS13_AES_256_GCM_SHA384".to_owned() });
+        let mut secure = Envelope { tls, ..envelope() };
+        secure.greeting = Greeting::Helo(HeloName::of_anything(b"[192.168.1.5]"));
+        assert!(
+            field(&secure, None)
+                .starts_with("Received: from localhost\r\n\tby mx.example with ESMTPSA (TLSv1.3 ")
+        );
+        secure.mail.utf8 = true;
+        assert!(field(&secure, None).contains(" with UTF8SMTPSA ("));
+        secure.tls = None;
+        assert!(field(&secure, None).contains(" with UTF8SMTPA\r\n"));
     }
 
     #[test]

@@ -2,6 +2,9 @@
 //!
 //! ```text
 //! # what it shows, and where that comes from
+//! # port: submission                    the server is port 587, not 25; 465 is `submissions`, and 587 where logins
+//!                                       without TLS are allowed is `submission-on-loopback`
+//! # simulates failures                  as test instances do
 //! C: a line from the client, with CRLF      B: octets from the client as they are, with \r \n \0 \t \\
 //! S: a line from the server                 C*100: a line so many times
 //! TLS    the handshake                      CLOSED quit    the server closes, and why
@@ -12,11 +15,12 @@
 
 use std::{fs, path::Path};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use proptest::prelude::*;
 
 use crate::{
     TlsOffer,
-    check::{Server, check_smtp},
+    check::{Port, Server, check_smtp},
 };
 
 const MESSAGE_SIZE: u64 = 100_000;
@@ -40,9 +44,20 @@ fn unescaped(text: &str) -> Vec<u8> {
     octets
 }
 
+fn port(name: &str, transcript: &str) -> Port {
+    match transcript.lines().find_map(|line| line.strip_prefix("# port: ")) {
+        None => Port::Smtp(TlsOffer::StartTls),
+        Some("submission") => Port::Submission,
+        Some("submission-on-loopback") => Port::SubmissionOnLoopback,
+        Some("submissions") => Port::Submissions,
+        Some(other) => panic!("{name}: what is port {other}?"),
+    }
+}
+
 /// Replays one transcript with the client's octets in pieces of at most `size`.
 fn replay(name: &str, transcript: &str, size: usize) {
-    let mut server = Server::new(TlsOffer::StartTls, MESSAGE_SIZE);
+    let simulates = transcript.lines().any(|line| line == "# simulates failures");
+    let mut server = Server::new(port(name, transcript), MESSAGE_SIZE, simulates);
     let (mut sent, mut expected) = (Vec::new(), String::new());
     let mut messages = 0;
     let settle = |server: &mut Server, sent: &mut Vec<u8>, expected: &mut String, line: usize| {
@@ -103,7 +118,7 @@ fn replay(name: &str, transcript: &str, size: usize) {
     panic!("{name}: a transcript ends in CLOSED");
 }
 
-/// Attack classes 1 to 4, 6 and 37: each transcript names what it shows.
+/// Attack classes 1 to 4, 6, 16, 17 and 37: each transcript names what it shows.
 #[test]
 fn conversations_go_as_their_transcripts_say() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
@@ -123,10 +138,28 @@ fn conversations_go_as_their_transcripts_say() {
     assert!(count >= 15, "only {count} transcripts were found");
 }
 
+/// Attack classes 6 and 17: an answer within AUTH has a bound of its own, and so has what it says.
+#[test]
+fn an_answer_within_auth_is_bounded() {
+    for (octets, reply) in [
+        (2048, "535 5.7.8 "),
+        (2049, "501 5.5.2 too long"),
+        (9_000, "501 5.5.2 too long"),
+        (10_000, "500 5.5.2 line too long"),
+    ] {
+        let mut server = Server::new(Port::Submissions, MESSAGE_SIZE, false);
+        server.receive(b"EHLO c.example\r\nAUTH PLAIN\r\n");
+        server.outcome.replies.clear();
+        server.receive(format!("{}\r\n", STANDARD.encode(vec![b'x'; octets])).as_bytes());
+        let replies = String::from_utf8(std::mem::take(&mut server.outcome.replies)).unwrap();
+        assert!(replies.starts_with(reply), "{octets}: {replies}");
+    }
+}
+
 /// Attack class 6: neither the input nor the replies to it are ever held in full.
 #[test]
 fn a_line_without_end_ends_the_session() {
-    let mut server = Server::new(TlsOffer::None, MESSAGE_SIZE);
+    let mut server = Server::new(Port::Smtp(TlsOffer::None), MESSAGE_SIZE, false);
     let piece = [b'a'; 64 * 1024];
     server.receive(&piece);
     assert_eq!(server.outcome.closed, Some(crate::Close::LineTooLong));
@@ -136,7 +169,7 @@ fn a_line_without_end_ends_the_session() {
 #[test]
 fn a_thousand_recipients_are_taken_and_one_more_is_not() {
     for size in [usize::MAX, 17] {
-        let mut server = Server::new(TlsOffer::None, MESSAGE_SIZE);
+        let mut server = Server::new(Port::Smtp(TlsOffer::None), MESSAGE_SIZE, false);
         let mut input = "EHLO c.example\r\nMAIL FROM:<a@b.org>\r\n".to_owned();
         for number in 0..1001 {
             input.push_str(&format!("RCPT TO:<a{number}@b.org>\r\nRCPT TO:<x{number}@b.org>\r\n"));
@@ -180,15 +213,25 @@ fn dialogue() -> impl Strategy<Value = Vec<u8>> {
         "STARTTLS\r\n",
         "QUIT\r\n",
         "HELP \r\n",
+        "AUTH PLAIN cmlnaHQ=\r\n",
+        "AUTH PLAIN d3Jvbmc=\r\n",
+        "AUTH LOGIN\r\n",
+        "bW9yZQ==\r\n",
+        "cmlnaHQ=\r\n",
+        "*\r\n",
+        "MAIL FROM:<a@b.org> HOLDFOR=5\r\n",
+        "MAIL FROM:<gone@b.org>\r\n",
+        "RCPT TO:<gone@b.org>\r\n",
+        "RCPT TO:<rcptto-timeout@b.org>\r\n",
     ]);
-    let start = "EHLO c.example\r\nMAIL FROM:<a@b.org>\r\nRCPT TO:<a@b.org>\r\n";
+    let start = "EHLO c.example\r\nAUTH PLAIN cmlnaHQ=\r\nMAIL FROM:<a@b.org>\r\nRCPT TO:<a@b.org>\r\n";
     (any::<bool>(), prop::collection::vec(line, 0..30)).prop_map(move |(started, lines)| {
         format!("{}{}", if started { start } else { "" }, lines.concat()).into_bytes()
     })
 }
 
 proptest! {
-    /// Attack classes 3, 4 and 6: commands in any order, cut anywhere.
+    /// Attack classes 3, 4, 6 and 17: commands in any order, cut anywhere.
     #[test]
     fn cuts_do_not_change_a_conversation(input in dialogue()) {
         check_smtp(&input);

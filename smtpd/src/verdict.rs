@@ -1,22 +1,29 @@
 //! What others decided, and how the client is told.
 
-use ipc_proto::{DeliveryId, authd::Recipient, delivery::Outcome};
+use ipc_proto::{
+    DeliveryId,
+    authd::Recipient,
+    delivery::Outcome,
+    submission::{MAX_HOLD, Sender, SubmissionRefusal, Ungranted},
+};
 use mail_lib::address::Address;
 
-use crate::reply::Reply;
+use crate::{command::Kind, reply::Reply};
 
-/// What authd says of one RCPT TO.
+/// What authd, or at submission queued, says of one RCPT TO.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RecipientVerdict {
     /// Mail for it can be accepted. For `<postmaster>`: the address that stands for it.
     Local(Address),
     /// The domain is ours, the localpart is nobody.
     Unknown,
-    /// The domain is not ours: this server does not relay.
+    /// The domain is not ours.
     NotLocal,
     /// The domain or the account takes no mail now.
     Disabled,
-    /// authd did not answer.
+    /// The connection may not submit.
+    Ungranted(Ungranted),
+    /// There was no answer.
     Failed,
 }
 
@@ -34,13 +41,64 @@ impl From<Recipient> for RecipientVerdict {
 impl RecipientVerdict {
     /// What the client is told.
     #[must_use]
-    pub fn reply(&self) -> Reply {
+    pub fn reply(&self, kind: Kind) -> Reply {
         match self {
             Self::Local(_) => Reply::new(250, "2.1.5", "recipient ok"),
             Self::Unknown => Reply::new(550, "5.1.1", "no such recipient"),
-            Self::NotLocal => Reply::new(550, "5.7.1", "not a domain of this server, and it does not relay"),
+            Self::NotLocal => match kind {
+                Kind::Incoming => {
+                    Reply::new(550, "5.7.1", "not a domain of this server, and it does not relay")
+                }
+                Kind::Submission => not_local(),
+            },
             Self::Disabled => Reply::new(450, "4.2.1", "recipient takes no mail now, try later"),
-            Self::Failed => Reply::new(451, "4.3.0", "local error, try later"),
+            Self::Ungranted(why) => ungranted(*why),
+            Self::Failed => failed(),
+        }
+    }
+}
+
+fn failed() -> Reply {
+    Reply::new(451, "4.3.0", "local error, try later")
+}
+
+fn not_local() -> Reply {
+    Reply::new(
+        550,
+        "5.7.1",
+        "a recipient is not of this server, and mail leaves it not yet; write to its own domains",
+    )
+}
+
+fn not_yours() -> Reply {
+    Reply::new(550, "5.7.1", "the sender (MAIL FROM) is not an address of your account; use one that is")
+}
+
+fn ungranted(why: Ungranted) -> Reply {
+    match why {
+        Ungranted::NotLoggedIn => Reply::new(530, "5.7.0", "log in again"),
+        Ungranted::TryLater => failed(),
+    }
+}
+
+/// What queued says of MAIL FROM at submission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SenderVerdict {
+    /// What it says.
+    Judged(Sender),
+    /// There was no answer.
+    Failed,
+}
+
+impl SenderVerdict {
+    /// What the client is told.
+    #[must_use]
+    pub fn reply(self) -> Reply {
+        match self {
+            Self::Judged(Sender::Ok) => Reply::new(250, "2.1.0", "sender ok"),
+            Self::Judged(Sender::NotYours) => not_yours(),
+            Self::Judged(Sender::Ungranted(why)) => ungranted(why),
+            Self::Failed => failed(),
         }
     }
 }
@@ -52,6 +110,8 @@ pub enum MessageVerdict {
     Kept(DeliveryId),
     /// Nothing of it was kept.
     Refused(Refusal),
+    /// Likewise: it is not taken from whoever logged in.
+    NotSubmitted(SubmissionRefusal),
 }
 
 /// Why nothing of a message was kept. The worst for the message comes last: of several the first tells the client most.
@@ -104,8 +164,50 @@ impl MessageVerdict {
         match self {
             Self::Kept(id) => Reply::new(250, "2.0.0", format!("kept as {id}")),
             Self::Refused(refusal) => refusal.reply(),
+            Self::NotSubmitted(refusal) => not_submitted(*refusal),
         }
     }
+}
+
+fn not_submitted(refusal: SubmissionRefusal) -> Reply {
+    match refusal {
+        SubmissionRefusal::Ungranted(why) => ungranted(why),
+        SubmissionRefusal::SenderNotYours => not_yours(),
+        SubmissionRefusal::From => Reply::new(
+            550,
+            "5.6.0",
+            "a message has one From field with one address (RFC 5322); write just one",
+        ),
+        SubmissionRefusal::FromNotYours => {
+            Reply::new(550, "5.7.1", "the address in From is not of your account; use one that is")
+        }
+        SubmissionRefusal::Header => {
+            Reply::new(550, "5.6.0", "the header does not end, or is too large; send less of it")
+        }
+        SubmissionRefusal::NotLocal => not_local(),
+        SubmissionRefusal::Hold => held_too_long(),
+        SubmissionRefusal::TooManyMessages { limit } => Reply::new(
+            451,
+            "4.7.1",
+            format!(
+                "{limit} messages in 24 hours is the most; wait, or have limits.submission_messages = {limit} \
+                 in moxd.toml raised"
+            ),
+        ),
+        SubmissionRefusal::TooManyNewRecipients { limit } => Reply::new(
+            451,
+            "4.7.1",
+            format!(
+                "{limit} new recipients in 24 hours is the most; wait, or have \
+                 limits.submission_new_recipients = {limit} in moxd.toml raised"
+            ),
+        ),
+    }
+}
+
+/// Longer than a message may be held back (RFC 4865).
+pub(crate) fn held_too_long() -> Reply {
+    Reply::new(501, "5.5.4", format!("a message is held at most {MAX_HOLD} seconds; ask for less"))
 }
 
 impl Refusal {

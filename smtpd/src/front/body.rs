@@ -15,7 +15,7 @@ use nix::{
 use super::{
     budget::{Budget, Held},
     buffers::{Buffers, ROOM},
-    peers::{Spool, Spooled},
+    queued::{Spool, Spooled},
 };
 
 /// Written at once: a small message costs one write.

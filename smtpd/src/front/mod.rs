@@ -1,101 +1,81 @@
-//! The process around the sessions. Orders and listeners are [`net_lib::front`]'s.
+//! The processes around the sessions: [`smtpd`] and [`submitd`]. Orders and listeners are [`net_lib::front`]'s.
+//!
+//! What both do is written once, for any [`Role`]; whom a role can ask what follows from the types of its channels.
 
 mod body;
 mod budget;
 mod buffers;
 mod connection;
-mod peers;
+mod conversation;
+mod incoming;
+mod log;
+mod queued;
+mod role;
+mod settings;
 mod shown;
+mod submission;
 #[cfg(test)]
 mod tests;
 mod wire;
 
 use std::{
     future::Future,
-    num::NonZeroUsize,
     os::unix::net::UnixStream,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use ipc_proto::{
     Channel, ChannelId, Violation,
-    authd::SmtpdAuthd,
-    control::{self, RoleSettings, Service, SmtpdSettings},
-    delivery::SmtpdQueued,
+    control::{self, Service},
     stream::Link,
-    tls,
 };
 use net_lib::{
-    Connections, Door, Handshaker, TlsSettings, at_least_one,
+    Connections, Door, Handshaker, TlsSettings,
     front::{self, Violated},
     listener::Accepted,
 };
 use rustls::crypto::{SecureRandom, aws_lc_rs::default_provider};
-use worker_lib::{Control, Fault, Live};
+use worker_lib::{Fault, Live, Worker};
 
-use self::{budget::Budget, buffers::Buffers};
+use self::{
+    budget::Budget,
+    buffers::Buffers,
+    incoming::Incoming,
+    role::{Entrance, Role},
+    settings::Settings,
+    submission::Submission,
+};
 
-/// What the front is set to.
-#[derive(Debug, Clone)]
-pub(crate) struct Settings {
-    /// What sessions say of this host.
-    pub(crate) limits: Arc<smtpd::Limits>,
-    /// Connections at once.
-    pub(crate) connections: NonZeroUsize,
-    /// Message data in memory at once, octets.
-    pub(crate) memory_budget: u64,
-    /// One command, from its first octet on; one read or write of message data; waiting for a command.
-    pub(crate) command_timeout: Duration,
-    /// A whole handshake.
-    pub(crate) tls_timeout: Duration,
-    /// A whole message.
-    pub(crate) data_timeout: Duration,
-    /// Slow down clients that misbehave.
-    pub(crate) tarpit: bool,
-    /// But not those from this host.
-    pub(crate) loopback_exempt: bool,
+/// The process of port 25, until the supervisor says stop or is gone.
+pub fn smtpd(worker: Worker) -> Result<(), Fault> {
+    run::<Incoming>(worker)
 }
 
-impl Settings {
-    /// From the supervisor's.
-    pub(crate) fn new(all: &control::Settings, own: &SmtpdSettings) -> Self {
-        let milliseconds = |figure: u32| Duration::from_millis(u64::from(figure));
-        Self {
-            limits: Arc::new(smtpd::Limits {
-                hostname: all.hostname.clone(),
-                message_size: all.message_size,
-            }),
-            connections: at_least_one(own.connections),
-            memory_budget: own.memory_budget,
-            command_timeout: milliseconds(own.command_timeout_ms),
-            tls_timeout: milliseconds(own.tls_timeout_ms),
-            data_timeout: milliseconds(own.data_timeout_ms),
-            tarpit: own.tarpit,
-            loopback_exempt: own.loopback_exempt,
-        }
-    }
+/// The process of ports 465 and 587, likewise.
+pub fn submitd(worker: Worker) -> Result<(), Fault> {
+    run::<Submission>(worker)
 }
 
-impl Settings {
-    /// Nobody logs in on port 25.
-    fn connection_limits(&self) -> net_lib::Limits {
-        net_lib::Limits { total: self.connections, fresh: self.connections }
-    }
+fn run<R: Role>(worker: Worker) -> Result<(), Fault> {
+    let settings = R::settings(&worker.settings)
+        .ok_or_else(|| Fault::new("the supervisor sent another role's settings; restart moxd"))?;
+    let control = worker.lock_in()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    runtime.block_on(front::run(control, |violated| Front::<R>::new(settings, violated)))
 }
 
 /// What all connections share.
 #[derive(Debug)]
-pub(crate) struct Front {
+pub(crate) struct Front<R: Role> {
     settings: Live<Settings>,
-    authd: Door<SmtpdAuthd>,
-    queued: Arc<Link<SmtpdQueued>>,
+    authd: Door<R::Authd>,
+    queued: Arc<Link<R::Queued>>,
     /// A first channel to queued was given.
     has_queued: AtomicBool,
-    tls: Handshaker<tls::SmtpdKeyd>,
+    tls: Handshaker<R::Keyd>,
     connections: Connections,
     budget: Arc<Budget>,
     buffers: Buffers,
@@ -105,16 +85,16 @@ pub(crate) struct Front {
     stopping: AtomicBool,
 }
 
-impl Front {
+impl<R: Role> Front<R> {
     /// Starts the handshake threads; call inside the runtime.
     fn new(settings: Settings, violated: impl Fn(Violation) + Send + Sync + 'static) -> Result<Self, Fault> {
         let limits = settings.connection_limits();
         let tls_settings = TlsSettings {
             alpn: &[],
             // Some large senders stumble over tickets on port 25, and a server seldom comes back soon.
-            tickets: false,
+            tickets: R::LOGINS,
             timeout: settings.tls_timeout,
-            at_once: settings.connections,
+            at_once: settings.fresh,
         };
         Ok(Self {
             authd: Door::default(),
@@ -135,21 +115,16 @@ impl Front {
     }
 }
 
-/// Runs until the supervisor says stop or is gone.
-pub(crate) async fn run(settings: Settings, control: Control) -> Result<(), Fault> {
-    front::run(control, |violated| Front::new(settings, violated)).await
-}
+impl<R: Role> front::Front for Front<R> {
+    type Keyd = R::Keyd;
+    type Authd = R::Authd;
+    type Entrance = Entrance;
 
-impl front::Front for Front {
-    type Keyd = tls::SmtpdKeyd;
-    type Authd = SmtpdAuthd;
-    type Entrance = ();
-
-    fn tls(&self) -> &Handshaker<tls::SmtpdKeyd> {
+    fn tls(&self) -> &Handshaker<R::Keyd> {
         &self.tls
     }
 
-    fn door(&self) -> &Door<SmtpdAuthd> {
+    fn door(&self) -> &Door<R::Authd> {
         &self.authd
     }
 
@@ -157,25 +132,17 @@ impl front::Front for Front {
         &self.connections
     }
 
-    fn entrance(service: Service) -> Option<()> {
-        match service {
-            Service::Smtp => Some(()),
-            Service::Imap
-            | Service::Imaps
-            | Service::Http
-            | Service::Https
-            | Service::Submission
-            | Service::Submissions => None,
-        }
+    fn entrance(service: Service) -> Option<Entrance> {
+        R::entrance(service)
     }
 
-    fn serve(self: Arc<Self>, accepted: Accepted, (): ()) -> impl Future<Output = ()> + Send {
-        connection::serve(self, accepted)
+    fn serve(self: Arc<Self>, accepted: Accepted, entrance: Entrance) -> impl Future<Output = ()> + Send {
+        connection::serve(self, accepted, entrance)
     }
 
     fn channel(&self, channel: ChannelId, end: UnixStream, violated: Violated) -> Result<(), Fault> {
-        if channel != SmtpdQueued::ID {
-            return Err(Fault::new(format!("the channel {channel:?} is not smtpd's; restart moxd")));
+        if channel != R::Queued::ID {
+            return Err(Fault::new(format!("the channel {channel:?} is not for this process; restart moxd")));
         }
         self.queued.set(end, move |violation| {
             if let Some(violation) = violation {
@@ -191,8 +158,7 @@ impl front::Front for Front {
     }
 
     fn change(&self, settings: control::Settings) {
-        if let RoleSettings::Smtpd(own) = &settings.own {
-            let settings = Settings::new(&settings, own);
+        if let Some(settings) = R::settings(&settings) {
             self.connections.set_limits(settings.connection_limits());
             self.settings.set(settings);
         }

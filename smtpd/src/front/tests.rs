@@ -1,8 +1,9 @@
 //! The front over loopback sockets, with peers that play authd, queued and keyd.
 
 mod peers;
+mod submission;
 
-use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{io, num::NonZeroUsize, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use ipc_proto::{
     authd::{Offence, TurnedAway},
@@ -425,7 +426,8 @@ async fn a_connection_at_rest_is_small() {
     let stream = TcpStream::connect(fixture.address).await.unwrap();
     let peer = stream.local_addr().unwrap();
     let place = Arc::new(fixture.front.connections.enter().unwrap());
-    let future = connection::serve(Arc::clone(&fixture.front), Accepted { stream, peer, place });
+    let future =
+        connection::serve(Arc::clone(&fixture.front), Accepted { stream, peer, place }, Entrance::StartTls);
     assert!(size_of_val(&future) < 6 * 1024, "{} octets", size_of_val(&future));
 }
 
@@ -438,7 +440,8 @@ fn resident() -> usize {
 #[tokio::test]
 async fn idle_connections_are_cheap() {
     const COUNT: usize = 200;
-    let many = Settings { connections: NonZeroUsize::new(2 * COUNT).unwrap(), ..settings() };
+    let room = NonZeroUsize::new(2 * COUNT).unwrap();
+    let many = Settings { connections: room, fresh: room, ..settings() };
     let fixture = Fixture::start(many).await;
     Client::greeted(&fixture).await;
     let before = resident();

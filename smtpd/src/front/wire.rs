@@ -8,11 +8,12 @@ use tokio::{
     net::TcpStream,
     time::{Instant, sleep, timeout, timeout_at},
 };
+use zeroize::Zeroize;
 
 use super::buffers::{Buffers, ROOM};
 
 /// Input at rest: a command line fits.
-const SMALL: usize = smtpd::MAX_LINE;
+const SMALL: usize = crate::MAX_LINE;
 
 /// Input at most, for message data that comes fast.
 const LARGE: usize = ROOM;
@@ -56,13 +57,17 @@ impl Wire {
         &self.input
     }
 
-    /// Forgets octets from the input's front.
-    pub(crate) fn used(&mut self, octets: usize) {
-        if octets >= self.input.len() {
-            self.input.clear();
-        } else {
-            self.input.drain(..octets);
+    /// Forgets octets from the input's front. `secret`: there may be a password in them, and they are wiped.
+    pub(crate) fn used(&mut self, octets: usize, secret: bool) {
+        let octets = octets.min(self.input.len());
+        let left = self.input.len() - octets;
+        if left > 0 {
+            self.input.copy_within(octets.., 0);
         }
+        if secret && let Some(old) = self.input.get_mut(left..) {
+            old.zeroize();
+        }
+        self.input.truncate(left);
     }
 
     /// Nothing is coming in: gives back what a message or many commands needed.

@@ -21,6 +21,7 @@ use ipc_proto::{
     stream::{Responder, serve},
     tls::{Chain, KeyNumber, Scheme, SmtpdKeyd, TlsReply, TlsRequest},
 };
+use net_lib::KeydChannel;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use rcgen::{KeyPair, SigningKey};
 use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
@@ -29,19 +30,26 @@ use tokio::{
     sync::{Notify, mpsc},
 };
 
-use super::super::{Front, Settings};
+use super::super::{Front, incoming::Incoming, role::Entrance, settings::Settings};
+use crate::Limits;
 
 /// Settings that disturb no test.
 pub(super) fn settings() -> Settings {
     Settings {
-        limits: Arc::new(smtpd::Limits { hostname: "mx.example".to_owned(), message_size: 10_000_000 }),
+        limits: Arc::new(Limits {
+            hostname: "mx.example".to_owned(),
+            message_size: 10_000_000,
+            simulate_failures: false,
+        }),
         connections: std::num::NonZeroUsize::new(100).unwrap(),
+        fresh: std::num::NonZeroUsize::new(100).unwrap(),
         memory_budget: 64 * 1024 * 1024,
         command_timeout: Duration::from_secs(20),
         tls_timeout: Duration::from_secs(20),
         data_timeout: Duration::from_secs(20),
         tarpit: false,
         loopback_exempt: true,
+        plain_login_on_loopback: false,
     }
 }
 
@@ -66,7 +74,7 @@ type Delivery = (Deliver, Vec<u8>, bool);
 
 /// A front that listens on loopback, and what its peers saw.
 pub(super) struct Fixture {
-    pub(super) front: Arc<Front>,
+    pub(super) front: Arc<Front<Incoming>>,
     pub(super) address: SocketAddr,
     delivered: Delivered,
     kill_queued: Mutex<UnixStream>,
@@ -87,7 +95,7 @@ impl Fixture {
     pub(super) async fn start_prepared(
         settings: Settings,
         queued: Queued,
-        prepare: impl FnOnce(&mut Front),
+        prepare: impl FnOnce(&mut Front<Incoming>),
     ) -> Self {
         let mut front = Front::new(settings, |violation| panic!("keyd: {violation}")).unwrap();
         prepare(&mut front);
@@ -99,11 +107,11 @@ impl Fixture {
         let (theirs, kill) = fake_queued(queued, delivered.clone());
         front.queued.set(theirs, |violation| assert_eq!(violation, None)).unwrap();
         let mut roots = RootCertStore::empty();
-        front.tls.set_channel(keyd(&mut roots)).unwrap();
+        front.tls.set_channel(keyd::<SmtpdKeyd>(&mut roots)).unwrap();
         front.tls.ready().await.unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(net_lib::front::listen(Arc::clone(&front), listener, ()));
+        tokio::spawn(net_lib::front::listen(Arc::clone(&front), listener, Entrance::StartTls));
         let charges = tokio::sync::Mutex::new(charges);
         let kill_queued = Mutex::new(kill);
         Self { front, address, delivered, kill_queued, turned_away, charges, roots }
@@ -151,15 +159,22 @@ impl Fixture {
         &self,
         stream: TcpStream,
     ) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(self.roots.clone())
-            .with_no_client_auth();
-        let name = ServerName::try_from("mx.example").unwrap();
-        tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await
+        shake_hands(self.roots.clone(), stream).await
     }
+}
+
+pub(super) async fn shake_hands(
+    roots: RootCertStore,
+    stream: TcpStream,
+) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("mx.example").unwrap();
+    tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }
 
 fn authd(turned_away: Arc<Mutex<Option<TurnedAway>>>, charge: mpsc::UnboundedSender<Offence>) -> UnixStream {
@@ -269,7 +284,7 @@ fn fake_queued(queued: Queued, delivered: Delivered) -> (UnixStream, UnixStream)
     (ours, kill)
 }
 
-fn keyd(roots: &mut RootCertStore) -> UnixStream {
+pub(super) fn keyd<C: KeydChannel>(roots: &mut RootCertStore) -> UnixStream {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let key = KeyPair::generate().unwrap();
     let certificate =
@@ -281,7 +296,7 @@ fn keyd(roots: &mut RootCertStore) -> UnixStream {
         names: vec!["mx.example".to_owned()],
         certificates: vec![certificate.der().to_vec()],
     };
-    let handle = move |request, _fds, responder: Responder<SmtpdKeyd>| {
+    let handle = move |request, _fds, responder: Responder<C>| {
         let reply = match request {
             TlsRequest::Chains => TlsReply::Chains(vec![chain.clone()]),
             TlsRequest::Tls13 { transcript_hash, .. } => {
@@ -293,6 +308,6 @@ fn keyd(roots: &mut RootCertStore) -> UnixStream {
         };
         responder.reply(&reply, Vec::new());
     };
-    tokio::spawn(serve::<SmtpdKeyd>(theirs, handle).unwrap());
+    tokio::spawn(serve::<C>(theirs, handle).unwrap());
     ours
 }

@@ -1,20 +1,21 @@
-//! What the front asks authd and queued.
+//! What both servers ask queued: places for large messages, and what becomes of messages.
 
-use std::{future::Future, os::fd::OwnedFd, pin::Pin, sync::Arc, task::Poll, time::Duration};
+use std::{fmt::Debug, future::Future, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use ipc_proto::{
-    CallError,
-    authd::{AuthdToSmtpd, RecipientQuery, SmtpdToAuthd},
-    delivery::{Deliver, Outcome, QueuedToSmtpd, SmtpdQueued, SmtpdToQueued, SpoolNumber},
+    CallError, Channel,
+    delivery::{Deliver, Outcome, SpoolNumber},
     stream::Link,
+    submission::{SubmissionRefusal, Ungranted},
+    types::Timestamp,
 };
-use smtpd::{MessageVerdict, RecipientVerdict, Refusal};
 use tokio::{
     runtime::Handle,
     time::{Instant, sleep},
 };
 
-use super::{Front, body::Octets};
+use super::{Front, body::Octets, role::Role};
+use crate::{MessageVerdict, Refusal};
 
 /// Queueds that are asked for one spool file, one after the other.
 const ATTEMPTS: usize = 3;
@@ -31,6 +32,34 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// See [`FIRST_PAUSE`].
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// A role's channel to queued: the part that both roles have.
+pub(crate) trait QueuedChannel: Channel<Request: Sync> {
+    /// Asks for a spool file.
+    fn spool() -> Self::Request;
+    /// Has one forgotten.
+    fn forget(number: SpoolNumber) -> Self::Request;
+    /// Hands a message over, which is not to go before `hold`.
+    fn deliver(deliver: Deliver, hold: Option<Timestamp>) -> Self::Request;
+    /// The answer, as both roles know it.
+    fn answer(reply: Self::Reply) -> Answer;
+}
+
+/// What queued answers.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// Its fd is attached.
+    Spool(SpoolNumber),
+    NoSpool,
+    /// One outcome per recipient, in their order.
+    Delivered(Vec<Outcome>),
+    /// The message is not taken from whoever logged in.
+    NotSubmitted(SubmissionRefusal),
+    /// It was not looked at.
+    Refused,
+    /// To another question.
+    Other,
+}
+
 /// Who gives places for messages that are too large for memory.
 pub(crate) trait Spool {
     /// A write-only file, or `None` when there is no place now.
@@ -41,108 +70,92 @@ pub(crate) trait Spool {
 #[derive(Debug)]
 pub(crate) struct Spooled {
     number: SpoolNumber,
-    queued: Arc<Link<SmtpdQueued>>,
+    queued: Arc<dyn Forget>,
 }
 
-impl Drop for Spooled {
-    fn drop(&mut self) {
+/// Whom to tell.
+trait Forget: Debug + Send + Sync {
+    fn forget(self: Arc<Self>, number: SpoolNumber);
+}
+
+impl<Q: QueuedChannel> Forget for Link<Q> {
+    fn forget(self: Arc<Self>, number: SpoolNumber) {
         // Without a runtime this process is at its end, and queued learns of that.
         let Ok(runtime) = Handle::try_current() else { return };
-        let (number, queued) = (self.number, Arc::clone(&self.queued));
         runtime.spawn(async move {
-            if let Err(error) = queued.call(&SmtpdToQueued::Forget(number), Vec::new()).await {
+            if let Err(error) = self.call(&Q::forget(number), Vec::new()).await {
                 tracing::debug!(%error, "queued was not told of a spool file");
             }
         });
     }
 }
 
-impl Spool for Front {
+impl Drop for Spooled {
+    fn drop(&mut self) {
+        Arc::clone(&self.queued).forget(self.number);
+    }
+}
+
+impl<R: Role> Spool for Front<R> {
     async fn spool(&self) -> Option<(OwnedFd, Spooled)> {
         for _ in 0..ATTEMPTS {
-            match self.queued.call(&SmtpdToQueued::Spool, Vec::new()).await {
-                Ok((QueuedToSmtpd::Spool(number), fds)) => {
-                    let spooled = Spooled { number, queued: Arc::clone(&self.queued) };
-                    return fds.into_iter().next().map(|fd| (fd, spooled));
-                }
-                Ok((QueuedToSmtpd::NoSpool, _)) => return None,
-                Ok((QueuedToSmtpd::Delivered(_) | QueuedToSmtpd::Refused | QueuedToSmtpd::Forgotten, _)) => {
-                    tracing::warn!("queued answered another question than for a spool file");
-                    return None;
-                }
-                Err(CallError::PeerRestarted) => {}
+            let (answer, fds) = match self.queued.call(&R::Queued::spool(), Vec::new()).await {
+                Ok((reply, fds)) => (R::Queued::answer(reply), fds),
+                Err(CallError::PeerRestarted) => continue,
                 Err(error) => {
                     tracing::warn!(%error, "no spool file from queued");
                     return None;
                 }
-            }
+            };
+            return match answer {
+                Answer::Spool(number) => {
+                    let queued = Arc::<Link<R::Queued>>::clone(&self.queued);
+                    let spooled = Spooled { number, queued };
+                    fds.into_iter().next().map(|fd| (fd, spooled))
+                }
+                Answer::NoSpool => None,
+                Answer::Delivered(_) | Answer::NotSubmitted(_) | Answer::Refused | Answer::Other => {
+                    tracing::warn!("queued answered another question than for a spool file");
+                    None
+                }
+            };
         }
         None
     }
 }
 
-impl Front {
-    /// Whose these are: asked all at once, answered in their order.
-    pub(super) async fn recipients(&self, queries: Vec<RecipientQuery>) -> Vec<RecipientVerdict> {
-        let mut calls: Vec<_> =
-            queries.into_iter().map(|query| Call::Asked(Box::pin(self.recipient(query)))).collect();
-        std::future::poll_fn(|context| {
-            let mut all = true;
-            for call in &mut calls {
-                if let Call::Asked(future) = call {
-                    match future.as_mut().poll(context) {
-                        Poll::Ready(verdict) => *call = Call::Answered(verdict),
-                        Poll::Pending => all = false,
-                    }
-                }
-            }
-            if all { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
-        calls
-            .into_iter()
-            .map(|call| match call {
-                Call::Answered(verdict) => verdict,
-                Call::Asked(_) => RecipientVerdict::Failed,
-            })
-            .collect()
-    }
-
-    async fn recipient(&self, query: RecipientQuery) -> RecipientVerdict {
-        match self.authd.link().call(&SmtpdToAuthd::Recipient(query), Vec::new()).await {
-            Ok((AuthdToSmtpd::Recipient(recipient), _)) => recipient.into(),
-            Ok((AuthdToSmtpd::Client(_), _)) => {
-                tracing::warn!("authd answered another question than whose a recipient is");
-                RecipientVerdict::Failed
-            }
-            Err(error) => {
-                tracing::warn!(%error, "authd did not say whose a recipient is");
-                RecipientVerdict::Failed
-            }
-        }
-    }
-
+impl<R: Role> Front<R> {
     /// Has a message delivered. What is not known to be on disk counts as not kept: the client tries again.
     ///
     /// If the answer is lost, the message may be on disk all the same, and the client, told to come again, would bring
     /// a second copy under another id. So the same is asked again, of the next queued if need be, until there is an
     /// answer: by the message's id it is known what is done already.
-    pub(super) async fn deliver(&self, mut deliver: Deliver, octets: &Octets) -> MessageVerdict {
+    pub(super) async fn deliver(
+        &self,
+        mut deliver: Deliver,
+        hold: Option<Timestamp>,
+        octets: &Octets,
+    ) -> MessageVerdict {
         deliver.spool = match octets {
             Octets::Memory { .. } => None,
             Octets::Spool(spooled) => Some(spooled.number),
         };
         let (id, count) = (deliver.id, deliver.recipients.len());
-        let request = SmtpdToQueued::Deliver(deliver);
+        let request = R::Queued::deliver(deliver, hold);
         let began = Instant::now();
         // Set when an answer was lost; until then what is said holds.
         let mut pause = None;
         let mut dropped = 0;
         loop {
             let (answer, may_change) = match self.ask(&request, count, octets).await {
-                Ok(outcomes) => {
+                Ok(Kept::Outcomes(outcomes)) => {
                     let later = outcomes.iter().any(|outcome| matches!(outcome, Outcome::TryLater { .. }));
                     (MessageVerdict::of(id, &outcomes), later)
+                }
+                Ok(Kept::Nothing(refusal)) => {
+                    // A queued that has just started does not know yet who may submit.
+                    let later = refusal == SubmissionRefusal::Ungranted(Ungranted::TryLater);
+                    (MessageVerdict::NotSubmitted(refusal), later)
                 }
                 Err(Unanswered::Lost(error)) => {
                     tracing::warn!(mail = %id, %error, "queued did not say what became of the message");
@@ -167,29 +180,39 @@ impl Front {
 
     async fn ask(
         &self,
-        request: &SmtpdToQueued,
+        request: &<R::Queued as Channel>::Request,
         recipients: usize,
         octets: &Octets,
-    ) -> Result<Vec<Outcome>, Unanswered> {
+    ) -> Result<Kept, Unanswered> {
         let fds = match octets {
             Octets::Memory { fd, .. } => {
                 vec![fd.try_clone().map_err(|_| Unanswered::NotTaken("cannot be handed the message"))?]
             }
             Octets::Spool(_) => Vec::new(),
         };
-        match self.queued.call(request, fds).await {
-            Ok((QueuedToSmtpd::Delivered(outcomes), _)) if outcomes.len() == recipients => Ok(outcomes),
-            Ok((QueuedToSmtpd::Delivered(_), _)) => {
-                Err(Unanswered::NotTaken("answered for other recipients"))
-            }
-            Ok((QueuedToSmtpd::Refused, _)) => Err(Unanswered::NotTaken("did not take the message")),
-            Ok((QueuedToSmtpd::Spool(_) | QueuedToSmtpd::NoSpool | QueuedToSmtpd::Forgotten, _)) => {
+        let answer = match self.queued.call(request, fds).await {
+            Ok((reply, _)) => R::Queued::answer(reply),
+            Err(CallError::TooLarge) => return Err(Unanswered::NotTaken("cannot be sent so much")),
+            Err(error) => return Err(Unanswered::Lost(error)),
+        };
+        match answer {
+            Answer::Delivered(outcomes) if outcomes.len() == recipients => Ok(Kept::Outcomes(outcomes)),
+            Answer::Delivered(_) => Err(Unanswered::NotTaken("answered for other recipients")),
+            Answer::NotSubmitted(refusal) => Ok(Kept::Nothing(refusal)),
+            Answer::Refused => Err(Unanswered::NotTaken("did not take the message")),
+            Answer::Spool(_) | Answer::NoSpool | Answer::Other => {
                 Err(Unanswered::NotTaken("answered another question"))
             }
-            Err(CallError::TooLarge) => Err(Unanswered::NotTaken("cannot be sent so much")),
-            Err(error) => Err(Unanswered::Lost(error)),
         }
     }
+}
+
+/// What queued made of a message.
+enum Kept {
+    /// For each recipient.
+    Outcomes(Vec<Outcome>),
+    /// It was not taken.
+    Nothing(SubmissionRefusal),
 }
 
 /// Why there are no outcomes.
@@ -198,10 +221,4 @@ enum Unanswered {
     Lost(CallError),
     /// It was not looked at, or not as it should be.
     NotTaken(&'static str),
-}
-
-/// One of several calls.
-enum Call<F> {
-    Asked(Pin<Box<F>>),
-    Answered(RecipientVerdict),
 }
