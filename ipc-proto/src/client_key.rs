@@ -221,6 +221,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{
+        authd::{ImapdAuthd, ImapdToAuthd},
+        channel::Channel,
+        codec,
+        key_proof::{KeyProof, ProofScheme, Signature, TranscriptHash},
+        sasl::{MAX_MESSAGE, Mechanism, SaslStep, Transport},
+        types::{ConnectionId, Secret},
+    };
 
     fn value(tag: u8, content: &[u8]) -> Vec<u8> {
         let length = u16::try_from(content.len()).unwrap().to_be_bytes();
@@ -292,6 +300,22 @@ mod tests {
         ] {
             assert_eq!(ClientKey::parse(&info).map(|key| key.kind()), kind, "{why}");
         }
+    }
+
+    #[test]
+    fn the_largest_proof_fits_the_channel_that_carries_it() {
+        let proof = KeyProof {
+            key: ClientKey::parse(&rsa(&modulus(4096), &[0x7f, 0xff, 0xff, 0xff])).unwrap(),
+            scheme: ProofScheme::RsaPssSha512,
+            transcript: TranscriptHash::Sha384([1; 48]),
+            signature: Signature::new(&[2; 512]).unwrap(),
+        };
+        let (mechanism, transport) = (Mechanism::External, Transport::Keyed([7; 32], proof));
+        let initial = Some(Secret(vec![3; MAX_MESSAGE]));
+        let step = SaslStep::Start { mechanism, transport, initial };
+        let mut body = Vec::new();
+        codec::encode_to(&ImapdToAuthd::Sasl(ConnectionId(u64::MAX), step), &mut body).unwrap();
+        assert!(body.len() <= ImapdAuthd::MAX_BODY, "{}", body.len());
     }
 
     /// Attack class 42: a certificate that two readers could understand in two ways has no key.
