@@ -5,9 +5,8 @@ mod transfer;
 
 use encoding_rs::{CoderResult, Encoding as Charset, UTF_8};
 
-pub use self::matcher::Matcher;
-use self::transfer::QuotedPrintable;
 pub(crate) use self::transfer::{Base64, hex};
+pub use self::{matcher::Matcher, transfer::Transfer};
 use crate::mime::Encoding;
 
 /// Input is worked on in slices of this size, so that a caller's large chunk does not become a large buffer.
@@ -18,31 +17,16 @@ const SLICE: usize = 8 * 1024;
 pub struct Decoder {
     transfer: Transfer,
     charset: encoding_rs::Decoder,
-    octets: Vec<u8>,
     text: String,
-}
-
-enum Transfer {
-    Identity,
-    Base64(Base64),
-    QuotedPrintable(QuotedPrintable),
 }
 
 impl Decoder {
     /// For a part with that encoding and charset (`None`, unknown and us-ascii: UTF-8).
     #[must_use]
     pub fn new(encoding: Encoding, charset: Option<&str>) -> Self {
-        let transfer = match encoding {
-            Encoding::Base64 => Transfer::Base64(Base64::default()),
-            Encoding::QuotedPrintable => Transfer::QuotedPrintable(QuotedPrintable::default()),
-            Encoding::SevenBit | Encoding::EightBit | Encoding::Binary | Encoding::Other => {
-                Transfer::Identity
-            }
-        };
         Self {
-            transfer,
+            transfer: Transfer::new(encoding),
             charset: charset_for(charset).new_decoder_with_bom_removal(),
-            octets: Vec::new(),
             text: String::with_capacity(SLICE),
         }
     }
@@ -50,30 +34,13 @@ impl Decoder {
     /// Decodes the next octets; `sink` gets the text in pieces.
     pub fn push(&mut self, chunk: &[u8], sink: &mut impl FnMut(&str)) {
         for slice in chunk.chunks(SLICE) {
-            self.octets.clear();
-            let octets = match &mut self.transfer {
-                Transfer::Identity => slice,
-                Transfer::Base64(base64) => {
-                    base64.decode(slice, &mut self.octets);
-                    &self.octets
-                }
-                Transfer::QuotedPrintable(quoted) => {
-                    quoted.decode(slice, &mut self.octets);
-                    &self.octets
-                }
-            };
-            to_text(&mut self.charset, octets, false, &mut self.text, sink);
+            to_text(&mut self.charset, self.transfer.decode(slice), false, &mut self.text, sink);
         }
     }
 
     /// The end: `sink` gets what was held back.
     pub fn finish(mut self, sink: &mut impl FnMut(&str)) {
-        self.octets.clear();
-        match &mut self.transfer {
-            Transfer::Identity | Transfer::Base64(_) => {}
-            Transfer::QuotedPrintable(quoted) => quoted.finish(&mut self.octets),
-        }
-        to_text(&mut self.charset, &self.octets, true, &mut self.text, sink);
+        to_text(&mut self.charset, self.transfer.finish(), true, &mut self.text, sink);
     }
 }
 
@@ -139,6 +106,7 @@ mod tests {
             (Encoding::Base64, None, b"!!!", ""),
             (Encoding::QuotedPrintable, None, b"gr=C3=BCn =\r\nist", "grün ist"),
             (Encoding::QuotedPrintable, Some("latin1"), b"gr=fcn=  \nx", "grünx"),
+            (Encoding::QuotedPrintable, None, b"a \t\r\n b=20 \n c ", "a\r\n b \n c"),
             (Encoding::QuotedPrintable, None, b"a=3", "a=3"),
             (Encoding::QuotedPrintable, None, b"a=ZZ=", "a=ZZ"),
             (Encoding::QuotedPrintable, None, b"a= b==3D", "a=b=="),

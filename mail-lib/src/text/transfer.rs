@@ -1,5 +1,7 @@
 //! Content-Transfer-Encoding undone (RFC 2045 §6.7, §6.8), in chunks, tolerant of what is malformed.
 
+use crate::mime::Encoding;
+
 const INVALID: u8 = 255;
 
 /// The value of each base64 digit.
@@ -17,6 +19,54 @@ const DIGITS: [u8; 256] = {
     }
     digits
 };
+
+/// Undoes the transfer encoding of a body that comes in chunks. How it is cut does not change the octets.
+#[derive(Debug)]
+pub struct Transfer {
+    undone: Undone,
+    octets: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum Undone {
+    Nothing,
+    Base64(Base64),
+    QuotedPrintable(QuotedPrintable),
+}
+
+impl Transfer {
+    /// For that encoding; what is in an unknown one stays as it is.
+    #[must_use]
+    pub fn new(encoding: Encoding) -> Self {
+        let undone = match encoding {
+            Encoding::Base64 => Undone::Base64(Base64::default()),
+            Encoding::QuotedPrintable => Undone::QuotedPrintable(QuotedPrintable::default()),
+            Encoding::SevenBit | Encoding::EightBit | Encoding::Binary | Encoding::Other => Undone::Nothing,
+        };
+        Self { undone, octets: Vec::new() }
+    }
+
+    /// What the next octets stand for: hardly more than they are.
+    pub fn decode<'a>(&'a mut self, chunk: &'a [u8]) -> &'a [u8] {
+        self.octets.clear();
+        match &mut self.undone {
+            Undone::Nothing => return chunk,
+            Undone::Base64(base64) => base64.decode(chunk, &mut self.octets),
+            Undone::QuotedPrintable(quoted) => quoted.decode(chunk, &mut self.octets),
+        }
+        &self.octets
+    }
+
+    /// The end: what was held back.
+    pub fn finish(&mut self) -> &[u8] {
+        self.octets.clear();
+        match &mut self.undone {
+            Undone::Nothing | Undone::Base64(_) => {}
+            Undone::QuotedPrintable(quoted) => quoted.finish(&mut self.octets),
+        }
+        &self.octets
+    }
+}
 
 /// Octets outside the alphabet are passed over (§6.8); padding ends a group, and what follows starts a new one.
 #[derive(Debug, Default)]
@@ -47,10 +97,16 @@ impl Base64 {
     }
 }
 
-/// A `=` that starts neither two hexadecimal digits nor a soft line break stands for itself.
+/// White space that may stand at the end of a line, in octets; RFC 2045 §6.7 has lines of 76.
+const MAX_HELD: usize = 1000;
+
+/// A `=` that starts neither two hexadecimal digits nor a soft line break stands for itself. White space at the end of
+/// a line was added on the way (§6.7 rule 3).
 #[derive(Debug, Default)]
 pub(crate) struct QuotedPrintable {
     state: State,
+    /// White space that the line may end with.
+    held: Vec<u8>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -69,6 +125,16 @@ impl QuotedPrintable {
     pub(crate) fn decode(&mut self, input: &[u8], output: &mut Vec<u8>) {
         output.reserve(input.len() + 2);
         for octet in input {
+            if matches!(self.state, State::Text) {
+                match octet {
+                    b' ' | b'\t' if self.held.len() < MAX_HELD => {
+                        self.held.push(*octet);
+                        continue;
+                    }
+                    b'\r' | b'\n' => self.held.clear(),
+                    _ => output.append(&mut self.held),
+                }
+            }
             self.state = match (self.state, octet) {
                 (State::Text, octet) => text(*octet, output),
                 (State::Equals | State::Padding, b'\n') => State::Text,
