@@ -68,6 +68,9 @@ pub enum StoreError {
     /// There are mailboxes below it.
     #[error("that mailbox has others below it; delete those first")]
     HasChildren,
+    /// Another mailbox is there for the same.
+    #[error("another mailbox has that use already")]
+    UseTaken,
     /// INBOX cannot be deleted, and no mailbox can be renamed to be below itself.
     #[error("that cannot be done with this mailbox")]
     NotAllowed,

@@ -130,6 +130,14 @@ pub enum SpecialUse {
 }
 
 impl SpecialUse {
+    const ALL: [Self; 5] = [Self::Archive, Self::Drafts, Self::Junk, Self::Sent, Self::Trash];
+
+    /// The one that is shown so, in any case.
+    #[must_use]
+    pub fn from_attribute(attribute: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|use_| use_.attribute().eq_ignore_ascii_case(attribute))
+    }
+
     /// As LIST shows it, with the backslash.
     #[must_use]
     pub fn attribute(self) -> &'static str {
@@ -153,9 +161,7 @@ impl SpecialUse {
     }
 
     pub(crate) fn from_code(code: i64) -> Option<Self> {
-        [Self::Archive, Self::Drafts, Self::Junk, Self::Sent, Self::Trash]
-            .into_iter()
-            .find(|use_| use_.code() == code)
+        Self::ALL.into_iter().find(|use_| use_.code() == code)
     }
 }
 

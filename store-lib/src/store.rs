@@ -18,8 +18,8 @@ use crate::hand::{Hand, LastEnd};
 use crate::read::Pool;
 use crate::writer::{Expunge, Originals, Outcome, Queue, Rank, SLICE, Transaction, Writer};
 use crate::{
-    Budget, DeliveryId, Flags, MailboxId, MailboxName, ModSeq, Origin, Staged, StoreError, SystemFlag, Uid,
-    UidValidity, UnixSeconds, schema, writer,
+    Budget, DeliveryId, Flags, MailboxId, MailboxName, ModSeq, Origin, SpecialUse, Staged, StoreError,
+    SystemFlag, Uid, UidValidity, UnixSeconds, schema, writer,
 };
 
 /// The store of one account. Cheap to clone; all clones are one store.
@@ -385,10 +385,15 @@ impl Store {
         }
     }
 
-    /// CREATE, with the levels above it that are missing.
-    pub fn create(&self, name: &MailboxName, origin: Origin) -> Result<MailboxId, StoreError> {
+    /// CREATE, with the levels above it that are missing. At most one mailbox has a use.
+    pub fn create(
+        &self,
+        name: &MailboxName,
+        special_use: Option<SpecialUse>,
+        origin: Origin,
+    ) -> Result<MailboxId, StoreError> {
         let name = name.clone();
-        self.session(SLICE, move |transaction| transaction.create(&name, origin))
+        self.session(SLICE, move |transaction| transaction.create(&name, special_use, origin))
     }
 
     /// DELETE. The messages go in the background.

@@ -20,7 +20,7 @@ impl Session {
         self.check_writable_account()?;
         // A trailing separator only announces that there will be names below (RFC 3501 §6.3.3).
         let name = name(mailbox.strip_suffix(SEPARATOR).unwrap_or(mailbox))?;
-        self.store.create(&name, self.origin)?;
+        self.store.create(&name, None, self.origin)?;
         Ok(Reply::ok("CREATE completed"))
     }
 

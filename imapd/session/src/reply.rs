@@ -61,6 +61,7 @@ pub(crate) fn reply_for(error: &StoreError) -> Reply {
         StoreError::NoSuchMailbox => Reply::no("[NONEXISTENT] no such mailbox"),
         StoreError::MailboxExists => Reply::no("[ALREADYEXISTS] that mailbox exists already"),
         StoreError::HasChildren => Reply::no("[CANNOT] that mailbox has others below it; delete those first"),
+        StoreError::UseTaken => Reply::no("[USEATTR] another mailbox has that use already"),
         StoreError::NotAllowed => Reply::no("[CANNOT] that cannot be done with this mailbox"),
         StoreError::TooMany(what) => Reply::no(format!("[LIMIT] too many {what}")),
         StoreError::TooLarge { limit } => Reply::no(format!("[TOOBIG] at most {limit} octets")),

@@ -4,19 +4,30 @@ use super::Transaction;
 use super::transaction::Delta;
 use crate::change::Event;
 use crate::name::SEPARATOR;
-use crate::{Mailbox, MailboxId, MailboxName, Origin, StoreError, Uid};
+use crate::{Mailbox, MailboxId, MailboxName, Origin, SpecialUse, StoreError, Uid};
 
 /// Mailboxes of an account.
 const MAX_MAILBOXES: i64 = 10_000;
 
 impl Transaction<'_> {
     /// Makes a mailbox, and those above it that are missing: every mailbox has its parents.
-    pub(crate) fn create(&mut self, name: &MailboxName, origin: Origin) -> Result<MailboxId, StoreError> {
+    pub(crate) fn create(
+        &mut self,
+        name: &MailboxName,
+        special_use: Option<SpecialUse>,
+        origin: Origin,
+    ) -> Result<MailboxId, StoreError> {
         if self.named(name)?.is_some() {
             return Err(StoreError::MailboxExists);
         }
+        let code = special_use.map(SpecialUse::code);
+        let taken = "SELECT EXISTS (SELECT 1 FROM mailbox WHERE special_use = ?1)";
+        if self.row(taken, [code], |row| row.get(0))? == Some(true) {
+            return Err(StoreError::UseTaken);
+        }
         self.create_parents(name)?;
         let id = self.insert_mailbox(name)?;
+        self.execute("UPDATE mailbox SET special_use = ?2 WHERE id = ?1", (id.0, code))?;
         self.tell_mailboxes_changed(origin);
         Ok(id)
     }

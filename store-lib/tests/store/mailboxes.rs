@@ -34,11 +34,31 @@ fn an_account_begins_with_the_usual_mailboxes() {
 #[test]
 fn creating_makes_the_missing_levels_and_refuses_what_is_there() {
     let account = Account::new();
-    account.store().create(&name("a/b/c"), nobody()).unwrap();
+    account.store().create(&name("a/b/c"), None, nobody()).unwrap();
     assert!(["a", "a/b", "a/b/c"].iter().all(|made| names(&account).contains(&(*made).to_owned())));
     for taken in ["a", "a/b/c", "inbox"] {
-        assert!(matches!(account.store().create(&name(taken), nobody()), Err(StoreError::MailboxExists)));
+        assert!(matches!(
+            account.store().create(&name(taken), None, nobody()),
+            Err(StoreError::MailboxExists)
+        ));
     }
+}
+
+#[test]
+fn one_mailbox_at_most_has_a_use() {
+    let account = Account::new();
+    let store = account.store();
+    let taken = store.create(&name("a/Sent Items"), Some(SpecialUse::Sent), nobody());
+    assert!(matches!(taken, Err(StoreError::UseTaken)));
+    assert_eq!(names(&account), INITIAL, "nothing of it was made");
+    store.delete(&name("Sent"), nobody()).unwrap();
+    store.create(&name("a/Sent Items"), Some(SpecialUse::Sent), nobody()).unwrap();
+    assert_eq!(account.mailbox("a/Sent Items").special_use, Some(SpecialUse::Sent));
+    assert_eq!(account.mailbox("a").special_use, None);
+    store.rename(&name("a/Sent Items"), &name("Gesendet"), nobody()).unwrap();
+    assert_eq!(account.mailbox("Gesendet").special_use, Some(SpecialUse::Sent));
+    assert_eq!(SpecialUse::from_attribute("\\sENT"), Some(SpecialUse::Sent));
+    assert_eq!(SpecialUse::from_attribute("\\All"), None);
 }
 
 #[test]
@@ -46,7 +66,7 @@ fn a_name_made_again_gets_a_higher_uidvalidity_and_none_of_the_old_messages() {
     let mut account = Account::new();
     let mut last = account.mailbox("Sent").uidvalidity;
     for _ in 0..3 {
-        let id = account.store().create(&name("x"), nobody()).unwrap();
+        let id = account.store().create(&name("x"), None, nobody()).unwrap();
         let made = account.mailbox("x");
         assert!(made.uidvalidity > last);
         assert_eq!((made.id, made.counts.total, made.uidnext), (id, 0, 1));
@@ -60,7 +80,7 @@ fn a_name_made_again_gets_a_higher_uidvalidity_and_none_of_the_old_messages() {
 #[test]
 fn deleting_refuses_inbox_parents_and_what_is_not_there() {
     let account = Account::new();
-    account.store().create(&name("a/b"), nobody()).unwrap();
+    account.store().create(&name("a/b"), None, nobody()).unwrap();
     assert!(matches!(account.store().delete(&name("INBOX"), nobody()), Err(StoreError::NotAllowed)));
     assert!(matches!(account.store().delete(&name("a"), nobody()), Err(StoreError::HasChildren)));
     assert!(matches!(account.store().delete(&name("b"), nobody()), Err(StoreError::NoSuchMailbox)));
@@ -72,7 +92,7 @@ fn deleting_refuses_inbox_parents_and_what_is_not_there() {
 #[test]
 fn the_messages_of_a_deleted_mailbox_go_in_the_background() {
     let account = Account::new();
-    let id = account.store().create(&name("big"), nobody()).unwrap();
+    let id = account.store().create(&name("big"), None, nobody()).unwrap();
     for size in [10, 70_000, 5_000] {
         account.try_deliver("big", &vec![b'x'; size], fresh_id()).unwrap();
     }
@@ -94,8 +114,8 @@ fn the_messages_of_a_deleted_mailbox_go_in_the_background() {
 fn renaming_takes_all_levels_below_and_the_subscriptions_along() {
     let account = Account::new();
     let store = account.store();
-    let before = store.create(&name("a/b/c"), nobody()).unwrap();
-    store.create(&name("ab"), nobody()).unwrap();
+    let before = store.create(&name("a/b/c"), None, nobody()).unwrap();
+    store.create(&name("ab"), None, nobody()).unwrap();
     store.set_subscribed(&name("a/b"), true, nobody()).unwrap();
     store.rename(&name("a"), &name("x/y"), nobody()).unwrap();
     let expected =
@@ -117,7 +137,7 @@ fn renaming_takes_all_levels_below_and_the_subscriptions_along() {
 fn renaming_inbox_moves_its_messages_and_leaves_it_empty() {
     let account = Account::new();
     let store = account.store();
-    store.create(&name("INBOX/below"), nobody()).unwrap();
+    store.create(&name("INBOX/below"), None, nobody()).unwrap();
     let inbox = account.mailbox("INBOX");
     (0..3).for_each(|_| assert!(account.deliver(b"x").uid.value() > 0));
     let seen = Flags::NONE.with(SystemFlag::Seen);

@@ -329,7 +329,7 @@ fn a_copy_that_fails_on_the_way_leaves_the_target_as_it_was() {
 /// The id of a mailbox that was deleted.
 fn common_missing(account: &Account) -> store_lib::MailboxId {
     let name = MailboxName::parse("Gone").unwrap();
-    let id = account.store().create(&name, nobody()).unwrap();
+    let id = account.store().create(&name, None, nobody()).unwrap();
     account.store().delete(&name, nobody()).unwrap();
     id
 }

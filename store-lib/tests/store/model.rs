@@ -212,7 +212,7 @@ impl Run {
                 }
             }
             Operation::Create { mailbox } => {
-                let created = self.account.store().create(&name(*mailbox), nobody());
+                let created = self.account.store().create(&name(*mailbox), None, nobody());
                 assert_eq!(created.is_ok(), !self.model.0.contains_key(NAMES[*mailbox]));
                 self.model.create(NAMES[*mailbox]);
             }
