@@ -1,9 +1,10 @@
-//! APPEND, whose last literal is a message and streams past the parser (RFC 3501 §6.3.11).
+//! APPEND, whose last literal is a message and streams past the parser (RFC 9051 §6.3.12, RFC 3516 §4.4).
 
-use crate::command::Tag;
 use crate::cursor::{Cursor, SyntaxError};
 use crate::date::parse_quoted_date_time;
 use crate::flag::Flag;
+use crate::mailbox_name::NameForm;
+use crate::tag::Tag;
 
 /// APPEND up to its message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Append {
     /// Whether the client waits: it is told to go on, or told NO and sends nothing. Else the message comes
     /// in any case.
     pub synchronising: bool,
+    /// `~{size}`: the message may have NULs.
+    pub binary: bool,
 }
 
 /// What a literal at the end of `text` is, where `text` is a command so far without the literal's braces.
@@ -35,8 +38,8 @@ pub(crate) enum LiteralRole {
 
 /// Decides the role of the literal that begins at the end of `text`. Called at most for the first two literals
 /// of a command: a mailbox name, then the message.
-pub(crate) fn literal_role(text: &[u8]) -> Result<LiteralRole, SyntaxError> {
-    let mut cursor = Cursor::new(text);
+pub(crate) fn literal_role(text: &[u8], names: NameForm) -> Result<LiteralRole, SyntaxError> {
+    let mut cursor = Cursor::with_names(text, names);
     let tag = cursor.tag()?;
     cursor.space()?;
     if !cursor.atom()?.eq_ignore_ascii_case(b"APPEND") {
@@ -66,8 +69,9 @@ fn arguments(cursor: &mut Cursor<'_>, tag: &Tag) -> Result<Append, SyntaxError> 
         internal_date = Some(parse_quoted_date_time(cursor)?);
         cursor.space()?;
     }
+    let binary = cursor.accept(b'~');
     if !cursor.is_empty() {
         return Err(SyntaxError::Expected("the message as a literal"));
     }
-    Ok(Append { tag: tag.clone(), mailbox, flags, internal_date, size: 0, synchronising: true })
+    Ok(Append { tag: tag.clone(), mailbox, flags, internal_date, size: 0, synchronising: true, binary })
 }

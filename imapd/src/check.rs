@@ -1,5 +1,6 @@
 //! What a fuzzer checks, and the unit tests over the same inputs.
 
+use crate::mailbox_name::NameForm;
 use crate::parser::{Event, Limits, Parser};
 
 /// An event without its borrowed data, so that runs can be compared: pieces of one message are joined.
@@ -45,11 +46,14 @@ fn events<'i>(limits: Limits, pieces: impl Iterator<Item = &'i [u8]>) -> Vec<See
     seen
 }
 
-/// Does what a server would: lines behind IDLE and AUTHENTICATE, some messages refused.
+/// Does what a server would: lines behind IDLE and AUTHENTICATE, names in UTF-8 behind ENABLE, some messages refused.
 fn react(parser: &mut Parser, event: &Event<'_>) {
     use crate::command::Command;
     match event {
         Event::Command(tagged) => {
+            if let Command::Enable(_) = tagged.command {
+                parser.expect_names(NameForm::Utf8);
+            }
             if matches!(tagged.command, Command::Idle | Command::Authenticate { initial: None, .. }) {
                 parser.expect_line();
             }

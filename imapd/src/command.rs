@@ -1,65 +1,20 @@
-//! The commands of IMAP4rev1 and of the extensions announced (RFC 3501 §6).
-
-use std::fmt;
+//! The commands of IMAP4rev1, IMAP4rev2 and the extensions announced (RFC 3501 §6, RFC 9051 §6).
 
 use crate::cursor::{Cursor, SyntaxError};
 use crate::fetch::FetchItem;
 use crate::flag::Flag;
-use crate::sasl::initial_response;
-use crate::search::SearchKey;
-use crate::sequence_set::SequenceSet;
+use crate::list::List;
+use crate::mailbox_name::NameForm;
+use crate::sasl::{Secret, initial_response};
+use crate::search::{SearchKey, SearchReturn};
+use crate::sequence_set::MessageSet;
+use crate::status::StatusItem;
+use crate::tag::Tag;
 
 /// Pairs in one ID (RFC 2971 §3.3).
 const ID_PAIR_LIMIT: usize = 30;
-
-/// The client's name for a command, echoed in its answer. ASTRING-CHARs without `+`, at most 128.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Tag(Box<[u8]>);
-
-impl Tag {
-    /// `text` comes from [`Cursor::tag`].
-    pub(crate) fn new(text: &[u8]) -> Self {
-        Self(text.into())
-    }
-
-    /// For the answer.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Tag {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Tag({})", self.0.escape_ascii())
-    }
-}
-
-/// What a client must not see in a log: a password, or a SASL answer that holds one.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Vec<u8>);
-
-impl Secret {
-    /// Wraps `bytes`.
-    pub fn new(bytes: Vec<u8>) -> Self {
-        Self(bytes)
-    }
-
-    /// To be passed on to who checks it.
-    pub fn expose(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// To be passed on to who checks it.
-    pub fn into_bytes(self) -> Vec<u8> {
-        self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Secret")
-    }
-}
+/// Words in one ENABLE, and attributes in one USE: every one there is fits many times.
+const WORD_LIMIT: usize = 100;
 
 /// A command and its tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,40 +45,11 @@ pub enum StoreAction {
     Remove,
 }
 
-/// What STATUS asks (RFC 3501 §6.3.10).
+/// What ENABLE may turn on (RFC 5161).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StatusItem {
-    /// MESSAGES
-    Messages,
-    /// RECENT
-    Recent,
-    /// UIDNEXT
-    UidNext,
-    /// UIDVALIDITY
-    UidValidity,
-    /// UNSEEN
-    Unseen,
-}
-
-impl StatusItem {
-    /// The wire form.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Messages => "MESSAGES",
-            Self::Recent => "RECENT",
-            Self::UidNext => "UIDNEXT",
-            Self::UidValidity => "UIDVALIDITY",
-            Self::Unseen => "UNSEEN",
-        }
-    }
-
-    fn parse(cursor: &mut Cursor<'_>) -> Result<Self, SyntaxError> {
-        let word = cursor.atom()?;
-        [Self::Messages, Self::Recent, Self::UidNext, Self::UidValidity, Self::Unseen]
-            .into_iter()
-            .find(|item| word.eq_ignore_ascii_case(item.as_str().as_bytes()))
-            .ok_or(SyntaxError::Expected("a STATUS item"))
-    }
+pub enum Extension {
+    /// RFC 9051 §6.3.1.
+    Imap4Rev2,
 }
 
 /// Every command but APPEND, which has its own event: [`crate::Append`]. In the order of RFC 3501 §6, then
@@ -156,8 +82,15 @@ pub enum Command {
     Select(String),
     /// EXAMINE
     Examine(String),
+    /// ENABLE (RFC 5161), without what is not known here
+    Enable(Vec<Extension>),
     /// CREATE
-    Create(String),
+    Create {
+        /// The mailbox.
+        mailbox: String,
+        /// USE (RFC 6154 §5.2): what it is to be for, with the backslash; empty for nothing special.
+        uses: Vec<String>,
+    },
     /// DELETE
     Delete(String),
     /// RENAME
@@ -172,12 +105,7 @@ pub enum Command {
     /// UNSUBSCRIBE
     Unsubscribe(String),
     /// LIST
-    List {
-        /// Stands before the pattern.
-        reference: String,
-        /// With `*` and `%`.
-        pattern: String,
-    },
+    List(List),
     /// LSUB
     Lsub {
         /// Stands before the pattern.
@@ -197,11 +125,13 @@ pub enum Command {
     /// CLOSE
     Close,
     /// EXPUNGE; with a set, UID EXPUNGE (RFC 4315 §2.1)
-    Expunge(Option<SequenceSet>),
+    Expunge(Option<MessageSet>),
     /// SEARCH
     Search {
         /// What the answer counts.
         numbering: Numbering,
+        /// RETURN (RFC 4731, RFC 5182), if it is there.
+        results: Option<SearchReturn>,
         /// The condition.
         key: SearchKey,
     },
@@ -210,7 +140,7 @@ pub enum Command {
         /// What the set counts.
         numbering: Numbering,
         /// Which messages.
-        set: SequenceSet,
+        set: MessageSet,
         /// What of them.
         items: Vec<FetchItem>,
     },
@@ -219,7 +149,7 @@ pub enum Command {
         /// What the set counts.
         numbering: Numbering,
         /// Which messages.
-        set: SequenceSet,
+        set: MessageSet,
         /// What to do.
         action: StoreAction,
         /// .SILENT
@@ -232,7 +162,7 @@ pub enum Command {
         /// What the set counts.
         numbering: Numbering,
         /// Which messages.
-        set: SequenceSet,
+        set: MessageSet,
         /// Where to.
         mailbox: String,
     },
@@ -241,7 +171,7 @@ pub enum Command {
         /// What the set counts.
         numbering: Numbering,
         /// Which messages.
-        set: SequenceSet,
+        set: MessageSet,
         /// Where to.
         mailbox: String,
     },
@@ -257,8 +187,8 @@ pub enum Command {
 
 impl Tagged {
     /// Reads one complete command without its final CRLF.
-    pub(crate) fn parse(text: &[u8]) -> Result<Self, SyntaxError> {
-        let mut cursor = Cursor::new(text);
+    pub(crate) fn parse(text: &[u8], names: NameForm) -> Result<Self, SyntaxError> {
+        let mut cursor = Cursor::with_names(text, names);
         let tag = Tag::new(cursor.tag()?);
         cursor.space()?;
         let command = Command::parse(&mut cursor)?;
@@ -285,6 +215,7 @@ impl Command {
                 let known: &[&[u8]] = &[
                     b"AUTHENTICATE",
                     b"LOGIN",
+                    b"ENABLE",
                     b"SELECT",
                     b"EXAMINE",
                     b"CREATE",
@@ -323,7 +254,8 @@ impl Command {
             }
             b"SELECT" => Self::Select(cursor.mailbox()?),
             b"EXAMINE" => Self::Examine(cursor.mailbox()?),
-            b"CREATE" => Self::Create(cursor.mailbox()?),
+            b"ENABLE" => Self::parse_enable(cursor)?,
+            b"CREATE" => Self::parse_create(cursor)?,
             b"DELETE" => Self::Delete(cursor.mailbox()?),
             b"RENAME" => {
                 let from = cursor.mailbox()?;
@@ -332,11 +264,7 @@ impl Command {
             }
             b"SUBSCRIBE" => Self::Subscribe(cursor.mailbox()?),
             b"UNSUBSCRIBE" => Self::Unsubscribe(cursor.mailbox()?),
-            b"LIST" => {
-                let reference = cursor.mailbox()?;
-                cursor.space()?;
-                Self::List { reference, pattern: cursor.mailbox_pattern()? }
-            }
+            b"LIST" => Self::List(List::parse(cursor)?),
             b"LSUB" => {
                 let reference = cursor.mailbox()?;
                 cursor.space()?;
@@ -345,7 +273,7 @@ impl Command {
             b"STATUS" => {
                 let mailbox = cursor.mailbox()?;
                 cursor.space()?;
-                Self::Status { mailbox, items: cursor.list(20, "STATUS items", StatusItem::parse)? }
+                Self::Status { mailbox, items: StatusItem::parse_list(cursor)? }
             }
             // A whole APPEND never gets here: its message would have been a literal.
             b"APPEND" => return Err(SyntaxError::Expected("the message as a literal")),
@@ -359,7 +287,7 @@ impl Command {
         let word = cursor.atom()?.to_ascii_uppercase();
         cursor.space()?;
         match word.as_slice() {
-            b"EXPUNGE" => Ok(Self::Expunge(Some(SequenceSet::parse(cursor)?))),
+            b"EXPUNGE" => Ok(Self::Expunge(Some(MessageSet::parse(cursor)?))),
             word => Self::parse_numbered(word, Numbering::Uid, cursor),
         }
     }
@@ -370,12 +298,13 @@ impl Command {
         cursor: &mut Cursor<'_>,
     ) -> Result<Self, SyntaxError> {
         if word == b"SEARCH" {
-            return Ok(Self::Search { numbering, key: SearchKey::parse_all(cursor)? });
+            let results = SearchReturn::parse(cursor)?;
+            return Ok(Self::Search { numbering, results, key: SearchKey::parse_all(cursor)? });
         }
         if ![&b"FETCH"[..], b"STORE", b"COPY", b"MOVE"].contains(&word) {
             return Err(SyntaxError::UnknownCommand);
         }
-        let set = SequenceSet::parse(cursor)?;
+        let set = MessageSet::parse(cursor)?;
         cursor.space()?;
         Ok(match word {
             b"FETCH" => Self::Fetch { numbering, set, items: FetchItem::parse_all(cursor)? },
@@ -402,6 +331,40 @@ impl Command {
         Ok(Self::Authenticate { mechanism, initial })
     }
 
+    fn parse_enable(cursor: &mut Cursor<'_>) -> Result<Self, SyntaxError> {
+        let mut extensions = Vec::new();
+        for _ in 0..WORD_LIMIT {
+            // What is not known is passed over (RFC 5161 §3.1).
+            if cursor.atom()?.eq_ignore_ascii_case(b"IMAP4rev2")
+                && !extensions.contains(&Extension::Imap4Rev2)
+            {
+                extensions.push(Extension::Imap4Rev2);
+            }
+            if !cursor.accept(b' ') {
+                return Ok(Self::Enable(extensions));
+            }
+        }
+        Err(SyntaxError::TooMany("extensions"))
+    }
+
+    fn parse_create(cursor: &mut Cursor<'_>) -> Result<Self, SyntaxError> {
+        let mailbox = cursor.mailbox()?;
+        let mut uses = Vec::new();
+        if cursor.accept(b' ') {
+            cursor.expect(b'(', "`(USE (…))`")?;
+            if !cursor.accept_word("USE") {
+                return Err(SyntaxError::Expected("USE"));
+            }
+            cursor.space()?;
+            uses = cursor.list_or_none(WORD_LIMIT, "uses", |cursor| {
+                cursor.expect(b'\\', "an attribute like \\Sent")?;
+                Ok(format!("\\{}", String::from_utf8_lossy(cursor.atom()?)))
+            })?;
+            cursor.expect(b')', "`)`")?;
+        }
+        Ok(Self::Create { mailbox, uses })
+    }
+
     fn parse_id(cursor: &mut Cursor<'_>) -> Result<Self, SyntaxError> {
         if cursor.peek() != Some(b'(') {
             return match cursor.nstring()? {
@@ -409,12 +372,7 @@ impl Command {
                 Some(_) => Err(SyntaxError::Expected("a list or NIL")),
             };
         }
-        let mut ahead = cursor.clone();
-        if ahead.accept(b'(') && ahead.accept(b')') {
-            *cursor = ahead;
-            return Ok(Self::Id(Vec::new()));
-        }
-        let pairs = cursor.list(ID_PAIR_LIMIT, "ID fields", |cursor| {
+        let pairs = cursor.list_or_none(ID_PAIR_LIMIT, "ID fields", |cursor| {
             let name = cursor.string()?.into_owned();
             cursor.space()?;
             let value = cursor.nstring()?.map(std::borrow::Cow::into_owned);
@@ -451,7 +409,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Command, SyntaxError> {
-        Tagged::parse(format!("a1 {text}").as_bytes()).map(|tagged| tagged.command)
+        Tagged::parse(format!("a1 {text}").as_bytes(), NameForm::default()).map(|tagged| tagged.command)
     }
 
     #[test]
@@ -463,9 +421,16 @@ mod tests {
                 Command::Login { user: b"joe".into(), password: Secret::new(b"p w".into()) },
             ),
             ("SELECT inbox", Command::Select("inbox".into())),
-            ("CREATE \"Entw&APw-rfe\"", Command::Create("Entwürfe".into())),
+            ("CREATE \"Entw&APw-rfe\"", Command::Create { mailbox: "Entwürfe".into(), uses: Vec::new() }),
+            (
+                "create x (use (\\Sent \\drafts))",
+                Command::Create { mailbox: "x".into(), uses: vec!["\\Sent".into(), "\\drafts".into()] },
+            ),
+            ("ENABLE CONDSTORE imap4REV2 X-GOOD-IDEA", Command::Enable(vec![Extension::Imap4Rev2])),
+            ("ENABLE X", Command::Enable(Vec::new())),
+            ("UID EXPUNGE $", Command::Expunge(Some(MessageSet::Saved))),
             ("RENAME a b/c", Command::Rename { from: "a".into(), to: "b/c".into() }),
-            ("LIST \"\" %*", Command::List { reference: String::new(), pattern: "%*".into() }),
+            ("LIST \"\" %*", Command::List(List { patterns: vec!["%*".into()], ..List::default() })),
             (
                 "LSUB \"#news.\" \"comp.*\"",
                 Command::Lsub { reference: "#news.".into(), pattern: "comp.*".into() },
@@ -513,7 +478,16 @@ mod tests {
             ("ID (\"name\")", "odd list"),
             ("AUTHENTICATE PLAIN !", "not base64"),
             ("APPEND a \"b\"", "message not as a literal"),
-            ("ENABLE CONDSTORE", "not announced"),
+            ("ENABLE", "nothing to enable"),
+            ("ENABLE ", "nothing to enable"),
+            ("ENABLE (IMAP4rev2)", "not a list"),
+            ("CREATE x (USE)", "no uses"),
+            ("CREATE x (USE (Sent))", "no attribute"),
+            ("CREATE x (USE (\\Sent)", "an open list"),
+            ("CREATE x ()", "no parameter"),
+            ("FETCH 1,$ UID", "`$` stands alone"),
+            ("FETCH $,1 UID", "`$` stands alone"),
+            ("FETCH $:* UID", "`$` stands alone"),
         ] {
             assert!(parse(text).is_err(), "{reason}: {text}");
         }

@@ -1,9 +1,9 @@
-//! Reads the words of one complete command: atoms, strings, numbers (RFC 3501 §9).
+//! Reads the words of one complete command: atoms, strings, numbers (RFC 3501 §9, RFC 9051 §9).
 
 use std::borrow::Cow;
 use std::num::NonZeroU32;
 
-use crate::mailbox_name::{NameError, decode_mailbox_name};
+use crate::mailbox_name::{NameError, NameForm};
 
 /// How deep parentheses, NOT and OR may nest in one command. Clients that build a search from a form stay
 /// under ten; the stack is safe far beyond.
@@ -54,12 +54,18 @@ pub enum SyntaxError {
 #[derive(Debug, Clone)]
 pub(crate) struct Cursor<'a> {
     rest: &'a [u8],
+    names: NameForm,
 }
 
 impl<'a> Cursor<'a> {
     /// `text` is a whole command without its final CRLF; literals stand in it as they came.
     pub(crate) fn new(text: &'a [u8]) -> Self {
-        Self { rest: text }
+        Self::with_names(text, NameForm::default())
+    }
+
+    /// The same, with mailbox names in this form.
+    pub(crate) fn with_names(text: &'a [u8], names: NameForm) -> Self {
+        Self { rest: text, names }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -194,6 +200,13 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// `number64`: 63 bits (RFC 9051 §9).
+    pub(crate) fn number64(&mut self) -> Result<u64, SyntaxError> {
+        self.digits().and_then(|number| {
+            if i64::try_from(number).is_ok() { Ok(number) } else { Err(SyntaxError::Number) }
+        })
+    }
+
     pub(crate) fn number(&mut self) -> Result<u32, SyntaxError> {
         u32::try_from(self.digits()?).map_err(|_| SyntaxError::Number)
     }
@@ -204,7 +217,7 @@ impl<'a> Cursor<'a> {
 
     /// A mailbox name, decoded to UTF-8.
     pub(crate) fn mailbox(&mut self) -> Result<String, SyntaxError> {
-        Ok(decode_mailbox_name(&self.astring()?)?)
+        Ok(self.names.decode(&self.astring()?)?)
     }
 
     /// The pattern of LIST and LSUB: a mailbox name in which `*` and `%` may stand unquoted.
@@ -216,7 +229,7 @@ impl<'a> Cursor<'a> {
                 pattern => Cow::Borrowed(pattern),
             },
         };
-        Ok(decode_mailbox_name(&pattern)?)
+        Ok(self.names.decode(&pattern)?)
     }
 
     /// `(` item *(SP item) `)`, at least one item, at most `limit`.
@@ -236,6 +249,31 @@ impl<'a> Cursor<'a> {
             items.push(item(self)?);
         }
         Ok(items)
+    }
+
+    /// The same, where the list may be empty.
+    pub(crate) fn list_or_none<T>(
+        &mut self,
+        limit: usize,
+        what: &'static str,
+        item: impl FnMut(&mut Self) -> Result<T, SyntaxError>,
+    ) -> Result<Vec<T>, SyntaxError> {
+        let mut ahead = self.clone();
+        if ahead.accept(b'(') && ahead.accept(b')') {
+            *self = ahead;
+            return Ok(Vec::new());
+        }
+        self.list(limit, what, item)
+    }
+
+    /// Takes `word` in any case, if it is the next atom.
+    pub(crate) fn accept_word(&mut self, word: &str) -> bool {
+        let mut ahead = self.clone();
+        let found = ahead.take_while(is_atom_char).eq_ignore_ascii_case(word.as_bytes());
+        if found {
+            *self = ahead;
+        }
+        found
     }
 }
 
@@ -301,10 +339,13 @@ mod tests {
     }
 
     #[test]
-    fn numbers_keep_to_32_bits() {
-        assert_eq!(Cursor::new(b"4294967295").number(), Ok(u32::MAX));
-        assert_eq!(Cursor::new(b"4294967296").number(), Err(SyntaxError::Number));
-        assert_eq!(Cursor::new(b"0").nonzero(), Err(SyntaxError::Number));
-        assert_eq!(Cursor::new(b"x").number(), Err(SyntaxError::Expected("a number")));
+    fn numbers_keep_to_32_or_63_bits() {
+        let cursor = |text: &'static [u8]| Cursor::new(text);
+        assert_eq!(cursor(b"4294967295").number(), Ok(u32::MAX));
+        assert_eq!(cursor(b"4294967296").number(), Err(SyntaxError::Number));
+        assert_eq!(cursor(b"0").nonzero(), Err(SyntaxError::Number));
+        assert_eq!(cursor(b"x").number(), Err(SyntaxError::Expected("a number")));
+        assert_eq!(cursor(b"9223372036854775807").number64(), Ok(i64::MAX as u64));
+        assert_eq!(cursor(b"9223372036854775808").number64(), Err(SyntaxError::Number));
     }
 }

@@ -1,6 +1,6 @@
-//! What FETCH asks for (RFC 3501 §6.4.5).
+//! What FETCH asks for (RFC 3501 §6.4.5, RFC 9051 §6.4.5).
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 
 use crate::cursor::{Cursor, NESTING_LIMIT, SyntaxError};
 
@@ -12,6 +12,20 @@ const FIELD_LIMIT: usize = 500;
 /// One thing to tell about each message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FetchItem {
+    /// `BINARY[part]<partial>`: a part's body without its transfer encoding.
+    Binary {
+        /// Part numbers from the outside in; none for the whole message.
+        part: Vec<NonZeroU32>,
+        /// Which octets of what was decoded.
+        partial: Option<Partial>,
+        /// BINARY.PEEK: leave `\Seen` alone.
+        peek: bool,
+    },
+    /// `BINARY.SIZE[part]`: how many octets BINARY has.
+    BinarySize {
+        /// Part numbers from the outside in; none for the whole message.
+        part: Vec<NonZeroU32>,
+    },
     /// BODY: the structure without extension data.
     Body,
     /// `BODY[section]<partial>`
@@ -73,9 +87,9 @@ pub enum SectionText {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Partial {
     /// The first octet, from zero.
-    pub first: u32,
+    pub first: u64,
     /// At most this many.
-    pub length: NonZeroU32,
+    pub length: NonZeroU64,
 }
 
 impl FetchItem {
@@ -99,6 +113,9 @@ impl FetchItem {
         let word = cursor.take_while(is_item_char).to_ascii_uppercase();
         let section_follows = cursor.peek() == Some(b'[');
         match (word.as_slice(), section_follows) {
+            (b"BINARY", true) => Self::parse_binary(cursor, false),
+            (b"BINARY.PEEK", true) => Self::parse_binary(cursor, true),
+            (b"BINARY.SIZE", true) => Ok(Self::BinarySize { part: parse_part(cursor)? }),
             (b"BODY", true) => Self::parse_section(cursor, false),
             (b"BODY.PEEK", true) => Self::parse_section(cursor, true),
             (b"BODY", false) => Ok(Self::Body),
@@ -117,24 +134,21 @@ impl FetchItem {
 
     fn parse_section(cursor: &mut Cursor<'_>, peek: bool) -> Result<Self, SyntaxError> {
         let section = Section::parse(cursor)?;
-        let partial = if cursor.accept(b'<') {
-            let first = cursor.number()?;
-            cursor.expect(b'.', "`.` and a length")?;
-            let length = cursor.nonzero()?;
-            cursor.expect(b'>', "`>`")?;
-            Some(Partial { first, length })
-        } else {
-            None
-        };
-        Ok(Self::BodySection { section, partial, peek })
+        Ok(Self::BodySection { section, partial: Partial::parse(cursor)?, peek })
+    }
+
+    fn parse_binary(cursor: &mut Cursor<'_>, peek: bool) -> Result<Self, SyntaxError> {
+        let part = parse_part(cursor)?;
+        Ok(Self::Binary { part, partial: Partial::parse(cursor)?, peek })
     }
 
     /// Whether answering this sets `\Seen` (RFC 3501 §6.4.5).
     pub fn sets_seen(&self) -> bool {
         match self {
-            Self::BodySection { peek, .. } => !peek,
+            Self::Binary { peek, .. } | Self::BodySection { peek, .. } => !peek,
             Self::Rfc822 | Self::Rfc822Text => true,
-            Self::Body
+            Self::BinarySize { .. }
+            | Self::Body
             | Self::BodyStructure
             | Self::Envelope
             | Self::Flags
@@ -150,21 +164,52 @@ fn is_item_char(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || octet == b'.'
 }
 
+impl Partial {
+    /// `<first.length>`, if it is there.
+    fn parse(cursor: &mut Cursor<'_>) -> Result<Option<Self>, SyntaxError> {
+        if !cursor.accept(b'<') {
+            return Ok(None);
+        }
+        let first = cursor.number64()?;
+        cursor.expect(b'.', "`.` and a length")?;
+        let length = NonZeroU64::new(cursor.number64()?).ok_or(SyntaxError::Number)?;
+        cursor.expect(b'>', "`>`")?;
+        Ok(Some(Self { first, length }))
+    }
+}
+
+/// Part numbers, each behind a dot but the first; and whether a dot stands behind the last.
+fn part_numbers(cursor: &mut Cursor<'_>) -> Result<(Vec<NonZeroU32>, bool), SyntaxError> {
+    let mut part = Vec::new();
+    let mut dot = false;
+    while cursor.peek().is_some_and(|octet| octet.is_ascii_digit()) {
+        if part.len() >= NESTING_LIMIT {
+            return Err(SyntaxError::TooDeep);
+        }
+        part.push(cursor.nonzero()?);
+        dot = cursor.accept(b'.');
+        if !dot {
+            break;
+        }
+    }
+    Ok((part, dot))
+}
+
+/// `[1.2]`, or `[]`
+fn parse_part(cursor: &mut Cursor<'_>) -> Result<Vec<NonZeroU32>, SyntaxError> {
+    cursor.expect(b'[', "`[`")?;
+    let (part, dot) = part_numbers(cursor)?;
+    if dot {
+        return Err(SyntaxError::Expected("a part number"));
+    }
+    cursor.expect(b']', "`]`")?;
+    Ok(part)
+}
+
 impl Section {
     fn parse(cursor: &mut Cursor<'_>) -> Result<Self, SyntaxError> {
         cursor.expect(b'[', "`[`")?;
-        let mut part = Vec::new();
-        let mut dot = false;
-        while cursor.peek().is_some_and(|octet| octet.is_ascii_digit()) {
-            if part.len() >= NESTING_LIMIT {
-                return Err(SyntaxError::TooDeep);
-            }
-            part.push(cursor.nonzero()?);
-            dot = cursor.accept(b'.');
-            if !dot {
-                break;
-            }
-        }
+        let (part, dot) = part_numbers(cursor)?;
         let word = cursor.take_while(is_item_char).to_ascii_uppercase();
         let text = match word.as_slice() {
             b"" if !dot => SectionText::Whole,
@@ -248,6 +293,23 @@ mod tests {
     }
 
     #[test]
+    fn decoded_parts_are_read() {
+        let part = |numbers: &[u32]| section(numbers, SectionText::Whole).part;
+        let partial = Partial { first: 4_294_967_296, length: NonZeroU64::new(9).unwrap() };
+        for (text, expected) in [
+            (&b"BINARY[1]"[..], FetchItem::Binary { part: part(&[1]), partial: None, peek: false }),
+            (b"BINARY[]", FetchItem::Binary { part: part(&[]), partial: None, peek: false }),
+            (
+                b"binary.peek[2.3]<4294967296.9>",
+                FetchItem::Binary { part: part(&[2, 3]), partial: Some(partial), peek: true },
+            ),
+            (b"BINARY.SIZE[4.1]", FetchItem::BinarySize { part: part(&[4, 1]) }),
+        ] {
+            assert_eq!(parse(text), Ok(vec![expected]), "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
     fn malformed_items_are_refused() {
         for text in [
             &b""[..],
@@ -271,6 +333,15 @@ mod tests {
             b"RFC822.PEEK",
             b"BODY[TEXT.1]",
             b"BODY[1.2.TEXT]]",
+            b"BODY[]<9223372036854775808.1>",
+            b"BINARY",
+            b"BINARY[TEXT]",
+            b"BINARY[1.TEXT]",
+            b"BINARY[1.]",
+            b"BINARY[0]",
+            b"BINARY.SIZE",
+            b"BINARY.SIZE[1]<0.1>",
+            b"BINARY.PEEK[1]<0.0>",
         ] {
             assert!(parse(text).is_err(), "{}", text.escape_ascii());
         }
@@ -279,8 +350,10 @@ mod tests {
     /// Attack class 8: part numbers nest as deep as messages are indexed, no deeper.
     #[test]
     fn deep_part_numbers_are_refused() {
-        let deep = format!("BODY[{}1]", "1.".repeat(NESTING_LIMIT));
-        assert_eq!(parse(deep.as_bytes()), Err(SyntaxError::TooDeep));
+        for item in ["BODY", "BINARY", "BINARY.SIZE"] {
+            let deep = format!("{item}[{}1]", "1.".repeat(NESTING_LIMIT));
+            assert_eq!(parse(deep.as_bytes()), Err(SyntaxError::TooDeep));
+        }
     }
 
     fn any_section() -> impl Strategy<Value = Section> {

@@ -54,12 +54,7 @@ impl Flag {
 
     /// `(` flags `)`, may be empty.
     pub(crate) fn parse_list(cursor: &mut Cursor<'_>) -> Result<Vec<Self>, SyntaxError> {
-        let mut ahead = cursor.clone();
-        if ahead.accept(b'(') && ahead.accept(b')') {
-            *cursor = ahead;
-            return Ok(Vec::new());
-        }
-        let flags = cursor.list(FLAG_LIMIT, "flags", Self::parse)?;
+        let flags = cursor.list_or_none(FLAG_LIMIT, "flags", Self::parse)?;
         Ok(flags.into_iter().flatten().collect())
     }
 

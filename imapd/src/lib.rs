@@ -6,9 +6,9 @@
 //! ```
 //!
 //! Shared by the front (`mox-imapd`, before login) and by `imapd-session` (after login, inside the account's
-//! process), so that both read exactly the same language. IMAP4rev1 (RFC 3501) with LITERAL+ (RFC 7888),
-//! SASL-IR (RFC 4959), ID (RFC 2971), NAMESPACE (RFC 2342), UIDPLUS (RFC 4315), MOVE (RFC 6851),
-//! IDLE (RFC 2177), UNSELECT (RFC 3691), CHILDREN (RFC 3348) and SPECIAL-USE (RFC 6154).
+//! process), so that both read exactly the same language. IMAP4rev1 (RFC 3501) and IMAP4rev2 (RFC 9051) with
+//! LITERAL+ (RFC 7888), ID (RFC 2971), BINARY (RFC 3516), SPECIAL-USE and CREATE-SPECIAL-USE (RFC 6154), several
+//! patterns in LIST (RFC 5258) and LIST-STATUS (RFC 5819).
 //!
 //! Holds: the bytes of the one command being received. Never: a socket, a clock, a file, a message body
 //! (the literal of APPEND passes through in the caller's own buffer).
@@ -27,22 +27,28 @@ mod cursor;
 mod date;
 mod fetch;
 mod flag;
+mod list;
 mod mailbox_name;
 mod parser;
 pub mod response;
 mod sasl;
 mod search;
 mod sequence_set;
+mod status;
+mod tag;
 
 pub use append::Append;
 pub use capability::{BEFORE_LOGIN, LOGIN_DISABLED, SESSION};
-pub use command::{Command, Numbering, Secret, StatusItem, StoreAction, Tag, Tagged};
+pub use command::{Command, Extension, Numbering, StoreAction, Tagged};
 pub use cursor::{NESTING_LIMIT, SyntaxError};
 pub use date::{Date, date_of, days_of, parse_date_time};
 pub use fetch::{FetchItem, Partial, Section, SectionText};
 pub use flag::Flag;
-pub use mailbox_name::{NameError, decode_mailbox_name, encode_mailbox_name};
+pub use list::{List, ListReturn, ListSelection};
+pub use mailbox_name::{NameError, NameForm};
 pub use parser::{Bad, Event, Fatal, Limits, Parser};
-pub use sasl::{SaslAnswer, SaslError, encode_challenge};
-pub use search::{SearchKey, SearchText};
-pub use sequence_set::{Bound, NumberSet, SequenceSet};
+pub use sasl::{SaslAnswer, SaslError, Secret, encode_challenge};
+pub use search::{SearchKey, SearchReturn, SearchText};
+pub use sequence_set::{Bound, MessageSet, NumberSet, SequenceSet};
+pub use status::StatusItem;
+pub use tag::Tag;

@@ -1,8 +1,18 @@
-//! Modified UTF-7, the wire form of mailbox names in IMAP4rev1 (RFC 3501 §5.1.3).
+//! Mailbox names on the wire: UTF-8 in IMAP4rev2 (RFC 9051 §5.1), modified UTF-7 in IMAP4rev1 (RFC 3501 §5.1.3).
 //!
-//! Printable US-ASCII stands for itself, `&` is `&-`, everything else is UTF-16 in base64 with `,` for `/`
-//! and no padding, between `&` and `-`. Every name has exactly one encoding, and only that one is accepted:
+//! In modified UTF-7 printable US-ASCII stands for itself, `&` is `&-`, everything else is UTF-16 in base64 with `,`
+//! for `/` and no padding, between `&` and `-`. Every name has exactly one encoding, and only that one is accepted:
 //! else two different texts on the wire would name one mailbox.
+
+/// How mailbox names travel in a session. IMAP4rev1 until the client enables IMAP4rev2 (RFC 9051 §A.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NameForm {
+    /// IMAP4rev1.
+    #[default]
+    ModifiedUtf7,
+    /// IMAP4rev2: an ampersand is an ampersand.
+    Utf8,
+}
 
 /// Why a mailbox name on the wire is not one. The text is shown to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -22,12 +32,25 @@ pub enum NameError {
     /// Encoded although it could stand for itself, or in two shifts that should be one.
     #[error("not the shortest modified UTF-7")]
     Superfluous,
+    /// Octets that are no UTF-8, where names are UTF-8.
+    #[error("not UTF-8")]
+    NotUtf8,
 }
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
 
-/// From the wire to UTF-8.
-pub fn decode_mailbox_name(wire: &[u8]) -> Result<String, NameError> {
+impl NameForm {
+    /// From the wire.
+    pub(crate) fn decode(self, wire: &[u8]) -> Result<String, NameError> {
+        match self {
+            Self::ModifiedUtf7 => decode_mailbox_name(wire),
+            Self::Utf8 => String::from_utf8(wire.to_vec()).map_err(|_| NameError::NotUtf8),
+        }
+    }
+}
+
+/// From modified UTF-7.
+fn decode_mailbox_name(wire: &[u8]) -> Result<String, NameError> {
     let mut name = String::with_capacity(wire.len());
     let mut rest = wire;
     let mut after_shift = false;
@@ -85,8 +108,8 @@ fn decode_shifted(encoded: &[u8], name: &mut String) -> Result<(), NameError> {
     Ok(())
 }
 
-/// From UTF-8 to the wire.
-pub fn encode_mailbox_name(name: &str) -> String {
+/// To modified UTF-7.
+pub(crate) fn encode_mailbox_name(name: &str) -> String {
     let mut wire = String::with_capacity(name.len());
     let mut shifted: Vec<u16> = Vec::new();
     for character in name.chars() {

@@ -2,8 +2,10 @@
 //! command is parsed once; the message of an APPEND is handed through piece by piece.
 
 use crate::append::{Append, LiteralRole, literal_role};
-use crate::command::{Tag, Tagged};
+use crate::command::Tagged;
 use crate::cursor::{Cursor, SyntaxError, decimal};
+use crate::mailbox_name::NameForm;
+use crate::tag::Tag;
 
 /// What one command may cost. Checked before memory is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +110,7 @@ enum State {
 #[derive(Debug)]
 pub struct Parser {
     limits: Limits,
+    names: NameForm,
     buffer: Vec<u8>,
     literals: usize,
     state: State,
@@ -124,7 +127,13 @@ struct LiteralSize {
 impl Parser {
     /// At the beginning of a command.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, buffer: Vec::new(), literals: 0, state: State::Line { start: 0 } }
+        let state = State::Line { start: 0 };
+        Self { limits, names: NameForm::default(), buffer: Vec::new(), literals: 0, state }
+    }
+
+    /// From the next command on mailbox names come in this form.
+    pub fn expect_names(&mut self, names: NameForm) {
+        self.names = names;
     }
 
     /// Whether nothing of a next command has arrived yet.
@@ -245,7 +254,7 @@ impl Parser {
                     size.before += start;
                     return self.literal_begins(&size);
                 }
-                Tagged::parse(text).map_or_else(|error| bad(text, error), Event::Command)
+                Tagged::parse(text, self.names).map_or_else(|error| bad(text, error), Event::Command)
             }
         };
         self.begin_command();
@@ -255,7 +264,7 @@ impl Parser {
     /// The line just completed ends in a literal's size.
     fn literal_begins(&mut self, literal: &LiteralSize) -> Option<Event<'static>> {
         let text = self.buffer.get(..literal.before).unwrap_or_default();
-        let role = if self.literals < 2 { literal_role(text) } else { Ok(LiteralRole::Argument) };
+        let role = if self.literals < 2 { literal_role(text, self.names) } else { Ok(LiteralRole::Argument) };
         let outcome = match role {
             Ok(LiteralRole::Argument) => match self.check_argument(literal.size) {
                 Ok(size) => {
@@ -350,7 +359,8 @@ impl LiteralSize {
 mod tests {
     use super::*;
     use crate::check::check_imap;
-    use crate::command::{Command, Secret};
+    use crate::command::Command;
+    use crate::sasl::Secret;
     use proptest::prelude::*;
 
     /// Events in a short notation, message data joined.
@@ -394,6 +404,8 @@ mod tests {
             &["append x 4", "data ab\\r\\n", "end", "b"],
         ),
         (b"a APPEND {3+}\r\na/b {2+}\r\n{}\r\n", &["append a/b 2", "data {}", "end"]),
+        (b"a APPEND x () ~{2+}\r\n\0x\r\nb NOOP\r\n", &["append x 2", "data \\x00x", "end", "b"]),
+        (b"a LOGIN x ~{1+}\r\ny\r\nb NOOP\r\n", &["a BAD unexpected text at the end of the command", "b"]),
         (b"a append x {0+}\r\n\r\nb NOOP\r\n", &["append x 0", "end", "b"]),
         (
             b"a APPEND x {1+}\r\n1 (\\Seen)\r\nb NOOP\r\n",
@@ -423,6 +435,29 @@ mod tests {
         let Some(Event::Command(tagged)) = parser.next(&mut input) else { panic!() };
         let password = Secret::new(b"a b".to_vec());
         assert_eq!(tagged.command, Command::Login { user: b"\"\r\n\\".into(), password });
+    }
+
+    #[test]
+    fn names_come_in_the_form_that_was_asked_for() {
+        let mut parser = Parser::new(Limits::SESSION);
+        let mut input = "a SELECT \"caf\u{e9}\"\r\nb SELECT \"caf\u{e9}\"\r\nc SELECT a&b\r\nd APPEND {2+}\r\n\u{e9} {0+}\r\n\r\n\
+            e LIST \"\" {2+}\r\n\u{e9}\r\nf SELECT {1+}\r\n"
+            .as_bytes();
+        let not_printable = parser.next(&mut input);
+        assert!(matches!(not_printable, Some(Event::Bad(_))), "{not_printable:?}");
+        parser.expect_names(NameForm::Utf8);
+        for name in ["caf\u{e9}", "a&b"] {
+            let Some(Event::Command(tagged)) = parser.next(&mut input) else { panic!("{name}") };
+            assert_eq!(tagged.command, Command::Select(name.to_owned()));
+        }
+        let Some(Event::Append(append)) = parser.next(&mut input) else { panic!() };
+        assert_eq!(append.mailbox, "\u{e9}");
+        assert_eq!(parser.next(&mut input), Some(Event::AppendEnd));
+        let Some(Event::Command(tagged)) = parser.next(&mut input) else { panic!() };
+        assert!(matches!(tagged.command, Command::List(list) if list.patterns == ["\u{e9}"]));
+        assert_eq!(parser.next(&mut input), None);
+        let Some(Event::Bad(bad)) = parser.next(&mut &b"\xff\r\n"[..]) else { panic!() };
+        assert_eq!(bad.error.to_string(), "mailbox name: not UTF-8");
     }
 
     #[test]

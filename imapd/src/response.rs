@@ -1,14 +1,17 @@
-//! Writes responses (RFC 3501 §7, §9): each function appends to the caller's buffer and allocates nothing else.
+//! Writes responses (RFC 3501 §7, §9, RFC 9051 §7, §9): each function appends to the caller's buffer and allocates
+//! nothing else.
 
 use std::io::Write;
+use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 
-use crate::command::Tag;
 use crate::cursor::{SyntaxError, is_astring_char};
 use crate::date::date_of;
 use crate::fetch::{Section, SectionText};
-use crate::mailbox_name::encode_mailbox_name;
+use crate::mailbox_name::{NameForm, encode_mailbox_name};
 use crate::parser::{Bad, Fatal};
 use crate::sequence_set::NumberSet;
+use crate::tag::Tag;
 
 /// Above this, text goes as a literal: some clients read a quoted string into a line buffer.
 const QUOTED_LIMIT: usize = 1000;
@@ -97,11 +100,14 @@ pub fn number(out: &mut Vec<u8>, number: u64) {
 
 /// A string: quoted where it can be, else a literal.
 pub fn string(out: &mut Vec<u8>, text: &[u8]) {
-    let plain = |octet: &u8| matches!(octet, 0x20..=0x7e);
-    if text.len() > QUOTED_LIMIT || !text.iter().all(plain) {
+    if text.len() > QUOTED_LIMIT || !text.iter().all(|octet| matches!(octet, 0x20..=0x7e)) {
         literal(out, text);
-        return;
+    } else {
+        quoted(out, text);
     }
+}
+
+fn quoted(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
     for octet in text {
         if matches!(octet, b'"' | b'\\') {
@@ -116,6 +122,12 @@ pub fn string(out: &mut Vec<u8>, text: &[u8]) {
 pub fn literal(out: &mut Vec<u8>, text: &[u8]) {
     literal_size(out, text.len() as u64);
     out.extend_from_slice(text);
+}
+
+/// `~{size}`, where NULs are among the octets that follow (RFC 9051 §4.3.1).
+pub fn literal8_size(out: &mut Vec<u8>, size: u64) {
+    out.push(b'~');
+    literal_size(out, size);
 }
 
 /// `{size}` and the line end; the octets follow.
@@ -138,12 +150,15 @@ pub fn astring(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-/// A mailbox name from UTF-8.
-pub fn mailbox(out: &mut Vec<u8>, name: &str) {
-    if name.bytes().all(|octet| is_astring_char(octet) && octet != b'&') {
-        astring(out, name.as_bytes());
-    } else {
-        astring(out, encode_mailbox_name(name).as_bytes());
+/// A mailbox name, which has no controls in it.
+pub fn mailbox(out: &mut Vec<u8>, name: &str, form: NameForm) {
+    match form {
+        NameForm::ModifiedUtf7 if !name.bytes().all(|octet| is_astring_char(octet) && octet != b'&') => {
+            astring(out, encode_mailbox_name(name).as_bytes());
+        }
+        // Only once IMAP4rev2 is enabled (RFC 9051 §A.1), and then quoted like any other (§9, QUOTED-CHAR).
+        NameForm::Utf8 if !name.is_ascii() => quoted(out, name.as_bytes()),
+        NameForm::ModifiedUtf7 | NameForm::Utf8 => astring(out, name.as_bytes()),
     }
 }
 
@@ -165,11 +180,16 @@ pub fn number_set(out: &mut Vec<u8>, set: &NumberSet) {
         if index > 0 {
             out.push(b',');
         }
-        number(out, u64::from(*range.start()));
-        if range.start() != range.end() {
-            out.push(b':');
-            number(out, u64::from(*range.end()));
-        }
+        number_range(out, range);
+    }
+}
+
+/// `1:3`, or `5`
+pub fn number_range(out: &mut Vec<u8>, range: &RangeInclusive<u32>) {
+    number(out, u64::from(*range.start()));
+    if range.start() != range.end() {
+        out.push(b':');
+        number(out, u64::from(*range.end()));
     }
 }
 
@@ -207,15 +227,26 @@ fn padded(out: &mut Vec<u8>, value: u64, highest: u64) {
     number(out, value);
 }
 
-/// `[1.2.HEADER.FIELDS (From)]`, as the client asked.
-pub fn section(out: &mut Vec<u8>, section: &Section) {
+/// `[1.2]`
+pub fn part(out: &mut Vec<u8>, part: &[NonZeroU32]) {
     out.push(b'[');
-    for (index, part) in section.part.iter().enumerate() {
+    part_numbers(out, part);
+    out.push(b']');
+}
+
+fn part_numbers(out: &mut Vec<u8>, part: &[NonZeroU32]) {
+    for (index, part) in part.iter().enumerate() {
         if index > 0 {
             out.push(b'.');
         }
         number(out, u64::from(part.get()));
     }
+}
+
+/// `[1.2.HEADER.FIELDS (From)]`, as the client asked.
+pub fn section(out: &mut Vec<u8>, section: &Section) {
+    out.push(b'[');
+    part_numbers(out, &section.part);
     if !section.part.is_empty() && section.text != SectionText::Whole {
         out.push(b'.');
     }
@@ -263,8 +294,11 @@ mod tests {
             (written(|out| astring(out, b"")), "\"\""),
             (written(|out| astring(out, b"nil")), "\"nil\""),
             (written(|out| astring(out, b"a b")), "\"a b\""),
-            (written(|out| mailbox(out, "Entwürfe")), "Entw&APw-rfe"),
-            (written(|out| mailbox(out, "A & B")), "\"A &- B\""),
+            (written(|out| mailbox(out, "Entwürfe", NameForm::ModifiedUtf7)), "Entw&APw-rfe"),
+            (written(|out| mailbox(out, "A & B", NameForm::ModifiedUtf7)), "\"A &- B\""),
+            (written(|out| mailbox(out, "Entwürfe", NameForm::Utf8)), "\"Entwürfe\""),
+            (written(|out| mailbox(out, "A&B", NameForm::Utf8)), "A&B"),
+            (written(|out| literal8_size(out, 3)), "~{3}\r\n"),
             (written(|out| list(out, ["\\Seen", "x"])), "(\\Seen x)"),
             (written(|out| list(out, [])), "()"),
             (written(|out| date_time(out, 837_596_665)), "\"17-Jul-1996 09:44:25 +0000\""),
@@ -287,9 +321,11 @@ mod tests {
 
         #[test]
         fn mailbox_names_read_back(name in "[a-zA-Z/&é台😀\\-\" *]{0,12}") {
-            let mut out = Vec::new();
-            mailbox(&mut out, &name);
-            prop_assert_eq!(Cursor::new(&out).mailbox(), Ok(name));
+            for form in [NameForm::ModifiedUtf7, NameForm::Utf8] {
+                let mut out = Vec::new();
+                mailbox(&mut out, &name, form);
+                prop_assert_eq!(Cursor::with_names(&out, form).mailbox(), Ok(name.clone()));
+            }
         }
 
         #[test]

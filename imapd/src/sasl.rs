@@ -1,9 +1,36 @@
-//! The client's lines inside AUTHENTICATE (RFC 3501 §6.2.2, RFC 4959).
+//! Secrets on their way to who judges them: the client's lines inside AUTHENTICATE (RFC 3501 §6.2.2, RFC 4959).
+
+use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::command::Secret;
+/// What a client must not see in a log: a password, or a SASL answer that holds one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// Wraps `bytes`.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// To be passed on to who checks it.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// To be passed on to who checks it.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret")
+    }
+}
 
 /// One answer of the client to a challenge.
 #[derive(Debug, Clone, PartialEq, Eq)]

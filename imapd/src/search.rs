@@ -1,12 +1,64 @@
-//! What SEARCH asks for (RFC 3501 §6.4.4).
+//! What SEARCH asks for (RFC 3501 §6.4.4, RFC 9051 §6.4.4).
 
 use crate::cursor::{Cursor, NESTING_LIMIT, SyntaxError};
 use crate::date::Date;
 use crate::flag::Flag;
-use crate::sequence_set::SequenceSet;
+use crate::sequence_set::{MessageSet, SequenceSet};
 
 /// Keys in one search, all levels together.
 const KEY_LIMIT: usize = 1000;
+/// Result options in one search; every one there is fits several times.
+const RESULT_LIMIT: usize = 20;
+
+/// What SEARCH is to tell of the messages found (RFC 4731 §3.1, RFC 5182 §2).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SearchReturn {
+    /// MIN: the lowest number.
+    pub min: bool,
+    /// MAX: the highest number.
+    pub max: bool,
+    /// ALL: all numbers; also where nothing is asked for.
+    pub all: bool,
+    /// COUNT: how many there are.
+    pub count: bool,
+    /// SAVE: what `$` stands for from then on.
+    pub save: bool,
+}
+
+impl SearchReturn {
+    /// `RETURN (…) `, if it is there.
+    pub(crate) fn parse(cursor: &mut Cursor<'_>) -> Result<Option<Self>, SyntaxError> {
+        if !cursor.accept_word("RETURN") {
+            return Ok(None);
+        }
+        cursor.space()?;
+        let mut results = Self::default();
+        cursor.list_or_none(RESULT_LIMIT, "result options", |cursor| {
+            match cursor.atom()?.to_ascii_uppercase().as_slice() {
+                b"MIN" => results.min = true,
+                b"MAX" => results.max = true,
+                b"ALL" => results.all = true,
+                b"COUNT" => results.count = true,
+                b"SAVE" => results.save = true,
+                _ => return Err(SyntaxError::Expected("a result option of SEARCH")),
+            }
+            Ok(())
+        })?;
+        cursor.space()?;
+        results.all |= results == Self::default();
+        Ok(Some(results))
+    }
+
+    /// Whether anything is to be answered: SAVE alone only keeps.
+    pub fn answers(&self) -> bool {
+        self.min || self.max || self.all || self.count
+    }
+
+    /// Whether one message from each end is all that is needed.
+    pub fn is_ends_only(&self) -> bool {
+        (self.min || self.max) && !self.all && !self.count
+    }
+}
 
 /// One condition on a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +82,7 @@ pub enum SearchKey {
     /// HEADER: a field of this name that has the text; the empty text matches any.
     Header(Vec<u8>, SearchText),
     /// LARGER: more octets than this.
-    Larger(u32),
+    Larger(u64),
     /// NOT
     Not(Box<SearchKey>),
     /// ON: internal date on this day.
@@ -45,12 +97,14 @@ pub enum SearchKey {
     SentOn(Date),
     /// SENTSINCE
     SentSince(Date),
+    /// `$`, also as `UID $`: what the latest SEARCH with SAVE found.
+    Saved,
     /// A set of sequence numbers.
     Sequence(SequenceSet),
     /// SINCE: internal date on or after this day.
     Since(Date),
     /// SMALLER: fewer octets than this.
-    Smaller(u32),
+    Smaller(u64),
     /// SUBJECT
     Subject(SearchText),
     /// TEXT: in header or body.
@@ -121,9 +175,16 @@ impl SearchKey {
                     cursor.list(KEY_LIMIT, "search keys", |cursor| Self::parse(cursor, depth + 1, budget))?;
                 Ok(Self::all_of(keys))
             }
-            Some(b'*' | b'0'..=b'9') => SequenceSet::parse(cursor).map(Self::Sequence),
+            Some(b'*' | b'$' | b'0'..=b'9') => Self::parse_set(cursor, Self::Sequence),
             _ => Self::parse_word(cursor, depth, budget),
         }
+    }
+
+    fn parse_set(cursor: &mut Cursor<'_>, numbers: fn(SequenceSet) -> Self) -> Result<Self, SyntaxError> {
+        Ok(match MessageSet::parse(cursor)? {
+            MessageSet::Numbers(set) => numbers(set),
+            MessageSet::Saved => Self::Saved,
+        })
     }
 
     fn parse_word(cursor: &mut Cursor<'_>, depth: usize, budget: &mut usize) -> Result<Self, SyntaxError> {
@@ -158,7 +219,7 @@ impl SearchKey {
                         Self::Header(name, SearchText::parse(cursor)?)
                     }
                     b"KEYWORD" => Self::Flag(Flag::keyword(cursor)?),
-                    b"LARGER" => Self::Larger(cursor.number()?),
+                    b"LARGER" => Self::Larger(cursor.number64()?),
                     b"NOT" => unless(Self::parse(cursor, depth + 1, budget)?),
                     b"ON" => Self::On(Date::parse(cursor)?),
                     b"OR" => {
@@ -170,11 +231,11 @@ impl SearchKey {
                     b"SENTON" => Self::SentOn(Date::parse(cursor)?),
                     b"SENTSINCE" => Self::SentSince(Date::parse(cursor)?),
                     b"SINCE" => Self::Since(Date::parse(cursor)?),
-                    b"SMALLER" => Self::Smaller(cursor.number()?),
+                    b"SMALLER" => Self::Smaller(cursor.number64()?),
                     b"SUBJECT" => Self::Subject(SearchText::parse(cursor)?),
                     b"TEXT" => Self::Text(SearchText::parse(cursor)?),
                     b"TO" => Self::To(SearchText::parse(cursor)?),
-                    b"UID" => Self::Uid(SequenceSet::parse(cursor)?),
+                    b"UID" => Self::parse_set(cursor, Self::Uid)?,
                     b"UNKEYWORD" => unless(Self::Flag(Flag::keyword(cursor)?)),
                     _ => return Err(SyntaxError::Expected("a search key")),
                 }
@@ -188,8 +249,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &[u8]) -> Result<SearchKey, SyntaxError> {
-        let mut cursor = Cursor::new(text);
-        SearchKey::parse_all(&mut cursor)
+        SearchKey::parse_all(&mut Cursor::new(text))
     }
 
     fn text(text: &str) -> SearchText {
@@ -235,6 +295,34 @@ mod tests {
     }
 
     #[test]
+    fn result_options_are_read() {
+        let results = |text: &'static [u8]| SearchReturn::parse(&mut Cursor::new(text));
+        let none = SearchReturn::default();
+        for (text, expected) in [
+            (&b"ALL"[..], None),
+            (b"RETURNED x", None),
+            (b"RETURN () ALL", Some(SearchReturn { all: true, ..none })),
+            (b"return (min MAX) ALL", Some(SearchReturn { min: true, max: true, ..none })),
+            (b"RETURN (SAVE) ALL", Some(SearchReturn { save: true, ..none })),
+            (b"RETURN (COUNT ALL COUNT) ALL", Some(SearchReturn { all: true, count: true, ..none })),
+        ] {
+            assert_eq!(results(text), Ok(expected), "{}", text.escape_ascii());
+        }
+        for text in [&b"RETURN"[..], b"RETURN MIN ALL", b"RETURN (MIN", b"RETURN (MODSEQ) ALL", b"RETURN ()"]
+        {
+            assert!(results(text).is_err(), "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn what_was_saved_is_a_key_of_its_own() {
+        let not_saved = SearchKey::Not(Box::new(SearchKey::Saved));
+        assert_eq!(parse(b"NOT $"), Ok(not_saved.clone()));
+        assert_eq!(parse(b"UID $ NOT $"), Ok(SearchKey::And(vec![SearchKey::Saved, not_saved])));
+        assert!(parse(b"$,1").is_err() && parse(b"1,$").is_err() && parse(b"$:5").is_err());
+    }
+
+    #[test]
     fn malformed_searches_are_refused() {
         for (input, error) in [
             (&b""[..], None),
@@ -247,7 +335,7 @@ mod tests {
             (b"()", None),
             (b"(SEEN", None),
             (b"KEYWORD \\Seen", None),
-            (b"LARGER 4294967296", Some(SyntaxError::Number)),
+            (b"LARGER 9223372036854775808", Some(SyntaxError::Number)),
             (b"BEFORE 31-Feb-2000", None),
             (b"1,", None),
         ] {

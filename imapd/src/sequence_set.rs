@@ -1,4 +1,4 @@
-//! Sets of sequence numbers and UIDs (RFC 3501 §9, `sequence-set`).
+//! Sets of sequence numbers and UIDs (RFC 9051 §9, `sequence-set`).
 
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
@@ -64,6 +64,21 @@ impl SequenceSet {
     }
 }
 
+/// The messages that a command is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MessageSet {
+    /// Those with these numbers.
+    Numbers(SequenceSet),
+    /// `$`: those that the latest SEARCH with RETURN (SAVE) found (RFC 9051 §6.4.4.1). It stands alone.
+    Saved,
+}
+
+impl MessageSet {
+    pub(crate) fn parse(cursor: &mut Cursor<'_>) -> Result<Self, SyntaxError> {
+        if cursor.accept(b'$') { Ok(Self::Saved) } else { SequenceSet::parse(cursor).map(Self::Numbers) }
+    }
+}
+
 /// Numbers as sorted ranges that neither overlap nor touch: a few words of memory however many numbers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NumberSet(Vec<RangeInclusive<u32>>);
@@ -85,6 +100,11 @@ impl NumberSet {
             }
             None => self.0.push(number..=number),
         }
+    }
+
+    /// Adds a range that is above all others.
+    pub fn push_range(&mut self, range: RangeInclusive<u32>) {
+        self.0.push(range);
     }
 
     /// The ranges, ascending.

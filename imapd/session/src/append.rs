@@ -4,7 +4,6 @@ use imapd::{Append, Tag};
 use store_lib::{MailboxId, Parse, Stager, StoreError, UnixSeconds};
 
 use crate::End;
-use crate::mailboxes::name;
 use crate::reply::{Reply, Stop, reply_for};
 use crate::session::Session;
 use crate::store::flags_of;
@@ -45,9 +44,11 @@ impl Appending {
 
     pub(crate) fn push(&mut self, piece: &[u8]) {
         let Ok(filing) = &mut self.filing else { return };
-        // A literal has no NUL (RFC 3501 §9), and FETCH would have to send it as one.
+        // A literal has no NUL (RFC 3501 §9), and FETCH would have to send it as one. Who may send them is told by
+        // another code to send the message encoded (RFC 3516 §4.4).
         if piece.contains(&0) {
-            self.filing = Err(Reply::no("[CANNOT] a message has no NUL"));
+            let code = if self.append.binary { "UNKNOWN-CTE" } else { "CANNOT" };
+            self.filing = Err(Reply::no(format!("[{code}] a message has no NUL")));
         } else if let Err(error) = filing.stager.push(piece) {
             self.filing = Err(reply_for(&error));
         }
@@ -86,8 +87,7 @@ impl Filing {
 impl Session {
     /// Where APPEND, COPY and MOVE go to.
     pub(crate) fn target(&self, mailbox: &str) -> Result<MailboxId, Stop> {
-        let name = name(mailbox)?;
-        match self.read(|reader| reader.find(&name))? {
+        match self.find(mailbox)? {
             Some(mailbox) => Ok(mailbox.id),
             None => Err(no_such_target().into()),
         }

@@ -1,7 +1,7 @@
 //! COPY, MOVE and EXPUNGE (RFC 3501 §6.4.3, §6.4.7; RFC 6851; RFC 4315).
 
 use imapd::response::{self, Status};
-use imapd::{NumberSet, Numbering, SequenceSet};
+use imapd::{MessageSet, NumberSet, Numbering};
 use store_lib::{Copied, StoreError, Uid};
 
 use crate::append::no_such_target;
@@ -13,7 +13,7 @@ impl Session {
     pub(crate) fn copy(
         &mut self,
         numbering: Numbering,
-        set: &SequenceSet,
+        set: &MessageSet,
         mailbox: &str,
     ) -> Result<Reply, Stop> {
         self.check_writable_account()?;
@@ -30,7 +30,7 @@ impl Session {
     pub(crate) fn move_messages(
         &mut self,
         numbering: Numbering,
-        set: &SequenceSet,
+        set: &MessageSet,
         mailbox: &str,
     ) -> Result<Reply, Stop> {
         self.check_writable_account()?;
@@ -54,7 +54,7 @@ impl Session {
 
     /// What COPY and MOVE are about. A client that counts messages already expunged is told before anything is done
     /// (RFC 2180 §4.4.1).
-    fn sources(&mut self, numbering: Numbering, set: &SequenceSet) -> Result<Vec<Uid>, Stop> {
+    fn sources(&mut self, numbering: Numbering, set: &MessageSet) -> Result<Vec<Uid>, Stop> {
         self.selected()?;
         self.absorb_changes()?;
         let selected = self.selected()?;
@@ -67,7 +67,7 @@ impl Session {
     }
 
     /// EXPUNGE, and with a set UID EXPUNGE.
-    pub(crate) fn expunge(&mut self, set: Option<&SequenceSet>) -> Result<Reply, Stop> {
+    pub(crate) fn expunge(&mut self, set: Option<&MessageSet>) -> Result<Reply, Stop> {
         let selected = self.writable()?;
         let mailbox = selected.mailbox;
         let only = match set {

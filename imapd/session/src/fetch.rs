@@ -1,13 +1,14 @@
-//! FETCH (RFC 3501 §6.4.5), in slices: a reader of the store is held while a slice is collected, never while the
-//! client takes it.
+//! FETCH (RFC 3501 §6.4.5, RFC 9051 §6.4.5), in slices: a reader of the store is held while a slice is collected, never
+//! while the client takes it.
 
 use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
 
-use imapd::{FetchItem, Numbering, SequenceSet, response};
+use imapd::{FetchItem, MessageSet, Numbering, response};
 use store_lib::{Body, Columns, Flags, Message, Reader, StoreError, Summary, Uid, UnixSeconds};
 
-use crate::connection::OUTPUT_FULL;
+use crate::binary::{self, Decoding, Measured};
+use crate::connection::{Connection, OUTPUT_FULL};
 use crate::reply::{Reply, Stop};
 use crate::section::{Content, write_item};
 use crate::selected::{Places, Selected, write_flags};
@@ -39,11 +40,7 @@ impl Plan {
                 FetchItem::Body | FetchItem::BodyStructure | FetchItem::Envelope => {
                     plan.columns = Columns::Summary
                 }
-                FetchItem::BodySection { .. }
-                | FetchItem::Rfc822
-                | FetchItem::Rfc822Header
-                | FetchItem::Rfc822Text => plan.bodies = true,
-                FetchItem::Flags | FetchItem::InternalDate | FetchItem::Rfc822Size | FetchItem::Uid => (),
+                item => plan.bodies |= is_body_item(item),
             }
             plan.sets_seen |= item.sets_seen();
             // Asked twice, told once: what one command costs does not grow with repetitions.
@@ -52,6 +49,21 @@ impl Plan {
             }
         }
         plan
+    }
+
+    /// The items that are made of a message's octets, but those that cannot be decoded; the others are measured before
+    /// anything of the message is told.
+    fn measure(
+        &self,
+        decoding: &mut Decoding,
+        connection: &Connection,
+        content: &mut Content<'_>,
+    ) -> Result<Vec<(&FetchItem, Measured)>, Stop> {
+        let mut bodies = Vec::new();
+        for item in self.items.iter().filter(|item| is_body_item(item)) {
+            bodies.extend(decoding.measure(connection, content, item)?.map(|measured| (item, measured)));
+        }
+        Ok(bodies)
     }
 }
 
@@ -158,17 +170,19 @@ impl Session {
     pub(crate) fn fetch(
         &mut self,
         numbering: Numbering,
-        set: &SequenceSet,
+        set: &MessageSet,
         items: Vec<FetchItem>,
     ) -> Result<Reply, Stop> {
+        let decoding_time = self.limits.search;
         let selected = self.selected()?;
         let places = selected.resolve(set, numbering)?;
         let asked: usize = places.iter().map(ExactSizeIterator::len).sum();
         let plan = Plan::new(items, numbering);
+        let mut decoding = Decoding::new(decoding_time);
         let mut remaining = Remaining::new(places);
         while !remaining.is_done() {
             if plan.bodies {
-                self.fetch_bodies(&plan, &mut remaining)?;
+                self.fetch_bodies(&plan, &mut decoding, &mut remaining)?;
             } else {
                 self.fetch_rows(&plan, &mut remaining)?;
             }
@@ -176,6 +190,9 @@ impl Session {
         }
         if remaining.visited < asked && numbering == Numbering::Sequence {
             return Ok(some_were_expunged());
+        }
+        if decoding.met_unknown {
+            return Ok(Reply::no("[UNKNOWN-CTE] a part is in an encoding that is not known"));
         }
         Ok(Reply::ok("FETCH completed"))
     }
@@ -205,7 +222,12 @@ impl Session {
     }
 
     /// With the messages' octets: a slice is taken out of the store first, then written.
-    fn fetch_bodies(&mut self, plan: &Plan, remaining: &mut Remaining) -> Result<(), Stop> {
+    fn fetch_bodies(
+        &mut self,
+        plan: &Plan,
+        decoding: &mut Decoding,
+        remaining: &mut Remaining,
+    ) -> Result<(), Stop> {
         let Self { store, selected, .. } = &*self;
         let Some(selected) = selected else { return Ok(()) };
         let mut rows = Vec::new();
@@ -232,8 +254,12 @@ impl Session {
                 remaining.visited -= 1;
                 continue;
             };
+            let mut content = Content::new(body);
+            let bodies = plan.measure(decoding, connection, &mut content)?;
             if row.newly_seen {
                 selected.flags_told(row.uid);
+            } else if bodies.is_empty() && plan.items.iter().all(is_body_item) {
+                continue;
             }
             let head = Head {
                 uid: row.uid,
@@ -244,12 +270,14 @@ impl Session {
             };
             let mut first =
                 write_head(&mut connection.out, selected, row.place, &head, &plan.items, row.newly_seen);
-            let mut content = Content::new(body);
-            for item in plan.items.iter().filter(|item| is_body_item(item)) {
+            for (item, measured) in bodies {
                 if !std::mem::take(&mut first) {
                     connection.out.push(b' ');
                 }
-                write_item(connection, &mut content, item)?;
+                match measured {
+                    Measured::NotBinary => write_item(connection, &mut content, item)?,
+                    measured => binary::write(connection, &content, item, &measured)?,
+                }
             }
             connection.out.extend_from_slice(b")\r\n");
             connection.flush_if_full()?;
@@ -260,7 +288,9 @@ impl Session {
 
 fn is_body_item(item: &FetchItem) -> bool {
     match item {
-        FetchItem::BodySection { .. }
+        FetchItem::Binary { .. }
+        | FetchItem::BinarySize { .. }
+        | FetchItem::BodySection { .. }
         | FetchItem::Rfc822
         | FetchItem::Rfc822Header
         | FetchItem::Rfc822Text => true,
@@ -299,7 +329,7 @@ fn write_head(
             }
             FetchItem::Flags => {
                 out.extend_from_slice(b"FLAGS ");
-                write_flags(out, head.flags, selected.is_recent(head.uid));
+                write_flags(out, head.flags, selected.tells_recent(head.uid));
             }
             FetchItem::InternalDate => {
                 out.extend_from_slice(b"INTERNALDATE ");
@@ -321,7 +351,9 @@ fn write_head(
                 out.extend_from_slice(b"BODY ");
                 write_structure(out, head.summary.map(|[_, _, structure]| structure), head.size);
             }
-            FetchItem::BodySection { .. }
+            FetchItem::Binary { .. }
+            | FetchItem::BinarySize { .. }
+            | FetchItem::BodySection { .. }
             | FetchItem::Rfc822
             | FetchItem::Rfc822Header
             | FetchItem::Rfc822Text => (),

@@ -9,17 +9,20 @@
 //! [`run`] drives one session on one thread until it ends. The front has sent the greeting and the login's tagged OK;
 //! the session begins with the client's next command.
 //!
-//! Holds: one stream; the [`store_lib::Store`] of one account; 4 octets per message of the selected mailbox; 64 KiB of
-//! output and the item being written. Never: a path, another account, a password, a network socket.
+//! Holds: one stream; the [`store_lib::Store`] of one account; 4 octets per message of the selected mailbox, for `$` at
+//! most 6 more; 64 KiB of output and the item being written. Never: a path, another account, a password, a network
+//! socket.
 //! Always true: (1) no reader of the store is held while waiting for the client; (2) sequence numbers change only
 //! where RFC 3501 §5.5 and §7.4.1 let them; (3) a message's octets are read by ranges, so its size costs nothing;
 //! (4) what the client is told OK is durable; (5) a client that neither reads nor writes ends by a time limit.
 //! Start at [`run`], then `session`. What the client may say: the `imapd` crate.
 
 mod append;
+mod binary;
 mod connection;
 mod copy;
 mod fetch;
+mod list;
 mod mailboxes;
 mod pattern;
 mod reply;
@@ -57,7 +60,7 @@ pub struct SessionLimits {
     pub command: Duration,
     /// For the client to take 64 KiB of output.
     pub write: Duration,
-    /// For one SEARCH.
+    /// For one SEARCH, for the patterns of one LIST, and for what one FETCH decodes.
     pub search: Duration,
     /// Octets of a message by APPEND.
     pub message: u64,

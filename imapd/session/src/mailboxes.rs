@@ -1,12 +1,13 @@
-//! Commands about mailboxes as a whole (RFC 3501 §6.3; RFC 3348; RFC 6154).
+//! Commands about mailboxes as a whole, but LIST and LSUB (RFC 3501 §6.3; RFC 9051 §6.3; RFC 6154 §5).
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 
-use imapd::{StatusItem, response};
-use store_lib::{Columns, Mailbox, MailboxId, MailboxName, SEPARATOR, StoreError, Uid};
+use icu_normalizer::ComposingNormalizerBorrowed;
+use imapd::{NameForm, StatusItem, response};
+use store_lib::{Columns, Mailbox, MailboxId, MailboxName, SEPARATOR, SpecialUse, StoreError, Uid};
 
-use crate::pattern::Pattern;
+use crate::list::Line;
 use crate::reply::{Reply, Stop};
 use crate::session::Session;
 
@@ -15,20 +16,35 @@ pub(crate) fn name(text: &str) -> Result<MailboxName, Reply> {
     MailboxName::parse(text).map_err(|error| Reply::no(format!("[CANNOT] {error}")))
 }
 
+/// Two ways to write an é make one name: new ones are in Unicode's normal form C (RFC 9051 §5.1, RFC 5198 §2).
+fn normal_form(text: &str) -> Cow<'_, str> {
+    ComposingNormalizerBorrowed::new_nfc().normalize(text)
+}
+
 impl Session {
-    pub(crate) fn create(&mut self, mailbox: &str) -> Result<Reply, Stop> {
+    pub(crate) fn create(&mut self, mailbox: &str, uses: &[String]) -> Result<Reply, Stop> {
         self.check_writable_account()?;
         // A trailing separator only announces that there will be names below (RFC 3501 §6.3.3).
-        let name = name(mailbox.strip_suffix(SEPARATOR).unwrap_or(mailbox))?;
-        self.store.create(&name, None, self.origin)?;
+        let asked = mailbox.strip_suffix(SEPARATOR).unwrap_or(mailbox);
+        let name = name(&normal_form(asked))?;
+        let special_use = match uses {
+            [] => None,
+            [one] => SpecialUse::from_attribute(one),
+            [_, ..] => None,
+        };
+        if special_use.is_none() && !uses.is_empty() {
+            return Err(Reply::no("[USEATTR] a mailbox has one of the uses that LIST shows").into());
+        }
+        self.store.create(&name, special_use, self.origin)?;
+        self.tell_old_name(&name, asked, &[]);
         Ok(Reply::ok("CREATE completed"))
     }
 
     pub(crate) fn delete(&mut self, mailbox: &str) -> Result<Reply, Stop> {
         self.check_writable_account()?;
-        let name = name(mailbox)?;
-        let found = self.read(|reader| reader.find(&name))?.ok_or(StoreError::NoSuchMailbox)?;
-        self.store.delete(&name, self.origin)?;
+        let found = self.find(mailbox)?.ok_or(StoreError::NoSuchMailbox)?;
+        self.store.delete(&found.name, self.origin)?;
+        self.tell_old_name(&found.name, mailbox, &["\\NonExistent"]);
         // Its own doing does not take the client by surprise: the mailbox is simply not selected any more.
         if self.selected.as_ref().is_some_and(|selected| selected.mailbox == found.id) {
             self.deselect();
@@ -38,71 +54,71 @@ impl Session {
 
     pub(crate) fn rename(&mut self, from: &str, to: &str) -> Result<Reply, Stop> {
         self.check_writable_account()?;
-        let (from, to) = (name(from)?, name(to)?);
-        self.store.rename(&from, &to, self.origin)?;
+        let found = self.find(from)?;
+        let new = name(&normal_form(to))?;
+        let old = found.ok_or(StoreError::NoSuchMailbox)?.name;
+        self.store.rename(&old, &new, self.origin)?;
+        if Line::called(&old, from).is_renamed() || Line::called(&new, to).is_renamed() {
+            self.tell_old_name(&new, from, &[]);
+        }
         Ok(Reply::ok("RENAME completed"))
     }
 
-    pub(crate) fn subscribe(&mut self, mailbox: &str, subscribed: bool) -> Result<Reply, Stop> {
+    pub(crate) fn subscribe(&mut self, mailbox: &str) -> Result<Reply, Stop> {
         self.check_writable_account()?;
-        self.store.set_subscribed(&name(mailbox)?, subscribed, self.origin)?;
-        Ok(Reply::ok(if subscribed { "SUBSCRIBE completed" } else { "UNSUBSCRIBE completed" }))
+        let name = match self.find(mailbox)? {
+            Some(found) => found.name,
+            None => name(&normal_form(mailbox))?,
+        };
+        self.store.set_subscribed(&name, true, self.origin)?;
+        self.tell_old_name(&name, mailbox, &["\\Subscribed"]);
+        Ok(Reply::ok("SUBSCRIBE completed"))
     }
 
-    pub(crate) fn list(&mut self, reference: &str, pattern: &str) -> Result<Reply, Stop> {
-        // Asks only for the separator and the root (RFC 3501 §6.3.8).
-        if pattern.is_empty() {
-            self.connection.out.extend_from_slice(b"* LIST (\\Noselect) \"/\" \"\"\r\n");
-            return Ok(Reply::ok("LIST completed"));
+    pub(crate) fn unsubscribe(&mut self, mailbox: &str) -> Result<Reply, Stop> {
+        self.check_writable_account()?;
+        let (exact, normal) = (name(mailbox)?, name(&normal_form(mailbox))?);
+        self.store.set_subscribed(&exact, false, self.origin)?;
+        if normal != exact {
+            self.store.set_subscribed(&normal, false, self.origin)?;
+            self.tell_old_name(&normal, mailbox, &[]);
         }
-        let pattern = Pattern::new(reference, pattern);
-        let mailboxes = self.read(|reader| reader.mailboxes())?;
-        let parents: BTreeSet<MailboxName> =
-            mailboxes.iter().filter_map(|mailbox| mailbox.name.parent()).collect();
-        for Mailbox { name, special_use, .. } in &mailboxes {
-            if !pattern.matches(name.as_str()) {
-                continue;
-            }
-            let children = if parents.contains(name) { "\\HasChildren" } else { "\\HasNoChildren" };
-            let attributes = [Some(children), special_use.map(store_lib::SpecialUse::attribute)];
-            list_line(&mut self.connection.out, "LIST", attributes.into_iter().flatten(), name.as_str());
-            self.connection.flush_if_full()?;
-        }
-        Ok(Reply::ok("LIST completed"))
+        Ok(Reply::ok("UNSUBSCRIBE completed"))
     }
 
-    pub(crate) fn lsub(&mut self, reference: &str, pattern: &str) -> Result<Reply, Stop> {
-        let ends_in_level = pattern.ends_with('%');
-        let pattern = Pattern::new(reference, pattern);
-        let subscriptions = self.read(|reader| reader.subscriptions())?;
-        let subscribed: BTreeSet<&MailboxName> = subscriptions.iter().collect();
-        // With % a level above a subscribed name is shown too, if it is not subscribed itself (RFC 3501 §6.3.9).
-        let mut levels = BTreeSet::new();
-        for name in &subscriptions {
-            if pattern.matches(name.as_str()) {
-                list_line(&mut self.connection.out, "LSUB", [], name.as_str());
-            } else if ends_in_level {
-                let above = std::iter::successors(name.parent(), MailboxName::parent);
-                levels.extend(
-                    above.filter(|level| !subscribed.contains(level) && pattern.matches(level.as_str())),
-                );
-            }
-            self.connection.flush_if_full()?;
+    /// The mailbox that the client means: the one of exactly that name, else the one of that name in normal form.
+    pub(crate) fn find(&self, asked: &str) -> Result<Option<Mailbox>, Stop> {
+        let exact = name(asked)?;
+        let found = self.read(|reader| reader.find(&exact))?;
+        let normal = normal_form(asked);
+        if found.is_some() || normal == asked {
+            return Ok(found);
         }
-        for level in &levels {
-            list_line(&mut self.connection.out, "LSUB", ["\\Noselect"], level.as_str());
-            self.connection.flush_if_full()?;
+        let normal = name(&normal)?;
+        Ok(self.read(|reader| reader.find(&normal))?)
+    }
+
+    /// Tells a client of IMAP4rev2 that a mailbox has another name than it said (RFC 9051 §6.3.9.7). Others were not
+    /// asked whether they know the form (RFC 5258 §3).
+    fn tell_old_name(&mut self, name: &MailboxName, asked: &str, attributes: &[&str]) {
+        let line = Line::called(name, asked);
+        if self.names == NameForm::Utf8 && line.is_renamed() {
+            line.write(&mut self.connection.out, attributes.iter().copied(), self.names);
         }
-        Ok(Reply::ok("LSUB completed"))
     }
 
     pub(crate) fn status(&mut self, mailbox: &str, items: &[StatusItem]) -> Result<Reply, Stop> {
-        let name = name(mailbox)?;
-        let found = self.read(|reader| reader.find(&name))?.ok_or(StoreError::NoSuchMailbox)?;
-        let recent = if items.contains(&StatusItem::Recent) { self.count_recent(found.id)? } else { 0 };
+        let found = self.find(mailbox)?.ok_or(StoreError::NoSuchMailbox)?;
+        self.write_status(&found, items)?;
+        Ok(Reply::ok("STATUS completed"))
+    }
+
+    /// `* STATUS mailbox (items)`
+    pub(crate) fn write_status(&mut self, mailbox: &Mailbox, items: &[StatusItem]) -> Result<(), StoreError> {
+        let recent = if items.contains(&StatusItem::Recent) { self.count_recent(mailbox.id)? } else { 0 };
         let out = &mut self.connection.out;
         out.extend_from_slice(b"* STATUS ");
-        response::mailbox(out, found.name.as_str());
+        response::mailbox(out, mailbox.name.as_str(), self.names);
         out.extend_from_slice(b" (");
         for (index, item) in items.iter().enumerate() {
             if index > 0 {
@@ -113,16 +129,18 @@ impl Session {
             response::number(
                 out,
                 match item {
-                    StatusItem::Messages => found.counts.total,
+                    StatusItem::Deleted => mailbox.counts.deleted,
+                    StatusItem::Messages => mailbox.counts.total,
                     StatusItem::Recent => recent,
-                    StatusItem::UidNext => u64::from(found.uidnext),
-                    StatusItem::UidValidity => u64::from(found.uidvalidity.value()),
-                    StatusItem::Unseen => found.counts.unseen,
+                    StatusItem::Size => mailbox.counts.size,
+                    StatusItem::UidNext => u64::from(mailbox.uidnext),
+                    StatusItem::UidValidity => u64::from(mailbox.uidvalidity.value()),
+                    StatusItem::Unseen => mailbox.counts.unseen,
                 },
             );
         }
         out.extend_from_slice(b")\r\n");
-        Ok(Reply::ok("STATUS completed"))
+        Ok(())
     }
 
     /// How many messages no session was told of yet.
@@ -143,15 +161,4 @@ impl Session {
         }
         Ok(count)
     }
-}
-
-/// `* LIST (attributes) "/" name`
-fn list_line<'a>(out: &mut Vec<u8>, word: &str, attributes: impl IntoIterator<Item = &'a str>, name: &str) {
-    out.extend_from_slice(b"* ");
-    out.extend_from_slice(word.as_bytes());
-    out.push(b' ');
-    response::list(out, attributes);
-    out.extend_from_slice(b" \"/\" ");
-    response::mailbox(out, name);
-    out.extend_from_slice(b"\r\n");
 }

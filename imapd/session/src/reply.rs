@@ -55,12 +55,14 @@ impl From<StoreError> for Stop {
     }
 }
 
-/// Exhaustive on purpose: a new failure must choose its reply. Codes: RFC 5530. Paths and causes are for the log.
+/// Exhaustive on purpose: a new failure must choose its reply. Codes: RFC 9051 §7.1. Paths and causes are for the log.
 pub(crate) fn reply_for(error: &StoreError) -> Reply {
     match error {
         StoreError::NoSuchMailbox => Reply::no("[NONEXISTENT] no such mailbox"),
         StoreError::MailboxExists => Reply::no("[ALREADYEXISTS] that mailbox exists already"),
-        StoreError::HasChildren => Reply::no("[CANNOT] that mailbox has others below it; delete those first"),
+        StoreError::HasChildren => {
+            Reply::no("[HASCHILDREN] that mailbox has others below it; delete those first")
+        }
         StoreError::UseTaken => Reply::no("[USEATTR] another mailbox has that use already"),
         StoreError::NotAllowed => Reply::no("[CANNOT] that cannot be done with this mailbox"),
         StoreError::TooMany(what) => Reply::no(format!("[LIMIT] too many {what}")),
@@ -70,16 +72,19 @@ pub(crate) fn reply_for(error: &StoreError) -> Reply {
             tracing::warn!(%error, "command refused");
             Reply::no("[UNAVAILABLE] no space left, try later")
         }
-        StoreError::Fault(_)
-        | StoreError::Damaged { .. }
-        | StoreError::Missing { .. }
-        | StoreError::NewerSchema { .. }
+        StoreError::Damaged { .. } | StoreError::Missing { .. } => {
+            failed(error, "[CORRUPTION] the account is damaged")
+        }
+        StoreError::Fault(_) | StoreError::Closed => failed(error, "[UNAVAILABLE] local error, try later"),
+        // Of a store that is open none of these can come.
+        StoreError::NewerSchema { .. }
         | StoreError::InUse { .. }
         | StoreError::Open { .. }
-        | StoreError::Source(_)
-        | StoreError::Closed => {
-            tracing::error!(%error, "command failed");
-            Reply::no("[UNAVAILABLE] local error, try later")
-        }
+        | StoreError::Source(_) => failed(error, "[SERVERBUG] local error"),
     }
+}
+
+fn failed(error: &StoreError, text: &'static str) -> Reply {
+    tracing::error!(%error, "command failed");
+    Reply::no(text)
 }

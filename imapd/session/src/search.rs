@@ -1,10 +1,10 @@
-//! SEARCH (RFC 3501 §6.4.4), in slices. What the rows of the store decide is decided there; only messages that are
-//! still open then have their octets read, outside the reader.
+//! SEARCH (RFC 3501 §6.4.4, RFC 9051 §6.4.4), in slices. What the rows of the store decide is decided there; only
+//! messages that are still open then have their octets read, outside the reader.
 
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use imapd::{Numbering, SearchKey, date_of, days_of, response};
+use imapd::{NameForm, NumberSet, Numbering, SearchKey, SearchReturn, Tag, date_of, days_of, response};
 use mail_lib::header::{self, Headers};
 use mail_lib::mime::{self, Kind, Part};
 use mail_lib::text::{Decoder, Matcher};
@@ -79,13 +79,30 @@ struct Row {
 }
 
 impl Session {
-    pub(crate) fn search(&mut self, numbering: Numbering, key: &SearchKey) -> Result<Reply, Stop> {
+    pub(crate) fn search(
+        &mut self,
+        tag: &Tag,
+        numbering: Numbering,
+        results: Option<SearchReturn>,
+        key: &SearchKey,
+    ) -> Result<Reply, Stop> {
         let deadline = Instant::now() + self.limits.search;
+        let results = match self.names {
+            NameForm::ModifiedUtf7 => results,
+            // IMAP4rev2 knows no other answer (RFC 9051 §6.4.4).
+            NameForm::Utf8 => results.or(Some(SearchReturn { all: true, ..SearchReturn::default() })),
+        };
         let selected = self.selected()?;
-        let mut condition = Condition::new(key, selected)?;
+        let condition = Condition::new(key, selected);
+        // Whatever stops it now, nothing is saved then (RFC 9051 §6.4.4.1).
+        if results.is_some_and(|results| results.save) {
+            selected.save([]);
+        }
+        let mut condition = condition?;
+        let first_only = results.is_some_and(|results| results.is_ends_only() && !results.max);
         let mut remaining = Remaining::new(selected.all_places());
         let mut found = Vec::new();
-        while !remaining.is_done() {
+        while !remaining.is_done() && (!first_only || found.is_empty()) {
             if Instant::now() >= deadline {
                 return Err(StoreError::OutOfBudget.into());
             }
@@ -94,21 +111,81 @@ impl Session {
             }
             self.search_slice(&mut condition, &mut remaining, &mut found, deadline)?;
         }
-        let Self { connection, selected: Some(selected), .. } = self else {
-            return Ok(Reply::ok("SEARCH completed"));
-        };
+        match results {
+            None => self.answer_plain(numbering, &found)?,
+            Some(results) => self.answer_extended(tag, numbering, results, &found)?,
+        }
+        Ok(Reply::ok("SEARCH completed"))
+    }
+
+    /// `* SEARCH 2 3 6`
+    fn answer_plain(&mut self, numbering: Numbering, found: &[usize]) -> Result<(), End> {
+        let Self { connection, selected: Some(selected), .. } = self else { return Ok(()) };
         connection.out.extend_from_slice(b"* SEARCH");
         for place in found {
             connection.out.push(b' ');
-            let number = match numbering {
-                Numbering::Sequence => place as u64 + 1,
-                Numbering::Uid => selected.told().get(place).map_or(0, |uid| u64::from(uid.value())),
-            };
-            response::number(&mut connection.out, number);
+            response::number(&mut connection.out, u64::from(selected.number_at(*place, numbering)));
             connection.flush_if_full()?;
         }
         connection.out.extend_from_slice(b"\r\n");
-        Ok(Reply::ok("SEARCH completed"))
+        Ok(())
+    }
+
+    /// `* ESEARCH (TAG "a1") UID MIN 2 MAX 6 ALL 2:3,6 COUNT 3` (RFC 4731 §3.1), and what `$` stands for from now on.
+    fn answer_extended(
+        &mut self,
+        tag: &Tag,
+        numbering: Numbering,
+        results: SearchReturn,
+        found: &[usize],
+    ) -> Result<(), End> {
+        let Self { connection, selected: Some(selected), .. } = self else { return Ok(()) };
+        if results.save {
+            // With MIN and MAX alone it is those that are saved (RFC 9051 §6.4.4.1, table 4).
+            let first = found.first().filter(|_| results.min);
+            let last = found.last().filter(|last| results.max && first != Some(last));
+            if results.is_ends_only() {
+                selected.save(first.into_iter().chain(last).copied());
+            } else {
+                selected.save(found.iter().copied());
+            }
+        }
+        if !results.answers() {
+            return Ok(());
+        }
+        let out = &mut connection.out;
+        out.extend_from_slice(b"* ESEARCH (TAG ");
+        response::string(out, tag.as_bytes());
+        out.push(b')');
+        if numbering == Numbering::Uid {
+            out.extend_from_slice(b" UID");
+        }
+        for (word, wanted, place) in
+            [(&b" MIN "[..], results.min, found.first()), (b" MAX ", results.max, found.last())]
+        {
+            if let Some(place) = place.filter(|_| wanted) {
+                out.extend_from_slice(word);
+                response::number(out, u64::from(selected.number_at(*place, numbering)));
+            }
+        }
+        if results.all && !found.is_empty() {
+            let mut numbers = NumberSet::default();
+            found.iter().for_each(|place| numbers.push(selected.number_at(*place, numbering)));
+            let mut before: &[u8] = b" ALL ";
+            for range in numbers.ranges() {
+                connection.out.extend_from_slice(before);
+                response::number_range(&mut connection.out, range);
+                connection.flush_if_full()?;
+                before = b",";
+            }
+        }
+        let out = &mut connection.out;
+        if results.count {
+            out.extend_from_slice(b" COUNT ");
+            response::number(out, found.len() as u64);
+        }
+        out.extend_from_slice(b"\r\n");
+        Ok(())
     }
 
     fn search_slice(
@@ -194,6 +271,7 @@ impl Condition {
             SearchKey::Not(key) => Self::Not(Box::new(Self::new(key, selected)?)),
             SearchKey::Flag(flag) => Self::flag(flag)?,
             SearchKey::Recent => Self::Recent,
+            SearchKey::Saved => Self::Places(selected.saved_places()),
             SearchKey::Sequence(set) => {
                 let largest = u32::try_from(selected.told().len()).unwrap_or(u32::MAX);
                 Self::Places(selected.sequence_places(&set.resolve(largest)))
@@ -202,8 +280,8 @@ impl Condition {
                 let largest = selected.told().last().map_or(0, |uid| uid.value());
                 Self::Places(selected.uid_places(&set.resolve(largest)))
             }
-            SearchKey::Larger(size) => Self::Larger(u64::from(*size)),
-            SearchKey::Smaller(size) => Self::Smaller(u64::from(*size)),
+            SearchKey::Larger(size) => Self::Larger(*size),
+            SearchKey::Smaller(size) => Self::Smaller(*size),
             SearchKey::Before(date) => Self::Received(Days::Before(day(date))),
             SearchKey::On(date) => Self::Received(Days::On(day(date))),
             SearchKey::Since(date) => Self::Received(Days::Since(day(date))),

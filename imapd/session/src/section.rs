@@ -58,6 +58,13 @@ impl<'a> Content<'a> {
         }
     }
 
+    /// How the body of a part is encoded. The message as a whole is not, nor is what has parts of its own, whatever its
+    /// header says (RFC 2045 §6.4).
+    pub(crate) fn encoding(&mut self, part: &[u32]) -> mime::Encoding {
+        let found = self.index().filter(|_| !part.is_empty()).and_then(|index| index.section(part));
+        found.filter(|part| part.kind.is_leaf()).map_or(mime::Encoding::Binary, |part| part.encoding)
+    }
+
     /// A header block, cut at [`HEADER_LIMIT`].
     pub(crate) fn header(&self, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
         let size = range.end.saturating_sub(range.start).min(HEADER_LIMIT);
@@ -114,7 +121,7 @@ pub(crate) fn write_item(
             response::section(&mut connection.out, section);
             if let Some(partial) = partial {
                 connection.out.push(b'<');
-                response::number(&mut connection.out, u64::from(partial.first));
+                response::number(&mut connection.out, partial.first);
                 connection.out.push(b'>');
             }
             connection.out.push(b' ');
@@ -132,7 +139,9 @@ pub(crate) fn write_item(
             connection.out.extend_from_slice(b"RFC822.TEXT ");
             write_section(connection, content, &whole(SectionText::Text), None)
         }
-        FetchItem::Body
+        FetchItem::Binary { .. }
+        | FetchItem::BinarySize { .. }
+        | FetchItem::Body
         | FetchItem::BodyStructure
         | FetchItem::Envelope
         | FetchItem::Flags
@@ -180,6 +189,6 @@ fn write_section(
 /// What `<first.length>` leaves of a range. Beyond the end that is nothing.
 fn cut(range: Range<u64>, partial: Option<Partial>) -> Range<u64> {
     let Some(partial) = partial else { return range };
-    let start = range.start.saturating_add(u64::from(partial.first)).min(range.end);
-    start..start.saturating_add(u64::from(partial.length.get())).min(range.end)
+    let start = range.start.saturating_add(partial.first).min(range.end);
+    start..start.saturating_add(partial.length.get()).min(range.end)
 }

@@ -1,12 +1,13 @@
-//! SELECT, EXAMINE, CLOSE, UNSELECT (RFC 3501 §6.3.1, §6.3.2, §6.4.2; RFC 3691).
+//! SELECT, EXAMINE, CLOSE, UNSELECT (RFC 3501 §6.3.1, §6.3.2, §6.4.2; RFC 9051 §6.3.2, §6.3.3, §6.4.1, §6.4.2).
 
 use std::io::Write;
 use std::ops::ControlFlow;
 
+use imapd::NameForm;
 use imapd::response::{self, Status};
 use store_lib::{Columns, MailboxId, StoreError, SystemFlag, Uid};
 
-use crate::mailboxes::name;
+use crate::list::Line;
 use crate::reply::{Reply, Stop};
 use crate::selected::Selected;
 use crate::session::Session;
@@ -15,12 +16,19 @@ use crate::session::Session;
 const ROWS_PER_SLICE: usize = 2000;
 
 impl Session {
-    pub(crate) fn select(&mut self, mailbox: &str, examine: bool) -> Result<Reply, Stop> {
-        // Even an attempt that fails leaves no mailbox selected (RFC 3501 §6.3.1).
+    pub(crate) fn select(&mut self, asked: &str, examine: bool) -> Result<Reply, Stop> {
+        // Even an attempt that fails leaves no mailbox selected (RFC 3501 §6.3.1). What comes behind CLOSED is about
+        // the new one (RFC 9051 §7.1).
+        if self.selected.is_some() {
+            response::untagged(
+                &mut self.connection.out,
+                Status::Ok,
+                "[CLOSED] the previous mailbox is closed",
+            );
+        }
         self.deselect();
-        let name = name(mailbox)?;
         let read_only = examine || self.facts.read_only;
-        let Some(mailbox) = self.read(|reader| reader.find(&name))? else {
+        let Some(mailbox) = self.find(asked)? else {
             return Err(StoreError::NoSuchMailbox.into());
         };
         // Watch first, read after: so no change falls between.
@@ -37,10 +45,12 @@ impl Session {
         if !read_only && !recent.is_empty() {
             self.store.keep_recent(mailbox.id);
         }
+        let rev1 = self.names == NameForm::ModifiedUtf7;
         let first_unseen =
-            if mailbox.counts.unseen > 0 { self.first_unseen(mailbox.id, &uids)? } else { None };
+            if rev1 && mailbox.counts.unseen > 0 { self.first_unseen(mailbox.id, &uids)? } else { None };
         let (id, modseq, keywords) = (mailbox.id, mailbox.modseq, mailbox.keywords);
-        let selected = Selected::new(id, read_only, changes, uids, modseq, recent, keywords);
+        let mut selected = Selected::new(id, read_only, changes, uids, modseq, recent, keywords);
+        selected.shows_recent = rev1;
 
         let out = &mut self.connection.out;
         selected.write_flags_response(out);
@@ -49,13 +59,19 @@ impl Session {
         response::list(out, selected.flag_names().filter(|_| !read_only).chain(any_keyword));
         out.extend_from_slice(b"] flags that last\r\n");
         // Nothing but an i/o error can come back, and a Vec has none.
-        let _ = write!(out, "* {} EXISTS\r\n* {} RECENT\r\n", selected.told().len(), selected.recent_count());
+        let _ = write!(out, "* {} EXISTS\r\n", selected.told().len());
+        if rev1 {
+            let _ = write!(out, "* {} RECENT\r\n", selected.recent_count());
+        }
         if let Some(number) = first_unseen {
             response::untagged(out, Status::Ok, &format!("[UNSEEN {number}] first unseen message"));
         }
         let validity = mailbox.uidvalidity.value();
         response::untagged(out, Status::Ok, &format!("[UIDVALIDITY {validity}] UIDs are valid"));
         response::untagged(out, Status::Ok, &format!("[UIDNEXT {}] predicted next UID", mailbox.uidnext));
+        if !rev1 {
+            Line::called(&mailbox.name, asked).write(out, [], self.names);
+        }
         self.selected = Some(selected);
         Ok(Reply::ok(match (examine, read_only) {
             (true, _) => "[READ-ONLY] EXAMINE completed",

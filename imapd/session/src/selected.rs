@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use imapd::{NumberSet, Numbering, SequenceSet, response};
+use imapd::{MessageSet, NumberSet, Numbering, response};
 use store_lib::{Change, Changes, Event, Flags, Keyword, MailboxId, ModSeq, Origin, SystemFlag, Uid};
 
 use crate::reply::Reply;
@@ -29,6 +29,11 @@ pub(crate) struct Selected {
     recent: Vec<Range<u32>>,
     /// Some of them were claimed since, and that is not stored yet.
     pub(crate) claimed: bool,
+    /// `\Recent` is shown: not in IMAP4rev2, which does not have it (RFC 9051 §2.3.2).
+    pub(crate) shows_recent: bool,
+    /// UIDs that `$` stands for. Ranges of them may have holes, where no message was and, UIDs only rising, none will
+    /// be.
+    saved: NumberSet,
     keywords: Vec<Keyword>,
     /// How many of these were in the latest FLAGS response.
     introduced: usize,
@@ -60,6 +65,8 @@ impl Selected {
             modseq,
             recent: Vec::from_iter([recent]),
             claimed: false,
+            shows_recent: true,
+            saved: NumberSet::default(),
             keywords,
             introduced,
         }
@@ -84,6 +91,11 @@ impl Selected {
         self.recent.get(before).is_some_and(|range| range.contains(&uid.value()))
     }
 
+    /// Whether the client is told that a message is `\Recent`.
+    pub(crate) fn tells_recent(&self, uid: Uid) -> bool {
+        self.shows_recent && self.is_recent(uid)
+    }
+
     /// These are `\Recent` here too; they are behind those that were.
     pub(crate) fn add_recent(&mut self, uids: Range<u32>) {
         match self.recent.last_mut() {
@@ -99,7 +111,11 @@ impl Selected {
 
     /// Where the messages of `set` stand. Unknown UIDs are passed over (RFC 3501 §6.4.8); an unknown sequence number
     /// is BAD, and so is any in an empty mailbox (RFC 3501 §9, `seq-number`).
-    pub(crate) fn resolve(&self, set: &SequenceSet, numbering: Numbering) -> Result<Places, Reply> {
+    pub(crate) fn resolve(&self, set: &MessageSet, numbering: Numbering) -> Result<Places, Reply> {
+        let set = match set {
+            MessageSet::Numbers(set) => set,
+            MessageSet::Saved => return Ok(self.saved_places()),
+        };
         match numbering {
             Numbering::Sequence => {
                 let numbers = set.resolve(u32::try_from(self.told).unwrap_or(u32::MAX));
@@ -112,6 +128,36 @@ impl Selected {
                 Ok(self.uid_places(&set.resolve(self.told().last().map_or(0, |uid| uid.value()))))
             }
         }
+    }
+
+    /// Where the messages of `$` stand. Those that the client was told to be expunged are not among them (RFC 9051
+    /// §6.4.4.1).
+    pub(crate) fn saved_places(&self) -> Places {
+        self.uid_places(&self.saved)
+    }
+
+    /// Makes `$` stand for the messages at these rising places, and no others.
+    pub(crate) fn save(&mut self, places: impl IntoIterator<Item = usize>) {
+        let mut saved = NumberSet::default();
+        let mut run: Option<Range<usize>> = None;
+        let mut places = places.into_iter();
+        loop {
+            let place = places.next();
+            match (&mut run, place) {
+                (Some(run), Some(place)) if run.end == place => run.end += 1,
+                (run, place) => {
+                    let next = place.map(|place| place..place + 1);
+                    let ended = std::mem::replace(run, next).and_then(|run| self.told().get(run));
+                    if let Some([first, .., last] | [first @ last]) = ended {
+                        saved.push_range(first.value()..=last.value());
+                    }
+                    if place.is_none() {
+                        break;
+                    }
+                }
+            }
+        }
+        self.saved = saved;
     }
 
     pub(crate) fn all_places(&self) -> Places {
@@ -135,6 +181,14 @@ impl Selected {
             from(*range.start())..end
         });
         places.filter(|range| range.start < range.end).collect()
+    }
+
+    /// What the client calls the message at a place that it knows.
+    pub(crate) fn number_at(&self, place: usize, numbering: Numbering) -> u32 {
+        match numbering {
+            Numbering::Sequence => u32::try_from(place).unwrap_or(u32::MAX).saturating_add(1),
+            Numbering::Uid => self.told().get(place).map_or(0, |uid| uid.value()),
+        }
     }
 
     /// The UIDs at `places`.
@@ -329,7 +383,7 @@ mod tests {
         (selected, dir)
     }
 
-    fn set(text: &str) -> SequenceSet {
+    fn set(text: &str) -> MessageSet {
         let line = format!("a COPY {text} x\r\n");
         let event = Parser::new(Limits::SESSION).next(&mut line.as_bytes());
         let Some(imapd::Event::Command(tagged)) = event else { panic!("{text}") };

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use imapd::response::{self, Status};
-use imapd::{Command, Event, Limits, Numbering, Parser, Tag, Tagged};
+use imapd::{Command, Event, Extension, Limits, NameForm, Numbering, Parser, Tag, Tagged};
 use store_lib::{Budget, Columns, Drained, Origin, Reader, Store, StoreError, Uid};
 
 use crate::append::Appending;
@@ -26,6 +26,8 @@ pub(crate) struct Session {
     pub(crate) limits: SessionLimits,
     pub(crate) origin: Origin,
     pub(crate) selected: Option<Selected>,
+    /// In UTF-8 once the client has enabled IMAP4rev2, whose answers differ in some more points.
+    pub(crate) names: NameForm,
     receiving: Receiving,
     /// In a row.
     bad_commands: u32,
@@ -46,6 +48,7 @@ enum Next {
     Anything,
     Line,
     NoMessage,
+    Names(NameForm),
 }
 
 /// Whether EXPUNGE may be sent with an answer: not with those of FETCH, STORE and SEARCH, whose numbers the client
@@ -66,7 +69,17 @@ impl Session {
         let connection = Connection::new(stream, limits.write)?;
         let origin = store.origin();
         let receiving = Receiving::Commands;
-        Ok(Self { store, connection, facts, limits, origin, selected: None, receiving, bad_commands: 0 })
+        Ok(Self {
+            store,
+            connection,
+            facts,
+            limits,
+            origin,
+            selected: None,
+            names: NameForm::default(),
+            receiving,
+            bad_commands: 0,
+        })
     }
 
     pub(crate) fn run(mut self) -> End {
@@ -126,6 +139,7 @@ impl Session {
                     Next::Anything => (),
                     Next::Line => parser.expect_line(),
                     Next::NoMessage => parser.refuse_message(),
+                    Next::Names(names) => parser.expect_names(names),
                 }
                 // Answers to pipelined commands leave together, but not without bound.
                 self.connection.flush_if_full()?;
@@ -224,6 +238,11 @@ impl Session {
                 self.connection.flush()?;
                 return Err(End::Logout);
             }
+            Command::Enable(extensions) => {
+                self.enable(extensions);
+                self.finish(&tag, Reply::ok("ENABLE completed"), Expunges::Tell)?;
+                return Ok(Next::Names(self.names));
+            }
             Command::Capability
             | Command::Noop
             | Command::StartTls
@@ -231,12 +250,12 @@ impl Session {
             | Command::Login { .. }
             | Command::Select(_)
             | Command::Examine(_)
-            | Command::Create(_)
+            | Command::Create { .. }
             | Command::Delete(_)
             | Command::Rename { .. }
             | Command::Subscribe(_)
             | Command::Unsubscribe(_)
-            | Command::List { .. }
+            | Command::List(_)
             | Command::Lsub { .. }
             | Command::Status { .. }
             | Command::Check
@@ -248,7 +267,7 @@ impl Session {
             | Command::Namespace
             | Command::Unselect => Expunges::Tell,
         };
-        let reply = match self.execute(command) {
+        let reply = match self.execute(&tag, command) {
             Ok(reply) | Err(Stop::Reply(reply)) => reply,
             Err(Stop::End(end)) => return Err(end),
         };
@@ -263,7 +282,25 @@ impl Session {
         Ok(())
     }
 
-    fn execute(&mut self, command: Command) -> Result<Reply, Stop> {
+    /// RFC 5161 §3.1, RFC 9051 §6.3.1. It may be said again, also with a mailbox selected, which some clients do.
+    fn enable(&mut self, extensions: &[Extension]) {
+        let out = &mut self.connection.out;
+        out.extend_from_slice(b"* ENABLED");
+        for extension in extensions {
+            match extension {
+                Extension::Imap4Rev2 => {
+                    out.extend_from_slice(b" IMAP4rev2");
+                    self.names = NameForm::Utf8;
+                    if let Some(selected) = &mut self.selected {
+                        selected.shows_recent = false;
+                    }
+                }
+            }
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    fn execute(&mut self, tag: &Tag, command: Command) -> Result<Reply, Stop> {
         match command {
             Command::Capability => {
                 self.connection.out.extend_from_slice(b"* CAPABILITY ");
@@ -277,12 +314,12 @@ impl Session {
             }
             Command::Select(mailbox) => self.select(&mailbox, false),
             Command::Examine(mailbox) => self.select(&mailbox, true),
-            Command::Create(mailbox) => self.create(&mailbox),
+            Command::Create { mailbox, uses } => self.create(&mailbox, &uses),
             Command::Delete(mailbox) => self.delete(&mailbox),
             Command::Rename { from, to } => self.rename(&from, &to),
-            Command::Subscribe(mailbox) => self.subscribe(&mailbox, true),
-            Command::Unsubscribe(mailbox) => self.subscribe(&mailbox, false),
-            Command::List { reference, pattern } => self.list(&reference, &pattern),
+            Command::Subscribe(mailbox) => self.subscribe(&mailbox),
+            Command::Unsubscribe(mailbox) => self.unsubscribe(&mailbox),
+            Command::List(list) => self.list(&list),
             Command::Lsub { reference, pattern } => self.lsub(&reference, &pattern),
             Command::Status { mailbox, items } => self.status(&mailbox, &items),
             // Every change is durable when it is answered, so there is nothing to check out.
@@ -290,7 +327,7 @@ impl Session {
             Command::Close => self.close(),
             Command::Unselect => self.unselect(),
             Command::Expunge(set) => self.expunge(set.as_ref()),
-            Command::Search { numbering, key } => self.search(numbering, &key),
+            Command::Search { numbering, results, key } => self.search(tag, numbering, results, &key),
             Command::Fetch { numbering, set, items } => self.fetch(numbering, &set, items),
             Command::Store { numbering, set, action, silent, flags } => {
                 self.store_flags(numbering, &set, action, silent, &flags)
@@ -302,8 +339,8 @@ impl Session {
                 self.connection.out.extend_from_slice(b"* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
                 Ok(Reply::ok("NAMESPACE completed"))
             }
-            // Both are answered before it comes to this.
-            Command::Idle | Command::Logout => Ok(Reply::ok("completed")),
+            // These are answered before it comes to this.
+            Command::Enable(_) | Command::Idle | Command::Logout => Ok(Reply::ok("completed")),
         }
     }
 
@@ -370,9 +407,12 @@ impl Session {
             let out = &mut connection.out;
             out.extend_from_slice(b"* ");
             response::number(out, count);
-            out.extend_from_slice(b" EXISTS\r\n* ");
-            response::number(out, selected.recent_count());
-            out.extend_from_slice(b" RECENT\r\n");
+            out.extend_from_slice(b" EXISTS\r\n");
+            if selected.shows_recent {
+                out.extend_from_slice(b"* ");
+                response::number(out, selected.recent_count());
+                out.extend_from_slice(b" RECENT\r\n");
+            }
         }
         selected.introduce(&mut connection.out);
         for (uid, flags) in selected.take_flags() {
@@ -383,7 +423,7 @@ impl Session {
             out.extend_from_slice(b" FETCH (UID ");
             response::number(out, u64::from(uid.value()));
             out.extend_from_slice(b" FLAGS ");
-            write_flags(out, &flags, selected.is_recent(uid));
+            write_flags(out, &flags, selected.tells_recent(uid));
             out.extend_from_slice(b")\r\n");
             connection.flush_if_full()?;
         }

@@ -1,6 +1,6 @@
 //! STORE (RFC 3501 §6.4.6).
 
-use imapd::{Flag, Numbering, SequenceSet, StoreAction, response};
+use imapd::{Flag, MessageSet, Numbering, StoreAction, response};
 use store_lib::{FlagChange, Flags, Keyword, SystemFlag};
 
 use crate::fetch::Row;
@@ -39,7 +39,7 @@ impl Session {
     pub(crate) fn store_flags(
         &mut self,
         numbering: Numbering,
-        set: &SequenceSet,
+        set: &MessageSet,
         action: StoreAction,
         silent: bool,
         flags: &[Flag],
@@ -75,7 +75,7 @@ impl Session {
                     out.push(b' ');
                 }
                 out.extend_from_slice(b"FLAGS ");
-                write_flags(out, &message.flags, selected.is_recent(message.uid));
+                write_flags(out, &message.flags, selected.tells_recent(message.uid));
                 out.extend_from_slice(b")\r\n");
             }
             connection.flush_if_full()?;

@@ -220,12 +220,13 @@ impl Dialogue {
             }
             Command::Select(_)
             | Command::Examine(_)
-            | Command::Create(_)
+            | Command::Enable(_)
+            | Command::Create { .. }
             | Command::Delete(_)
             | Command::Rename { .. }
             | Command::Subscribe(_)
             | Command::Unsubscribe(_)
-            | Command::List { .. }
+            | Command::List(_)
             | Command::Lsub { .. }
             | Command::Status { .. }
             | Command::Check

@@ -115,6 +115,23 @@ impl Client {
         }
     }
 
+    /// Sends a command tagged `t` that is answered by one literal: the text before it, the octets, what follows up to
+    /// the tagged answer.
+    pub(crate) fn literal(&mut self, command: &str) -> (String, Vec<u8>, Vec<String>) {
+        self.send(format!("t {command}\r\n"));
+        let line = self.line();
+        let (text, size) = line.strip_suffix('}').and_then(|line| line.rsplit_once('{')).expect("a literal");
+        let size: usize = size.parse().unwrap();
+        while self.received.len() < size {
+            let mut piece = [0; 65536];
+            let read = self.stream.read(&mut piece).expect("the session answers in time");
+            assert!(read > 0, "the session closed in a literal");
+            self.received.extend_from_slice(&piece[..read]);
+        }
+        let octets = self.received.drain(..size).collect();
+        (text.to_owned(), octets, self.until("t "))
+    }
+
     /// APPENDs with a non-synchronising literal; the tagged answer.
     pub(crate) fn append(&mut self, mailbox: &str, message: &[u8]) -> String {
         self.send(format!("t APPEND {mailbox} {{{}+}}\r\n", message.len()));

@@ -126,6 +126,15 @@ fn hostile_nesting_and_sets_are_answered() {
     assert_eq!(client.command(&format!("UID STORE {set} FLAGS ()")).len(), 2);
     assert_eq!(client.command(&format!("SEARCH {set}"))[0], "* SEARCH 1");
     assert_eq!(client.command(&format!("LIST \"\" {}", "%*".repeat(7000))).len(), 7);
+    let patterns = vec!["%*".repeat(100); 50].join(" ");
+    assert_eq!(client.command(&format!("LIST (SUBSCRIBED RECURSIVEMATCH) \"\" ({patterns})")).len(), 7);
+    let answer = client.command(&format!("LIST \"\" ({patterns} %)"));
+    assert_eq!(answer, ["t BAD too many patterns"]);
+    assert_eq!(
+        client.command(&format!("SEARCH RETURN ({}) ALL", "ALL ".repeat(3000))),
+        ["t BAD too many result options"]
+    );
+    assert_eq!(client.command(&format!("ENABLE{}", " X".repeat(3000))), ["t BAD too many extensions"]);
 }
 
 /// Attack class 18: what a client says is never written back as anything but data.

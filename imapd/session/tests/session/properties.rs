@@ -1,5 +1,6 @@
 //! A session against a simple model: whatever two clients do, in whatever order, both see the same mailbox.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -115,6 +116,49 @@ proptest! {
             seen.push(found);
         }
         prop_assert_eq!(&seen[0], &seen[1]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// RFC 9051 §6.4.4.1: `$` loses what is expunged and gains nothing, whatever the numbers are by then.
+    #[test]
+    fn what_was_saved_is_what_was_found_and_is_still_there(
+        found in proptest::collection::btree_set(1u32..12, 0..9),
+        gone in proptest::collection::btree_set(1u32..12, 0..9),
+        arrived in 0usize..3,
+        told in any::<bool>(),
+    ) {
+        let set = |uids: &BTreeSet<u32>| {
+            let uids: Vec<String> = uids.iter().map(u32::to_string).collect();
+            // A UID that no message will have.
+            if uids.is_empty() { "4000000000".to_owned() } else { uids.join(",") }
+        };
+        let account = Account::new();
+        (0..11).for_each(|_| account.file("INBOX", b"Subject: x\r\n\r\n"));
+        let (mut one, mut two) = (account.log_in(), account.log_in());
+        one.command("SELECT INBOX");
+        two.command("SELECT INBOX");
+        one.command(&format!("SEARCH RETURN (SAVE) UID {}", set(&found)));
+        two.command(&format!("UID STORE {} +FLAGS.SILENT (\\Deleted)", set(&gone)));
+        two.command("EXPUNGE");
+        (0..arrived).for_each(|_| account.file("INBOX", b"Subject: x\r\n\r\n"));
+        if told {
+            one.command("NOOP");
+        }
+        let left: BTreeSet<u32> = found.difference(&gone).copied().collect();
+        let numbers = |line: &str| -> BTreeSet<u32> {
+            line.split(' ').skip(2).map(|number| number.parse().unwrap()).collect()
+        };
+        prop_assert_eq!(numbers(&one.command("UID SEARCH $")[0]), left.clone());
+        one.command("NOOP");
+        let count = format!("* ESEARCH (TAG \"t\") COUNT {}", left.len());
+        prop_assert_eq!(&one.command("SEARCH RETURN (COUNT) $")[0], &count);
+        let fetched = one.command("UID FETCH $ UID").len() - 1;
+        prop_assert_eq!(fetched, left.len());
+        one.command("UID STORE $ +FLAGS.SILENT (\\Flagged)");
+        prop_assert_eq!(numbers(&one.command("UID SEARCH FLAGGED")[0]), left);
     }
 }
 

@@ -65,7 +65,7 @@ fn secret(text: &str) -> Secret {
 
 #[test]
 fn each_entrance_announces_what_it_allows() {
-    const BASE: &str = "IMAP4rev1 LITERAL+ SASL-IR ID";
+    const BASE: &str = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE";
     const ALWAYS: &str = "AUTH=SCRAM-SHA-256 AUTH=PLAIN AUTH=LOGIN";
     for (privacy, words) in [
         (Privacy::Clear, "STARTTLS LOGINDISABLED".to_owned()),
