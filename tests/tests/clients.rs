@@ -248,6 +248,47 @@ with imaplib.IMAP4("127.0.0.1", int(sys.argv[2])) as imap:
     instance.finish();
 }
 
+/// IMAP4rev2 and what is announced beside it, by a client that reads answers it has no words for.
+#[test]
+fn python_speaks_imap4rev2_with_imaplib() {
+    let instance = with_some_mail();
+    let program = r#"
+import imaplib, re, ssl, sys
+def ask(imap, answer, command, *words):
+    imap.untagged_responses.clear()
+    state, data = imap._simple_command(command, *words)
+    assert state == "OK", (words, data)
+    return [line for line in imap.response(answer)[1] if line is not None]
+with imaplib.IMAP4_SSL("127.0.0.1", int(sys.argv[1]), ssl_context=ssl._create_unverified_context()) as imap:
+    assert "IMAP4REV2" in imap.capabilities, imap.capabilities
+    imap.login("mox", "moxmoxmox")
+    assert imap.enable("IMAP4rev2")[0] == "OK"
+    assert imap.response("ENABLED")[1] == [b"IMAP4rev2"]
+    imap._mode_utf8()
+    assert imap.create('"Grüße & mehr"')[0] == "OK"
+    listed = ask(imap, "LIST", "LIST", '(SUBSCRIBED SPECIAL-USE)', '""', '"*"', "RETURN", "(STATUS (MESSAGES SIZE))")
+    assert len(listed) == 5 and any(b"\\Sent" in line for line in listed), listed
+    assert imap.response("STATUS")[1][0] == b"Archive (MESSAGES 0 SIZE 0)"
+    listed = ask(imap, "LIST", "LIST", '""', '("Gr*" INBOX)')
+    assert listed == ['(\\HasNoChildren) "/" "Grüße & mehr"'.encode(), b'(\\HasNoChildren) "/" INBOX'], listed
+    assert ask(imap, "STATUS", "STATUS", "INBOX", "(DELETED UNSEEN)") == [b"INBOX (DELETED 0 UNSEEN 2)"]
+    assert ask(imap, "LIST", "SELECT", "INBOX") == [b'() "/" INBOX']
+    imap.state = "SELECTED"
+    assert imap.response("RECENT")[1] == [None]
+    found = ask(imap, "ESEARCH", "UID", "SEARCH", "RETURN", "(MIN MAX COUNT SAVE)", "SUBJECT", '"Grüße"')
+    assert re.fullmatch(rb'\(TAG "\w+"\) UID MIN 2 MAX 2 COUNT 1', found[0]), found
+    found = ask(imap, "ESEARCH", "SEARCH", "ALL")
+    assert found[0].endswith(b") ALL 1:2"), found
+    state, data = imap.fetch("$", "(UID BINARY.SIZE[2] BINARY.PEEK[2])")
+    assert state == "OK" and data[0] == (b"2 (UID 2 BINARY.SIZE[2] 5 BINARY[2] ~{5}", bytes(range(5))), data
+    assert imap.uid("MOVE", "$", '"Grüße & mehr"')[0] == "OK"
+    assert ask(imap, "ESEARCH", "SEARCH", "RETURN", "(COUNT)", "$")[0].endswith(b") COUNT 0")
+    assert ask(imap, "STATUS", "STATUS", '"Grüße & mehr"', "(MESSAGES)") == ['"Grüße & mehr" (MESSAGES 1)'.encode()]
+"#;
+    client::run(client::python(program).arg(instance.imaps().port().to_string()));
+    instance.finish();
+}
+
 #[test]
 fn python_reads_with_imapclient_and_waits_with_idle() {
     let instance = with_some_mail();
@@ -289,11 +330,14 @@ import assert from 'node:assert';
 const client = new ImapFlow({ host: '127.0.0.1', port: Number(process.env.IMAPS), secure: true, logger: false,
     tls: { rejectUnauthorized: false }, auth: { user: 'mox', pass: 'moxmoxmox' } });
 await client.connect();
-const names = (await client.list()).map(box => box.path);
-assert(names.includes('INBOX'), names.join());
+const boxes = await client.list({ statusQuery: { messages: true, unseen: true } });
+const uses = boxes.map(box => box.specialUse).filter(use => use).sort();
+assert.deepStrictEqual(uses, ['\\Archive', '\\Drafts', '\\Inbox', '\\Junk', '\\Sent', '\\Trash']);
+assert.strictEqual(boxes.find(box => box.path === 'INBOX').status.messages, 2);
 const lock = await client.getMailboxLock('INBOX');
 try {
     assert.strictEqual(client.mailbox.exists, 2);
+    assert.deepStrictEqual(await client.search({ subject: 'hello-reader' }), [1]);
     const found = [];
     for await (const message of client.fetch('1:*', { envelope: true, bodyStructure: true, source: true, flags: true }))
         found.push(message);
