@@ -82,6 +82,14 @@ pub fn swaks(instance: &Instance, message: &[u8], tls: bool) {
     run(&mut swaks);
 }
 
+/// The certificate of an instance's IMAP, saved beside it.
+#[must_use]
+pub fn certificate(instance: &Instance) -> PathBuf {
+    let path = instance.home().path().join("localhost.pem");
+    save_certificate(instance.imaps(), &path);
+    path
+}
+
 /// Saves the certificate of a TLS server.
 pub fn save_certificate(server: SocketAddr, to: &Path) {
     save_certificate_of(server, &[], to);

@@ -285,6 +285,12 @@ impl Instance {
         processes.iter().filter_map(|process| Some((name(process), pid(process)?))).collect()
     }
 
+    /// The id of the process with this name, if it runs.
+    #[must_use]
+    pub fn pid(&self, name: &str) -> Option<i32> {
+        self.pids().into_iter().find(|(process, _)| process == name).map(|(_, pid)| pid)
+    }
+
     /// Every message of the account is read and hashed, and everything counted again.
     pub fn verify(&self) -> Value {
         let output = self.moxctl(&["--json", "account", "verify", ACCOUNT]);

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Output},
     time::Duration,
 };
@@ -13,12 +13,6 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-
-fn certificate(instance: &Instance) -> PathBuf {
-    let path = instance.home().path().join("localhost.pem");
-    client::save_certificate(instance.imaps(), &path);
-    path
-}
 
 /// GNU SASL's own IMAP client, over STARTTLS.
 fn gsasl(instance: &Instance, certificate: &Path, mechanism: &str, password: &str, priority: &str) -> Output {
@@ -46,7 +40,7 @@ fn is_in(output: &Output) -> bool {
 #[test]
 fn gsasl_logs_in_by_every_mechanism_and_with_no_other_password() {
     let instance = Instance::start();
-    let certificate = certificate(&instance);
+    let certificate = client::certificate(&instance);
     for mechanism in ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN"] {
         let output = gsasl(&instance, &certificate, mechanism, PASSWORD, "NORMAL");
         assert!(is_in(&output), "{mechanism}: {output:?}");
@@ -62,7 +56,7 @@ fn gsasl_logs_in_by_every_mechanism_and_with_no_other_password() {
 #[test]
 fn curl_logs_in_by_plain_and_login() {
     let instance = Instance::start();
-    let certificate = certificate(&instance);
+    let certificate = client::certificate(&instance);
     let curl = |mechanism: &str, password: &str| {
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--show-error", "--max-time", "20", "--request", "NOOP"])
@@ -178,16 +172,11 @@ print("all is well")
 #[test]
 fn python_logs_in_by_plain_and_scram_and_is_refused_whatever_is_not_right() {
     let instance = Instance::start();
-    let certificate = certificate(&instance);
+    let certificate = client::certificate(&instance);
     let mut python = client::python(PYTHON);
     python.arg(instance.imaps().port().to_string()).args([ADDRESS, PASSWORD]).arg(certificate);
     assert_eq!(client::run(&mut python).trim(), "all is well");
     instance.finish();
-}
-
-fn authd(instance: &Instance) -> Option<i32> {
-    let pids = instance.pids();
-    pids.into_iter().find(|(name, _)| name == "mox-authd").map(|(_, pid)| pid)
 }
 
 /// Attack class 31: whatever opened a session, a new password, a disabled or a removed account ends it, and so does one
@@ -196,10 +185,10 @@ fn authd(instance: &Instance) -> Option<i32> {
 fn a_changed_password_ends_sessions_from_before_a_restart_of_authd() {
     let instance = Instance::start();
     let mut before = Imap::login(instance.imap()).unwrap();
-    let old = authd(&instance).unwrap();
+    let old = instance.pid("mox-authd").unwrap();
     kill(Pid::from_raw(old), Signal::SIGKILL).unwrap();
     assert!(eventually(Duration::from_secs(20), || {
-        authd(&instance).is_some_and(|pid| pid != old) && instance.status()["ready"] == true
+        instance.pid("mox-authd").is_some_and(|pid| pid != old) && instance.status()["ready"] == true
     }));
     before.command("NOOP").unwrap();
     let mut after = None;
@@ -238,7 +227,7 @@ fn login(instance: &Instance, password: &str) -> std::io::Result<Imap> {
 #[test]
 fn an_app_password_opens_what_it_is_for_until_it_is_removed_and_every_attempt_is_listed() {
     let instance = Instance::start();
-    let certificate = certificate(&instance);
+    let certificate = client::certificate(&instance);
     let made = instance.json(&["apppassword", "add", ACCOUNT, "phone", "--for", "imap", "--expires", "90d"]);
     let phone = made["password"].as_str().unwrap();
     let output = instance.moxctl(&["apppassword", "add", ACCOUNT, "printer", "--for", "submission"]);
@@ -296,127 +285,5 @@ fn an_app_password_opens_what_it_is_for_until_it_is_removed_and_every_attempt_is
     assert!(after.as_array().unwrap().len() >= attempts.as_array().unwrap().len(), "{after}");
     let log = fs::read_to_string(instance.home().log()).unwrap();
     assert!(!log.contains(phone) && !log.contains(&printer), "an app password is in the log");
-    instance.finish();
-}
-
-/// A thousand addresses, each of a provider of its own, guess at ten accounts; their owners log in all the while.
-const CROWD: &str = r#"
-import asyncio, json, ssl, sys, time
-port, cafile = int(sys.argv[1]), sys.argv[2]
-context = ssl.create_default_context(cafile=cafile)
-accounts = [f"user{number}" for number in range(10)]
-counts = {"AUTHENTICATIONFAILED": 0, "UNAVAILABLE": 0, "OK": 0, "other": 0}
-
-async def login(address, tries):
-    reader, writer = await asyncio.open_connection(
-        "127.0.0.1", port, ssl=context, server_hostname="localhost", local_addr=(address, 0))
-    answers = []
-    await reader.readline()
-    for user, password in tries:
-        writer.write(f"a LOGIN {user}@localhost {password}\r\n".encode())
-        line = (await reader.readline()).decode()
-        answers.append(line)
-        if not line.startswith("a "):
-            break
-    writer.close()
-    return answers
-
-async def guess(number, room):
-    # 127.1.0.1, 127.1.8.1, 127.1.16.1 ...: 32 blocks of a /21 in each /16.
-    address = f"127.{1 + number // 32}.{8 * (number % 32)}.1"
-    async with room:
-        tries = [(accounts[(number + t) % 10], f"guess{number}x{t}") for t in range(3)]
-        for line in await login(address, tries):
-            kind = next((kind for kind in counts if kind in line), "other")
-            counts[kind] += 1
-
-def home(account):
-    return f"127.{200 + accounts.index(account)}.0.1"
-
-async def own(stop):
-    ins, slowest = 0, 0
-    while not stop.is_set():
-        for account in accounts:
-            began = time.monotonic()
-            answers = await login(home(account), [(account, "ownerowner")])
-            assert "a OK" in answers[-1], (account, answers)
-            slowest = max(slowest, time.monotonic() - began)
-            ins += 1
-    return ins, slowest
-
-async def main():
-    for account in accounts:
-        assert "a OK" in (await login(home(account), [(account, "ownerowner")]))[-1]
-    began, room, stop = time.monotonic(), asyncio.Semaphore(32), asyncio.Event()
-    owners = asyncio.create_task(own(stop))
-    await asyncio.gather(*(guess(number, room) for number in range(1000)))
-    stop.set()
-    ins, slowest = await owners
-    print(json.dumps({"seconds": time.monotonic() - began, "ins": ins, "slowest": slowest, **counts}))
-
-asyncio.run(main())
-"#;
-
-fn resident(pid: i32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
-/// Attack class 16: guesses at ten accounts from a thousand addresses. What is judged stays below what is configured, the
-/// owners get in every time, and what is remembered of it is bounded.
-#[test]
-fn owners_log_in_while_a_thousand_addresses_guess_their_passwords() {
-    let instance = Instance::start();
-    let certificate = certificate(&instance);
-    for number in 0..10 {
-        instance.add_account(&format!("user{number}"), "ownerowner");
-    }
-    let home = instance.stop();
-    let configuration = fs::read_to_string(home.configuration()).unwrap();
-    let strict = configuration.replace("trust_loopback = true", "trust_loopback = false");
-    assert_ne!(strict, configuration);
-    fs::write(home.configuration(), strict).unwrap();
-    let instance = Instance::start_in(home);
-    let authd = authd(&instance).unwrap();
-    let before = resident(authd);
-
-    let mut crowd = client::python(CROWD);
-    let text = client::run(crowd.arg(instance.imaps().port().to_string()).arg(&certificate));
-    let told: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let count = |name: &str| told[name].as_f64().unwrap();
-    assert_eq!(count("OK") + count("other"), 0.0, "no guess is right, none is lost: {told}");
-    assert_eq!(count("AUTHENTICATIONFAILED") + count("UNAVAILABLE"), 3000.0, "{told}");
-    // 30 failures a minute for each account, and not an address of which more than three were tried.
-    let allowed = 10.0 * (30.0 + 1.0 + count("seconds") / 2.0);
-    assert!(count("AUTHENTICATIONFAILED") <= allowed, "more than {allowed} were judged: {told}");
-    assert!(count("AUTHENTICATIONFAILED") >= 250.0, "{told}");
-    assert!(count("ins") >= 10.0, "{told}");
-
-    let remembered = instance.json(&["abuse", "list"]);
-    let rows = remembered.as_array().unwrap();
-    assert!((100..=16_384).contains(&rows.len()), "{}", rows.len());
-    let kinds = |kind: &str| rows.iter().filter(|row| row["kind"] == kind).count();
-    assert_eq!(kinds("account"), 10, "each account is remembered, as guessed at from elsewhere");
-    assert_eq!(kinds("owner"), 0, "nothing against the owners' network");
-    assert!(!rows.iter().any(|row| row["network"].as_str().is_some_and(|at| at.starts_with("127.20"))));
-    let grown = resident(authd).saturating_sub(before);
-    assert!(grown < 32 * 1024, "authd grew by {grown} KiB");
-
-    // Another guess from a new network is put off, until the admin has it forgotten.
-    let guess = "import imaplib, ssl, sys\n\
-        context = ssl.create_default_context(cafile=sys.argv[2])\n\
-        imap = imaplib.IMAP4_SSL('localhost', int(sys.argv[1]), ssl_context=context)\n\
-        try: imap.login('user0@localhost', 'guess')\n\
-        except imaplib.IMAP4.error as error: print(error)";
-    let guessed =
-        || client::run(client::python(guess).arg(instance.imaps().port().to_string()).arg(&certificate));
-    // A failure is forgotten every two seconds; there is room for one at most.
-    assert!((0..3).any(|_| guessed().contains("UNAVAILABLE")));
-    assert!(instance.moxctl(&["abuse", "clear"]).status.code() == Some(2), "whom?");
-    assert!(instance.json(&["abuse", "clear", "user0"])["cleared"].as_u64() == Some(1));
-    assert!(guessed().contains("AUTHENTICATIONFAILED"));
-    assert!(instance.json(&["abuse", "clear", "--all"])["cleared"].as_u64().unwrap() > 10);
-    assert_eq!(instance.json(&["abuse", "list"]), serde_json::json!([]));
     instance.finish();
 }

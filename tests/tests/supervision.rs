@@ -274,7 +274,7 @@ mod admin {
         for _ in 0..100 {
             assert!(answers(&connect(&instance)));
         }
-        let (_, imapd) = instance.pids().into_iter().find(|(name, _)| name == "mox-imapd").unwrap();
+        let imapd = instance.pid("mox-imapd").unwrap();
         kill(Pid::from_raw(imapd), Signal::SIGKILL).unwrap();
         assert!(eventually(LIMIT, || login(&instance, "mox").is_ok()));
         assert!(answers(&idlest) && answers(&kept), "nobody needed their places");

@@ -156,10 +156,8 @@ fn profile(instance: &Instance) -> PathBuf {
     }
     fs::write(profile.join("user.js"), file).unwrap();
 
-    let certificate = profile.join("localhost.pem");
-    client::save_certificate(instance.imaps(), &certificate);
     let mut openssl = Command::new("openssl");
-    openssl.args(["x509", "-noout", "-fingerprint", "-sha256", "-in"]).arg(&certificate);
+    openssl.args(["x509", "-noout", "-fingerprint", "-sha256", "-in"]).arg(client::certificate(instance));
     let said = client::run(&mut openssl);
     let (_, fingerprint) = said.trim().split_once('=').unwrap();
     // host:port:origin, the hash's OID (SHA-256), the hash.
