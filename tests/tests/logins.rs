@@ -179,6 +179,50 @@ fn python_logs_in_by_plain_and_scram_and_is_refused_whatever_is_not_right() {
     instance.finish();
 }
 
+/// imapflow, over TLS and STARTTLS with the certificate verified.
+const IMAPFLOW: &str = r#"
+import { ImapFlow } from 'imapflow';
+import assert from 'node:assert';
+import { readFileSync } from 'node:fs';
+const ca = readFileSync(process.env.CERTIFICATE);
+const { USER: user, PASSWORD: right } = process.env;
+const client = (secure, loginMethod, pass) => new ImapFlow({ host: 'localhost',
+    port: Number(secure ? process.env.IMAPS : process.env.IMAP), secure, doSTARTTLS: !secure, logger: false, tls: { ca },
+    auth: { user, pass, loginMethod } });
+for (const secure of [true, false]) {
+    for (const method of ['AUTH=PLAIN', 'AUTH=LOGIN', 'LOGIN']) {
+        const imap = client(secure, method, right);
+        await imap.connect();
+        assert(imap.secureConnection, method);
+        assert.strictEqual(await imap.mailboxOpen('INBOX').then(box => box.path), 'INBOX');
+        await imap.logout();
+        const wrong = client(secure, method, 'moxmoxmo');
+        const refused = await wrong.connect().then(() => null, error => error);
+        assert(refused && refused.authenticationFailed, `${method}: ${refused}`);
+        wrong.close();
+    }
+}
+console.log('all is well');
+"#;
+
+#[test]
+fn imapflow_logs_in_by_plain_login_and_the_login_command_and_with_no_other_password() {
+    let instance = Instance::start();
+    let mut node = client::node(IMAPFLOW);
+    node.env("CERTIFICATE", client::certificate(&instance)).env("USER", ADDRESS).env("PASSWORD", PASSWORD);
+    node.env("IMAPS", instance.imaps().port().to_string()).env("IMAP", instance.imap().port().to_string());
+    assert_eq!(client::run(&mut node).trim(), "all is well");
+    let attempts = instance.json(&["login", "list", ACCOUNT]);
+    for mechanism in ["PLAIN", "LOGIN", "LOGIN command"] {
+        for result in ["ok", "denied"] {
+            let is_it = |row: &serde_json::Value| row["mechanism"] == mechanism && row["result"] == result;
+            let row = attempts.as_array().unwrap().iter().find(|row| is_it(row));
+            assert_eq!(row.unwrap()["count"], 2, "{mechanism} {result}: {attempts}");
+        }
+    }
+    instance.finish();
+}
+
 /// Attack class 31: whatever opened a session, a new password, a disabled or a removed account ends it, and so does one
 /// that authd learns of only after it was killed and started again.
 #[test]
