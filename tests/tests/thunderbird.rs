@@ -108,8 +108,8 @@ impl Display {
 }
 
 /// A profile that needs no wizard: one account, its identity, its servers, and the instance's certificate as one that was
-/// accepted by hand.
-fn profile(instance: &Instance) -> PathBuf {
+/// accepted by hand. `reads`: it looks at the inbox first of all, and is asked for its password.
+fn profile(instance: &Instance, reads: bool) -> PathBuf {
     let profile = instance.home().path().join("thunderbird");
     fs::create_dir(&profile).unwrap();
     let (imaps, submissions) = (instance.imaps().port(), instance.submissions().port());
@@ -125,6 +125,9 @@ fn profile(instance: &Instance) -> PathBuf {
         ("mail.identity.id1.useremail", text(ADDRESS)),
         ("mail.identity.id1.smtpServer", text("smtp1")),
         ("mail.identity.id1.valid", "true".into()),
+        // A copy of what is sent would ask for the password to the mailboxes, too.
+        ("mail.identity.id1.fcc", reads.to_string()),
+        ("mail.warn_on_send_accel_key", "false".into()),
         ("mail.server.server1.type", text("imap")),
         ("mail.server.server1.hostname", text("localhost")),
         ("mail.server.server1.port", imaps.to_string()),
@@ -132,7 +135,7 @@ fn profile(instance: &Instance) -> PathBuf {
         ("mail.server.server1.authMethod", typed_password.into()),
         ("mail.server.server1.userName", text(ADDRESS)),
         ("mail.server.server1.name", text(ADDRESS)),
-        ("mail.server.server1.login_at_startup", "true".into()),
+        ("mail.server.server1.login_at_startup", reads.to_string()),
         ("mail.smtpservers", text("smtp1")),
         ("mail.smtp.defaultserver", text("smtp1")),
         ("mail.smtpserver.smtp1.hostname", text("localhost")),
@@ -160,18 +163,24 @@ fn profile(instance: &Instance) -> PathBuf {
     openssl.args(["x509", "-noout", "-fingerprint", "-sha256", "-in"]).arg(client::certificate(instance));
     let said = client::run(&mut openssl);
     let (_, fingerprint) = said.trim().split_once('=').unwrap();
-    // host:port:origin, the hash's OID (SHA-256), the hash.
-    let accepted = format!("localhost:{imaps}:\tOID.2.16.840.1.101.3.4.2.1\t{fingerprint}\t\n");
+    // host:port:origin, the hash's OID (SHA-256), the hash. One certificate is for all that mail clients use.
+    let accepted = [imaps, submissions]
+        .map(|port| format!("localhost:{port}:\tOID.2.16.840.1.101.3.4.2.1\t{fingerprint}\t\n"))
+        .concat();
     fs::write(profile.join("cert_override.txt"), accepted).unwrap();
     profile
 }
 
-fn thunderbird(instance: &Instance, display: &Display) -> Running {
-    let profile = profile(instance);
+/// `writes`: a message to begin with, in the place of reading.
+fn thunderbird(instance: &Instance, display: &Display, writes: Option<&str>) -> Running {
+    let profile = profile(instance, writes.is_none());
     let log = File::create(instance.home().path().join("thunderbird.log")).unwrap();
     let mut thunderbird = display.command("thunderbird");
     thunderbird.env("HOME", &profile).env("MOZ_CRASHREPORTER_DISABLE", "1");
     thunderbird.args(["--no-remote", "--profile"]).arg(&profile);
+    if let Some(message) = writes {
+        thunderbird.args(["-compose", message]);
+    }
     thunderbird.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
     Running(thunderbird.spawn().unwrap())
 }
@@ -191,7 +200,7 @@ fn thunderbird_asks_for_the_password_lists_the_inbox_and_opens_what_swaks_delive
 
     let display = Display::start();
     assert_eq!(display.colours(TEXT), 1, "nothing is shown yet");
-    let thunderbird = thunderbird(&instance, &display);
+    let thunderbird = thunderbird(&instance, &display, None);
     let question = display.window("Enter your password");
     display.focus(&question);
     display.write(PASSWORD);
@@ -220,5 +229,44 @@ fn thunderbird_asks_for_the_password_lists_the_inbox_and_opens_what_swaks_delive
     assert!(!rows.is_empty() && rows.iter().all(|row| row["result"] == "ok"), "{attempts}");
     drop(thunderbird);
     drop(imap);
+    instance.finish();
+}
+
+#[test]
+fn thunderbird_sends_what_was_written_in_it() {
+    let instance = Instance::start();
+    let display = Display::start();
+    let message = format!("to='{ADDRESS}',subject='by-thunderbird',body='The text of it.'");
+    let thunderbird = thunderbird(&instance, &display, Some(&message));
+    let writing = display.window("^Write: by-thunderbird");
+    display.focus(&writing);
+    // Until the window has loaded its message there is nothing to send.
+    let question = "^Password Required for Outgoing";
+    let asked = eventually(PATIENCE, || {
+        let sending = !display.windows("^Sending Message").is_empty();
+        if !sending {
+            display.press("ctrl+Return");
+        }
+        eventually(Duration::from_secs(2), || !display.windows(question).is_empty())
+    });
+    assert!(asked, "it does not send; there are {:?}", display.titles());
+    display.focus(&display.window(question));
+    display.write(PASSWORD);
+    display.press("Return");
+    let gone = eventually(PATIENCE, || display.windows("^Write: by-thunderbird").is_empty());
+    display.picture("thunderbird-sent.png");
+    assert!(gone, "it is not sent; there are {:?}", display.titles());
+
+    let mut imap = Imap::login(instance.imap()).unwrap();
+    let mut messages = Vec::new();
+    let there = eventually(PATIENCE, || {
+        messages = imap.messages("INBOX").unwrap();
+        !messages.is_empty()
+    });
+    assert!(there, "it was sent and is not there");
+    let text = String::from_utf8_lossy(&messages[0]);
+    assert!(text.contains("Subject: by-thunderbird\r\n") && text.contains("The text of it."), "{text}");
+    assert_eq!(messages.len(), 1, "it was sent more than once");
+    drop(thunderbird);
     instance.finish();
 }
