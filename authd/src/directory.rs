@@ -3,6 +3,7 @@
 //! [`Directory`] owns the database and belongs to one thread; every change is on disk (WAL, synchronous=FULL) before
 //! the [`Book`] in memory shows it and before the admin is answered. `Err`: nothing changed, neither there nor here.
 
+mod alias;
 mod app;
 mod attempts;
 mod book;
@@ -137,6 +138,7 @@ impl Directory {
             AdminToAuthd::LoginKeyRemove { account, name } => self.remove_login_key(&account, &name),
             AdminToAuthd::LoginKeyList(account) => self.login_keys(&account),
             AdminToAuthd::LoginList { account, before } => self.attempts(account.as_deref(), before),
+            AdminToAuthd::Alias(request) => self.apply_to_aliases(request),
             // Answered from memory, not from here.
             AdminToAuthd::AbuseList { .. } | AdminToAuthd::AbuseClear(_) => Err(Refusal::Busy),
         }
@@ -328,7 +330,11 @@ impl Directory {
                 return Err(Refusal::NoDomain(domain));
             }
         }
-        match book.holder(&book::pattern_key(pattern)) {
+        let key = book::pattern_key(pattern);
+        if book.alias(&key).is_some() {
+            return Err(Refusal::AddressIsAlias(pattern.to_string()));
+        }
+        match book.holder(&key) {
             Some(account) => {
                 Err(Refusal::AddressTaken { pattern: pattern.to_string(), account: account.name.clone() })
             }

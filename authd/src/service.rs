@@ -150,8 +150,8 @@ impl Service {
                     SmtpdToAuthd::Client(client) => {
                         responder.reply(&AuthdToSmtpd::Client(shared.client(front, client)), Vec::new());
                     }
-                    SmtpdToAuthd::Recipient(query) => {
-                        let recipient = shared.book.read().recipient(query);
+                    SmtpdToAuthd::Recipient(query, from) => {
+                        let recipient = shared.book.read().recipient(query, from.as_ref());
                         responder.reply(&AuthdToSmtpd::Recipient(recipient), Vec::new());
                     }
                 })
@@ -224,7 +224,8 @@ impl Service {
             | ChannelId::AdminAccountd
             | ChannelId::AdminSupervisor
             | ChannelId::SubmitdKeyd
-            | ChannelId::SubmitdQueued => {
+            | ChannelId::SubmitdQueued
+            | ChannelId::AdminQueued => {
                 Err(io::Error::new(io::ErrorKind::InvalidInput, "authd has no part in this channel"))
             }
         }

@@ -19,6 +19,8 @@ pub enum AdminToSupervisor {
     OpenDirectory,
     /// A channel to one account's process, marked as the admin's. Answered by `Opened`.
     OpenAccount(AccountId),
+    /// A channel to the queue, marked as the admin's. Answered by `Opened`.
+    OpenQueue,
     /// Read the configuration again. Answered by `Reloaded`, or `Refused` when it is wrong: then nothing changes.
     Reload,
     /// Only done by the build that plays captured processes in tests, refused by every other: run this script inside

@@ -6,6 +6,7 @@ use bincode::{Decode, Encode};
 use mail_lib::address::{Address, Domain};
 
 use crate::{
+    alias::{AliasInfo, AliasRequest, MemberInfo},
     channel::{Message, channel},
     logins::{AbuseClear, AbuseInfo, AppPasswordInfo, Fingerprint, LoginInfo, LoginKeyInfo, Protocols},
     sasl::{SaslReply, SaslStep},
@@ -67,8 +68,8 @@ pub enum TurnedAway {
 pub enum SmtpdToAuthd {
     /// About a connection. Answered by `Client`.
     Client(Client),
-    /// RCPT TO. Answered by `Recipient`.
-    Recipient(RecipientQuery),
+    /// RCPT TO, and whom the message is from; `None` is the null reverse-path. Answered by `Recipient`.
+    Recipient(RecipientQuery, Option<Address>),
 }
 
 /// Whom RCPT TO names.
@@ -98,8 +99,10 @@ pub enum Recipient {
     Unknown,
     /// The domain is not ours. 550 5.7.1.
     NotLocal,
-    /// The domain or the account is disabled. 450 4.2.1.
+    /// The domain or the account is disabled, or an alias that has no member to deliver to now. 450 4.2.1.
     Disabled,
+    /// An alias to which only its members may post, and the reverse-path is none of theirs. 550 5.7.1.
+    MembersOnly,
 }
 
 /// What imapd may ask.
@@ -182,12 +185,13 @@ impl Login {
 /// What queued may ask.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum QueuedToAuthd {
-    /// Whose are these, at most [`crate::delivery::MAX_RECIPIENTS`]? Answered in order by `Owners`.
-    Owners(Vec<Address>),
+    /// Whose are these, at most [`MAX_OWNERS`]? With whom the message is from: of an alias's members the sender is left out.
+    /// Answered in order by `Owners`.
+    Owners(Vec<Address>, Option<Address>),
     /// May the account send as each of these? As many at most. Answered in order by `MaySend`.
     MaySend(AccountId, Vec<Address>),
-    /// What are these, for somebody who logged in? As many at most. Answered in order by `Recipients`.
-    Recipients(Vec<RecipientQuery>),
+    /// What are these, for this account as the sender? As many at most. Answered in order by `Recipients`.
+    Recipients(AccountId, Vec<RecipientQuery>),
 }
 
 /// What authd answers queued.
@@ -201,11 +205,17 @@ pub enum AuthdToQueued {
     Recipients(Vec<Recipient>),
 }
 
+/// Addresses of one [`QueuedToAuthd::Owners`], at most: were all of them aliases with
+/// [`crate::alias::MAX_MEMBERS`] members each, the answer fits its channel.
+pub const MAX_OWNERS: usize = 100;
+
 /// Who gets an address's mail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Owner {
     /// This account.
     Account(AccountId),
+    /// These, each of them once and at least one: the address is an alias.
+    Members(Vec<AccountId>),
     /// Nobody.
     Nobody,
     /// Its domain or account takes no mail now.
@@ -321,6 +331,8 @@ pub enum AdminToAuthd {
     },
     /// Forgets. Answered by `Cleared`.
     AbuseClear(AbuseClear),
+    /// About aliases. Answered as it says there.
+    Alias(AliasRequest),
 }
 
 impl AdminToAuthd {
@@ -336,6 +348,7 @@ impl AdminToAuthd {
             | Self::LoginList { .. }
             | Self::AbuseList { .. }
             | Self::AbuseClear(_) => true,
+            Self::Alias(request) => request.only_looks(),
             Self::AccountAdd { .. }
             | Self::AccountRemove(_)
             | Self::AccountDisable(..)
@@ -417,6 +430,10 @@ pub enum AuthdToAdmin {
     Abuse(Vec<AbuseInfo>),
     /// How many entries were forgotten.
     Cleared(u32),
+    /// A page.
+    Aliases(Vec<AliasInfo>),
+    /// A page.
+    Members(Vec<MemberInfo>),
     /// One line that says what is wrong and what to do.
     Refused(String),
 }
@@ -490,10 +507,10 @@ channel! {
     WebdAuthd: Client => ClientReply, max_body: 4096, deadline: 5
 }
 channel! {
-    /// Whose an address is, and who may use it. The bound fits [`crate::delivery::MAX_RECIPIENTS`] addresses.
+    /// Whose an address is, and who may use it. The bound fits [`MAX_OWNERS`] addresses and the members of as many aliases.
     QueuedAuthd: QueuedToAuthd => AuthdToQueued, max_body: 512 * 1024, deadline: 10
 }
 channel! {
-    /// The admin's own channel, one per `moxctl`.
-    AdminAuthd: AdminToAuthd => AuthdToAdmin, max_body: 128 * 1024, deadline: 30
+    /// The admin's own channel, one per `moxctl`. The bound fits the members of an alias.
+    AdminAuthd: AdminToAuthd => AuthdToAdmin, max_body: 512 * 1024, deadline: 30
 }

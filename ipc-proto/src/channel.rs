@@ -40,6 +40,8 @@ pub enum ChannelId {
     SubmitdQueued = 15,
     /// authd tells queued who may submit, and that the directory changed.
     AuthdQueued = 16,
+    /// moxctl, through the supervisor, to queued.
+    AdminQueued = 17,
 }
 
 /// One edge: who asks, who answers, what may be asked.

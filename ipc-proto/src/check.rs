@@ -17,6 +17,7 @@ use crate::{
     delivery::{QueuedAccountd, SmtpdQueued},
     frame::{self, FrameReader, Kind},
     grant::AuthdQueued,
+    queue::AdminQueued,
     submission::SubmitdQueued,
     tls::{ImapdKeyd, SmtpdKeyd, SubmitdKeyd, WebdKeyd},
 };
@@ -83,6 +84,7 @@ fn check_edge(number: u8, side: Side, body: &[u8]) -> bool {
         || of::<SubmitdAuthd>(number, side, body)
         || of::<SubmitdQueued>(number, side, body)
         || of::<AuthdQueued>(number, side, body)
+        || of::<AdminQueued>(number, side, body)
 }
 
 fn check_message<M: Message>(body: &[u8], max_body: usize) {

@@ -16,6 +16,7 @@
 //! Start at [`channel::Channel`]. The wire format is [`frame`]; `docs/channels.md` describes it.
 
 pub mod admin;
+pub mod alias;
 pub mod authd;
 pub mod blocking;
 pub mod channel;
@@ -29,6 +30,7 @@ pub mod frame;
 pub mod grant;
 pub mod key_proof;
 pub mod logins;
+pub mod queue;
 pub mod recorder;
 pub mod sasl;
 pub mod stream;

@@ -12,7 +12,7 @@ use std::{fmt::Write as _, fs, path::Path};
 use golden_messages::{Sample, samples};
 use ipc_proto::{ChannelId, frame::HEADER};
 
-const CHANNELS: [ChannelId; 16] = [
+const CHANNELS: [ChannelId; 17] = [
     ChannelId::SmtpdKeyd,
     ChannelId::ImapdKeyd,
     ChannelId::WebdKeyd,
@@ -29,6 +29,7 @@ const CHANNELS: [ChannelId; 16] = [
     ChannelId::SubmitdAuthd,
     ChannelId::SubmitdQueued,
     ChannelId::AuthdQueued,
+    ChannelId::AdminQueued,
 ];
 
 const AGAIN: &str =

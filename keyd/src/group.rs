@@ -61,7 +61,8 @@ impl Front {
             | ChannelId::AdminSupervisor
             | ChannelId::SubmitdAuthd
             | ChannelId::SubmitdQueued
-            | ChannelId::AuthdQueued => None,
+            | ChannelId::AuthdQueued
+            | ChannelId::AdminQueued => None,
         }
     }
 

@@ -8,7 +8,13 @@ use std::{
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
 use ipc_proto::{authd::Pattern, logins::Fingerprint};
 
-use crate::{app_password, failure, output};
+use crate::{
+    alias::Alias,
+    app_password,
+    failure::{self, Failure},
+    output::Output,
+    queue::Queue,
+};
 
 /// Where packages put the control socket.
 const SYSTEM_SOCKET: &str = "/run/moxd/control.sock";
@@ -22,10 +28,7 @@ const MAX_OFFSET: i64 = 65_535 - 993;
 /// Manages moxd, the mail system.
 #[derive(Debug, Parser)]
 #[command(name = "moxctl", version, max_term_width = 100)]
-#[command(
-    after_help = "Exit codes: 0 done; 1 refused by moxd, or a verification found something; 2 wrong usage; \
-                        69 moxd cannot be reached; 78 wrong configuration, or localserve cannot start."
-)]
+#[command(after_help = failure::exit_codes())]
 pub(crate) struct Cli {
     /// The control socket of moxd [default: /run/moxd/control.sock]
     #[arg(long, global = true, value_name = "PATH", conflicts_with = "dir")]
@@ -33,7 +36,7 @@ pub(crate) struct Cli {
     /// The directory of a localserve instance; its control socket is DIR/run/control.sock
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
-    /// Print JSON
+    /// Print JSON, also of what went wrong
     #[arg(long, global = true)]
     pub(crate) json: bool,
     #[command(subcommand)]
@@ -62,6 +65,12 @@ pub(crate) enum Command {
     /// Addresses, each of which belongs to an account
     #[command(subcommand)]
     Address(Address),
+    /// Addresses whose mail goes to several accounts
+    #[command(subcommand)]
+    Alias(Alias),
+    /// Messages that were accepted and wait
+    #[command(subcommand)]
+    Queue(Queue),
     /// Passwords
     #[command(subcommand)]
     Password(Password),
@@ -367,6 +376,9 @@ pub(crate) fn parse() -> Result<Cli, u8> {
                 let _ = error.print();
                 return Err(0);
             }
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if wants_json() => {
+                "a command is missing; see `moxctl --help`".to_owned()
+            }
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
                 let _ = error.print();
                 return Err(failure::USAGE);
@@ -374,8 +386,13 @@ pub(crate) fn parse() -> Result<Cli, u8> {
             _ => one_line(&error.to_string()),
         },
     };
-    output::complain(&refused);
+    // The line was not understood, but whether JSON is wanted can be told from it.
+    Output::new(wants_json()).fail(&Failure::Usage(refused));
     Err(failure::USAGE)
+}
+
+fn wants_json() -> bool {
+    std::env::args_os().any(|argument| argument == "--json")
 }
 
 /// Of clap's paragraphs the first, which says what is wrong, and where to read on.

@@ -8,11 +8,13 @@ use std::{
 };
 
 use ipc_proto::{
-    AccountId, CallError, Channel, Violation,
+    AccountId, CallError, Violation,
     admin::{AdminAccountd, AdminSupervisor, AdminToSupervisor, Reloaded, Status, SupervisorToAdmin},
     authd::{AccountInfo, AddressInfo, AdminAuthd, AdminToAuthd, AuthdToAdmin, DomainInfo, PAGE},
     blocking::Asker,
+    channel,
     logins::{AbuseInfo, AppPasswordInfo, LoginInfo, LoginKeyInfo},
+    queue::AdminQueued,
 };
 
 use crate::{
@@ -33,7 +35,24 @@ pub(crate) struct Instance {
 
 /// A channel to authd, marked as the admin's.
 #[derive(Debug)]
-pub(crate) struct Directory(Asker<AdminAuthd>);
+pub(crate) struct Directory(Channel<AdminAuthd>);
+
+/// A channel that moxd handed over, and who answers on it.
+#[derive(Debug)]
+pub(crate) struct Channel<C: channel::Channel> {
+    asker: Asker<C>,
+    who: &'static str,
+}
+
+impl<C: channel::Channel> Channel<C> {
+    pub(crate) fn ask(&self, request: &C::Request) -> Result<C::Reply, Failure> {
+        match self.asker.call(request, Vec::new()) {
+            Ok((reply, _)) => Ok(reply),
+            Err(CallError::TooLarge) => Err(Failure::Usage("that is too long for moxd; write less".into())),
+            Err(error) => Err(Failure::Unavailable(cut_off(self.who, &error))),
+        }
+    }
+}
 
 impl Instance {
     /// Connects to the control socket.
@@ -90,7 +109,14 @@ impl Instance {
 
     /// A channel to the directory.
     pub(crate) fn directory(&self) -> Result<Directory, Failure> {
-        self.open(&AdminToSupervisor::OpenDirectory).map(Directory)
+        let asker = self.open(&AdminToSupervisor::OpenDirectory)?;
+        Ok(Directory(Channel { asker, who: "moxd's directory process" }))
+    }
+
+    /// A channel to the queue.
+    pub(crate) fn queue(&self) -> Result<Channel<AdminQueued>, Failure> {
+        let asker = self.open(&AdminToSupervisor::OpenQueue)?;
+        Ok(Channel { asker, who: "moxd's queue" })
     }
 
     /// A channel to one account's process.
@@ -98,7 +124,7 @@ impl Instance {
         self.open(&AdminToSupervisor::OpenAccount(account))
     }
 
-    fn open<C: Channel>(&self, request: &AdminToSupervisor) -> Result<Asker<C>, Failure> {
+    fn open<C: channel::Channel>(&self, request: &AdminToSupervisor) -> Result<Asker<C>, Failure> {
         let (reply, fds) = self.ask(request)?;
         match reply {
             SupervisorToAdmin::Opened => {
@@ -117,11 +143,9 @@ impl Instance {
 impl Directory {
     /// One operation; a refusal is a failure.
     pub(crate) fn ask(&self, request: &AdminToAuthd) -> Result<AuthdToAdmin, Failure> {
-        match self.0.call(request, Vec::new()) {
-            Ok((AuthdToAdmin::Refused(line), _)) => Err(Failure::Refused(line)),
-            Ok((reply, _)) => Ok(reply),
-            Err(CallError::TooLarge) => Err(Failure::Usage("that is too long for moxd; write less".into())),
-            Err(error) => Err(Failure::Unavailable(cut_off("moxd's directory process", &error))),
+        match self.0.ask(request)? {
+            AuthdToAdmin::Refused(line) => Err(Failure::Refused(line)),
+            reply => Ok(reply),
         }
     }
 
@@ -135,6 +159,7 @@ impl Directory {
 
     pub(crate) fn accounts(&self) -> Result<Vec<AccountInfo>, Failure> {
         pages(
+            PAGE,
             |after| match self.ask(&AdminToAuthd::AccountList { after })? {
                 AuthdToAdmin::Accounts(page) => Ok(page),
                 other => Err(odd(&other)),
@@ -145,6 +170,7 @@ impl Directory {
 
     pub(crate) fn addresses(&self) -> Result<Vec<AddressInfo>, Failure> {
         pages(
+            PAGE,
             |after| match self.ask(&AdminToAuthd::AddressList { after })? {
                 AuthdToAdmin::Addresses(page) => Ok(page),
                 other => Err(odd(&other)),
@@ -155,6 +181,7 @@ impl Directory {
 
     pub(crate) fn domains(&self) -> Result<Vec<DomainInfo>, Failure> {
         pages(
+            PAGE,
             |after| match self.ask(&AdminToAuthd::DomainList { after })? {
                 AuthdToAdmin::Domains(page) => Ok(page),
                 other => Err(odd(&other)),
@@ -224,18 +251,19 @@ impl Directory {
     }
 }
 
-/// Collects a paged list: a page that is not full is the last one.
-fn pages<T>(
-    page_after: impl Fn(Option<String>) -> Result<Vec<T>, Failure>,
-    name: impl Fn(&T) -> String,
+/// Collects a list that comes in pages of that many entries: one that is not full is the last one.
+pub(crate) fn pages<T, K: Clone + PartialEq>(
+    page: usize,
+    page_after: impl Fn(Option<K>) -> Result<Vec<T>, Failure>,
+    key: impl Fn(&T) -> K,
 ) -> Result<Vec<T>, Failure> {
     let mut entries = Vec::new();
     let mut after = None;
     loop {
-        let page = page_after(after.clone())?;
-        let full = page.len() >= PAGE;
-        entries.extend(page);
-        let last = entries.last().map(&name);
+        let next = page_after(after.clone())?;
+        let full = next.len() >= page;
+        entries.extend(next);
+        let last = entries.last().map(&key);
         if !full || last == after {
             return Ok(entries);
         }
@@ -248,7 +276,7 @@ pub(crate) fn odd(_answer: &AuthdToAdmin) -> Failure {
     odd_answer()
 }
 
-fn odd_answer() -> Failure {
+pub(crate) fn odd_answer() -> Failure {
     Failure::Unavailable("moxd answered something that was not asked; its log says more".to_owned())
 }
 
@@ -304,7 +332,7 @@ mod tests {
             let start = after.map_or(0, |after| all.iter().position(|name| *name == after).unwrap() + 1);
             Ok(all[start..].iter().take(PAGE).cloned().collect())
         };
-        assert_eq!(pages(page_after, Clone::clone).unwrap(), all);
+        assert_eq!(pages(PAGE, page_after, Clone::clone).unwrap(), all);
     }
 
     #[test]
@@ -314,7 +342,7 @@ mod tests {
             asked.set(asked.get() + 1);
             Ok(vec!["same".to_owned(); PAGE])
         };
-        assert_eq!(pages(page_after, Clone::clone).unwrap().len(), 2 * PAGE);
+        assert_eq!(pages(PAGE, page_after, Clone::clone).unwrap().len(), 2 * PAGE);
         assert_eq!(asked.get(), 2);
     }
 

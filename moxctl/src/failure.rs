@@ -1,9 +1,29 @@
 //! How a command fails: one line, and an exit code that a script can tell apart.
 
-use std::io;
+use std::{fmt::Write, io};
 
 /// Exit code of a wrong command line.
 pub(crate) const USAGE: u8 = 2;
+
+/// Every code that moxctl ends with, what it is called in JSON, and what it means. localserve ends with moxd's own code
+/// where moxd was started.
+pub(crate) const EXIT_CODES: [(u8, &str, &str); 5] = [
+    (0, "done", "done"),
+    (1, "refused", "moxd refused, or `account verify` found something wrong"),
+    (USAGE, "usage", "the command line, or what was typed, is wrong"),
+    (69, "unavailable", "moxd does not run, cannot be reached, or went away"),
+    (78, "configuration", "a configuration is wrong (nothing changed), or localserve cannot start"),
+];
+
+/// For `--help`.
+pub(crate) fn exit_codes() -> String {
+    let mut text = "Exit codes:\n".to_owned();
+    for (code, _, meaning) in EXIT_CODES {
+        let _ = writeln!(text, "  {code:>2}  {meaning}");
+    }
+    text.push_str("\nWith --json what went wrong is one line of JSON on stderr.");
+    text
+}
 
 /// Each holds its one line.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +54,12 @@ impl Failure {
             }
             Self::Moxd(_) => None,
         }
+    }
+
+    /// What JSON calls it.
+    pub(crate) fn kind(&self) -> &'static str {
+        let code = self.exit_code();
+        EXIT_CODES.iter().find(|(known, ..)| *known == code).map_or("moxd", |(_, kind, _)| kind)
     }
 
     /// sysexits.h where it has a code that fits: 69 EX_UNAVAILABLE, 78 EX_CONFIG.

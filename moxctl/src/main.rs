@@ -2,28 +2,22 @@
 //!
 //! ```text
 //!   moxctl status, reload, stop ─────▶ control socket ──▶ moxd
-//!   moxctl domain, account, address ─▶ control socket ──▶ moxd hands over a channel ──▶ authd
+//!   moxctl domain, account, alias, … ▶ control socket ──▶ moxd hands over a channel ──▶ authd
+//!   moxctl queue ────────────────────▶ control socket ──▶ moxd hands over a channel ──▶ queued
 //!   moxctl account verify ───────────▶ control socket ──▶ moxd hands over a channel ──▶ that account's process
 //!   moxctl localserve ── starts ─────▶ moxd, in a directory of its own, until Ctrl-C
 //! ```
 //!
 //! Holds: nothing but what it is told; a password only on its way from the terminal to authd, never in an argument.
 //! Always true: (1) every failure is one line on stderr that says what to do; (2) nothing that comes from another process
-//! reaches the terminal with control characters in it; (3) the exit code says who refused:
-//!
-//! | code | meaning |
-//! |---|---|
-//! | 0 | done |
-//! | 1 | moxd refused, or `account verify` found something wrong |
-//! | 2 | the command line, or what was typed, is wrong |
-//! | 69 | moxd does not run, cannot be reached, or went away |
-//! | 78 | a configuration is wrong (nothing changed), or localserve cannot start |
+//! reaches the terminal with control characters in it; (3) the exit code says who refused: [`failure::EXIT_CODES`].
 //!
 //! Start at [`cli`] for the commands, [`control`] for the socket.
 
 mod abuse;
 mod account;
 mod address;
+mod alias;
 mod app_password;
 mod check;
 mod cli;
@@ -34,7 +28,10 @@ mod localserve;
 mod login;
 mod login_key;
 mod output;
+#[cfg(test)]
+mod packaging;
 mod password;
+mod queue;
 mod reload;
 mod signals;
 mod status;
@@ -54,38 +51,38 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return ExitCode::from(code),
     };
-    match run(cli) {
+    let output = Output::new(cli.json);
+    match run(cli, &output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if let Some(line) = failure.line() {
-                output::complain(&line);
-            }
+            output.fail(&failure);
             ExitCode::from(failure.exit_code())
         }
     }
 }
 
-fn run(cli: Cli) -> Result<(), Failure> {
-    let output = Output::new(cli.json);
+fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
     let socket = cli.control_socket();
     let connect = || Instance::connect(&socket);
     match cli.command {
-        Command::Localserve(options) => localserve::run(&options, cli.dir.as_deref(), &output),
-        Command::Status => status::run(&connect()?, &output),
-        Command::Reload => reload::run(&connect()?, &output),
-        Command::Stop => stop::run(connect()?, &output),
-        Command::Config(cli::Config::Check { file }) => check::run(&file, &output),
-        Command::Domain(command) => domain::run(command, &connect()?.directory()?, &output),
-        Command::Account(command) => account::run(command, &connect()?, &output),
-        Command::Address(command) => address::run(command, &connect()?.directory()?, &output),
+        Command::Localserve(options) => localserve::run(&options, cli.dir.as_deref(), output),
+        Command::Status => status::run(&connect()?, output),
+        Command::Reload => reload::run(&connect()?, output),
+        Command::Stop => stop::run(connect()?, output),
+        Command::Config(cli::Config::Check { file }) => check::run(&file, output),
+        Command::Domain(command) => domain::run(command, &connect()?.directory()?, output),
+        Command::Account(command) => account::run(command, &connect()?, output),
+        Command::Address(command) => address::run(command, &connect()?.directory()?, output),
+        Command::Alias(command) => alias::run(command, &connect()?.directory()?, output),
+        Command::Queue(command) => queue::run(&command, &connect()?.queue()?, output),
         Command::Password(cli::Password::Set { account }) => {
             // Connected first: nobody types a password twice to learn then that moxd does not run.
             let directory = connect()?.directory()?;
-            password::set(account, &directory, &output)
+            password::set(account, &directory, output)
         }
-        Command::AppPassword(command) => app_password::run(command, &connect()?.directory()?, &output),
-        Command::LoginKey(command) => login_key::run(command, &connect()?.directory()?, &output),
-        Command::Login(command) => login::run(command, &connect()?.directory()?, &output),
-        Command::Abuse(command) => abuse::run(command, &connect()?.directory()?, &output),
+        Command::AppPassword(command) => app_password::run(command, &connect()?.directory()?, output),
+        Command::LoginKey(command) => login_key::run(command, &connect()?.directory()?, output),
+        Command::Login(command) => login::run(command, &connect()?.directory()?, output),
+        Command::Abuse(command) => abuse::run(command, &connect()?.directory()?, output),
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::table::Table;
+use crate::{failure::Failure, table::Table};
 
 /// How to print.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +50,18 @@ impl Output {
         let _ = to.flush();
     }
 
+    /// Says what went wrong, on stderr: what a command found before stays alone on stdout.
+    pub(crate) fn fail(&self, failure: &Failure) {
+        let Some(line) = failure.line() else { return };
+        if !self.json {
+            return complain(&line);
+        }
+        let error = Wrong { code: failure.exit_code(), kind: failure.kind(), message: &line };
+        if let Ok(json) = serde_json::to_string(&Failed { error }) {
+            let _ = writeln!(io::stderr().lock(), "{json}");
+        }
+    }
+
     /// Prints that it is done.
     pub(crate) fn done(&self, line: &str) {
         self.show(&Done { done: true }, |_| format!("{}\n", printable(line)));
@@ -59,6 +71,19 @@ impl Output {
     pub(crate) fn list<T: Serialize>(&self, entries: &[T], table: impl FnOnce(&[T]) -> Table) {
         self.show(&entries, |entries| table(entries));
     }
+}
+
+/// What went wrong, as JSON.
+#[derive(Serialize)]
+struct Failed<'a> {
+    error: Wrong<'a>,
+}
+
+#[derive(Serialize)]
+struct Wrong<'a> {
+    code: u8,
+    kind: &'static str,
+    message: &'a str,
 }
 
 /// One line on stderr.

@@ -8,13 +8,14 @@ use std::{
     io::{BufWriter, Write},
 };
 
-use ipc_proto::DeliveryId;
+use ipc_proto::{AccountId, DeliveryId};
 use mail_lib::address::Address;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use crate::{
     body::Body,
     queue::{Envelope, Millis, Queue, QueueError, create},
+    recipient::{Recipient, to_number},
 };
 
 /// The largest message in the database, octets.
@@ -24,9 +25,10 @@ pub(crate) const SMALL: u64 = 64 * 1024;
 #[derive(Debug)]
 pub(crate) enum Change {
     /// A message for these recipients. A repeat of an id adds the recipients that were not there.
-    Store { envelope: Envelope, body: Body, recipients: Vec<Address>, now: Millis, next: Millis },
-    /// After an attempt: these recipients have it. With none left the message goes, else it is tried again at `next`.
-    Settle { id: DeliveryId, filed: Vec<Address>, attempts: u32, next: Millis },
+    Store { envelope: Envelope, body: Body, recipients: Vec<Recipient>, now: Millis, next: Millis },
+    /// After an attempt: nothing is left to do for those of `done`, something is for those of `left`. With no recipient
+    /// left the message goes, else it is tried again at `next`.
+    Settle { id: DeliveryId, done: Vec<Address>, left: Vec<Recipient>, attempts: u32, next: Millis },
 }
 
 /// What was done for a change before its transaction.
@@ -127,14 +129,16 @@ impl Queue {
                 Change::Store { envelope, body, recipients, now, next } => {
                     insert(&transaction, envelope, prepared, body.size(), (*now, *next))?;
                     let mut add = transaction.prepare_cached(
-                        "INSERT OR IGNORE INTO recipient (message, address) VALUES (?1, ?2)",
+                        "INSERT OR IGNORE INTO recipient (message, address, reason) VALUES (?1, ?2, ?3)",
                     )?;
                     for recipient in recipients {
-                        add.execute(params![envelope.id.0, recipient.to_string()])?;
+                        let address = recipient.address.to_string();
+                        add.execute(params![envelope.id.0, address, recipient.reason.map(to_number)])?;
+                        insert_members(&transaction, envelope.id, &address, &recipient.members)?;
                     }
                 }
-                Change::Settle { id, filed, attempts, next } => {
-                    if settle(&transaction, *id, filed, (*attempts, *next))? == Left::File {
+                Change::Settle { id, done, left, attempts, next } => {
+                    if settle(&transaction, *id, (done, left), (*attempts, *next))? == Left::File {
                         files.push(*id);
                     }
                 }
@@ -202,18 +206,43 @@ enum Left {
     File,
 }
 
-/// `after`: attempts that led nowhere, and when it is tried next.
+fn insert_members(
+    transaction: &Transaction<'_>,
+    id: DeliveryId,
+    address: &str,
+    members: &[AccountId],
+) -> Result<(), QueueError> {
+    let mut add = transaction
+        .prepare_cached("INSERT OR IGNORE INTO member (message, address, account) VALUES (?1, ?2, ?3)")?;
+    for member in members {
+        add.execute(params![id.0, address, member.number()])?;
+    }
+    Ok(())
+}
+
+/// `recipients`: those who are done with, and those who are left; `after`: attempts that led nowhere, and when it is
+/// tried next.
 fn settle(
     transaction: &Transaction<'_>,
     id: DeliveryId,
-    filed: &[Address],
+    (done, left): (&[Address], &[Recipient]),
     after: (u32, Millis),
 ) -> Result<Left, QueueError> {
     {
         let mut remove =
             transaction.prepare_cached("DELETE FROM recipient WHERE message = ?1 AND address = ?2")?;
-        for recipient in filed {
+        for recipient in done {
             remove.execute(params![id.0, recipient.to_string()])?;
+        }
+        let mut explain = transaction
+            .prepare_cached("UPDATE recipient SET reason = ?3 WHERE message = ?1 AND address = ?2")?;
+        let mut forget =
+            transaction.prepare_cached("DELETE FROM member WHERE message = ?1 AND address = ?2")?;
+        for recipient in left {
+            let address = recipient.address.to_string();
+            explain.execute(params![id.0, address, recipient.reason.map(to_number)])?;
+            forget.execute(params![id.0, address])?;
+            insert_members(transaction, id, &address, &recipient.members)?;
         }
     }
     if transaction.prepare_cached("SELECT 1 FROM recipient WHERE message = ?1")?.exists([id.0])? {

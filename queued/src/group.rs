@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use ipc_proto::{
     AccountId,
-    authd::{AuthdToQueued, Owner, QueuedAuthd, QueuedToAuthd},
+    authd::{AuthdToQueued, MAX_OWNERS, Owner, QueuedAuthd, QueuedToAuthd},
     delivery::AccountDelivery,
     stream::Link,
 };
@@ -28,27 +28,43 @@ pub(crate) struct Group {
 }
 
 /// Asks authd; `None`: it cannot say now.
-pub(crate) async fn owners(authd: &Link<QueuedAuthd>, recipients: &[Address]) -> Option<Vec<Owner>> {
-    match authd.call(&QueuedToAuthd::Owners(recipients.to_vec()), Vec::new()).await {
-        Ok((AuthdToQueued::Owners(owners), _)) if owners.len() == recipients.len() => Some(owners),
-        Ok((AuthdToQueued::Owners(_) | AuthdToQueued::MaySend(_) | AuthdToQueued::Recipients(_), _)) => {
-            tracing::error!("authd answered another question than whose the recipients are");
-            None
-        }
-        Err(error) => {
-            tracing::warn!("authd does not say whose the recipients are: {error}");
-            None
+pub(crate) async fn owners(
+    authd: &Link<QueuedAuthd>,
+    recipients: &[&Address],
+    from: Option<&Address>,
+) -> Option<Vec<Owner>> {
+    let mut all = Vec::with_capacity(recipients.len());
+    for recipients in recipients.chunks(MAX_OWNERS) {
+        let (count, some) = (recipients.len(), recipients.iter().copied().cloned().collect());
+        match authd.call(&QueuedToAuthd::Owners(some, from.cloned()), Vec::new()).await {
+            Ok((AuthdToQueued::Owners(owners), _)) if owners.len() == count => all.extend(owners),
+            Ok((AuthdToQueued::Owners(_) | AuthdToQueued::MaySend(_) | AuthdToQueued::Recipients(_), _)) => {
+                tracing::error!("authd answered another question than whose the recipients are");
+                return None;
+            }
+            Err(error) => {
+                tracing::warn!("authd does not say whose the recipients are: {error}");
+                return None;
+            }
         }
     }
+    Some(all)
 }
 
 /// One group per account, each with one copy of the message.
 pub(crate) fn by_account(owners: &[Owner]) -> Vec<Group> {
     let mut groups: BTreeMap<AccountId, Vec<usize>> = BTreeMap::new();
     for (place, owner) in owners.iter().enumerate() {
-        match owner {
-            Owner::Account(account) => groups.entry(*account).or_default().push(place),
-            Owner::Nobody | Owner::Disabled => {}
+        let accounts = match owner {
+            Owner::Account(account) => std::slice::from_ref(account),
+            Owner::Members(accounts) => accounts,
+            Owner::Nobody | Owner::Disabled => &[],
+        };
+        for account in accounts {
+            let places = groups.entry(*account).or_default();
+            if places.last() != Some(&place) {
+                places.push(place);
+            }
         }
     }
     groups.into_iter().map(|(account, places)| Group { account, places }).collect()
@@ -70,9 +86,9 @@ fn prefix(envelope: &Envelope, delivered_to: Option<&Address>) -> Vec<u8> {
     prefix
 }
 
-fn for_account(envelope: &Envelope, recipients: &[Address], group: &Group, size: u64) -> AccountDelivery {
+fn for_account(envelope: &Envelope, recipients: &[&Address], group: &Group, size: u64) -> AccountDelivery {
     let delivered_to = match group.places.as_slice() {
-        [only] => recipients.get(*only),
+        [only] => recipients.get(*only).copied(),
         _ => None,
     };
     AccountDelivery {
@@ -88,7 +104,7 @@ fn for_account(envelope: &Envelope, recipients: &[Address], group: &Group, size:
 pub(crate) async fn deliver(
     accounts: &Arc<Accounts>,
     envelope: &Envelope,
-    recipients: &[Address],
+    recipients: &[&Address],
     groups: Vec<Group>,
     body: &Body,
 ) -> Vec<(Group, Answer)> {
@@ -135,11 +151,25 @@ mod tests {
 
     #[test]
     fn recipients_of_one_account_get_one_copy() {
-        let account = |number| Owner::Account(AccountId::new(number).unwrap());
-        let groups = by_account(&[account(2), Owner::Nobody, account(1), account(2), Owner::Disabled]);
-        let flat: Vec<_> =
-            groups.iter().map(|group| (group.account.number(), group.places.as_slice())).collect();
-        assert_eq!(flat, [(1, &[2][..]), (2, &[0, 3])]);
+        let id = |number| AccountId::new(number).unwrap();
+        let account = |number| Owner::Account(id(number));
+        let members = |numbers: &[u32]| Owner::Members(numbers.iter().copied().map(id).collect());
+        for (owners, expected, reason) in [
+            (
+                vec![account(2), Owner::Nobody, account(1), account(2), Owner::Disabled],
+                vec![(1, vec![2]), (2, vec![0, 3])],
+                "two addresses of one account",
+            ),
+            (
+                vec![members(&[1, 2]), members(&[2, 3]), account(3)],
+                vec![(1, vec![0]), (2, vec![0, 1]), (3, vec![1, 2])],
+                "a member of two aliases, and one that is a recipient, too",
+            ),
+            (vec![members(&[4, 4])], vec![(4, vec![0])], "authd named one twice"),
+        ] {
+            let groups = by_account(&owners).into_iter().map(|group| (group.account.number(), group.places));
+            assert_eq!(groups.collect::<Vec<_>>(), expected, "{reason}");
+        }
     }
 
     #[test]
@@ -156,6 +186,7 @@ mod tests {
             (None, vec![0, 1], "Return-Path: <>\r\nReceived: from a by b\r\n"),
         ] {
             let group = Group { account, places };
+            let recipients: Vec<_> = recipients.iter().collect();
             let delivery = for_account(&envelope(reverse_path), &recipients, &group, 5);
             assert_eq!(String::from_utf8(delivery.prefix).unwrap(), expected);
         }

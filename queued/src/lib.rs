@@ -11,8 +11,8 @@
 //!
 //! submitd hands over the same way, for connections of which authd said whose they are: `grants`, `submission`.
 //!
-//! Holds: one channel to smtpd, one to submitd, two to authd, one per active account; `queue/`. Never: a socket of
-//! the network, a verb that reads mail, a map of a file that came from below.
+//! Holds: one channel to smtpd, one to submitd, two to authd, one per active account, those of
+//! `moxctl queue`; `queue/`. Never: a socket of the network, a verb that reads mail, a map of a file that came from below.
 //! Always true: (1) `Filed` means committed and fsynced by the account, `Stored` by the queue, before smtpd hears it;
 //! (2) a message is filed once per account, whatever dies and whoever repeats: its id goes with every attempt, and the
 //! account knows the ids of a week; (3) a descriptor is believed only when the kernel says that nobody can write to
@@ -27,8 +27,10 @@ mod change;
 mod disk;
 mod grants;
 mod group;
+mod listing;
 mod outcome;
 mod queue;
+mod recipient;
 mod retry;
 mod schema;
 mod service;

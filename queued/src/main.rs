@@ -70,6 +70,7 @@ async fn take_orders(control: &mut AsyncControl, service: &Service) -> Result<Du
                     (ChannelId::SubmitdQueued, None, Some(stream)) => service.submitd(run, stream)?,
                     (ChannelId::AuthdQueued, None, Some(stream)) => service.notices(stream)?,
                     (ChannelId::QueuedAuthd, None, Some(stream)) => service.authd(stream)?,
+                    (ChannelId::AdminQueued, None, Some(stream)) => service.admin(stream)?,
                     (ChannelId::QueuedAccountd, Some(account), Some(stream)) => {
                         service.account(account, stream)?;
                     }

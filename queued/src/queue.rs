@@ -18,13 +18,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ipc_proto::{ConnectionId, DeliveryId, delivery::SpoolNumber, types::Timestamp};
+use ipc_proto::{AccountId, ConnectionId, DeliveryId, delivery::SpoolNumber, types::Timestamp};
 use mail_lib::address::Address;
 use nix::libc;
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use crate::{
     body::Body,
+    recipient::{Recipient, from_number},
     schema,
     spool::{Front, Spooled},
     sys,
@@ -131,7 +132,7 @@ pub(crate) struct Envelope {
 pub(crate) struct Due {
     pub(crate) envelope: Envelope,
     /// Who still has to get it.
-    pub(crate) recipients: Vec<Address>,
+    pub(crate) recipients: Vec<Recipient>,
     /// Attempts since it last got anywhere.
     pub(crate) attempts: u32,
 }
@@ -224,9 +225,6 @@ impl Queue {
             "SELECT id, connection, reverse_path, trace, received_s, received_ns, attempts FROM message
              WHERE next_ms <= ?1 OR next_ms > ?2 ORDER BY next_ms",
         )?;
-        let mut recipients = self
-            .database
-            .prepare_cached("SELECT address FROM recipient WHERE message = ?1 ORDER BY address")?;
         let mut rows = find.query([now, now.saturating_add(2 * LONGEST_PAUSE_MS)])?;
         while let Some(row) = rows.next()?.filter(|_| due.len() < most) {
             let id = DeliveryId(row.get(0)?);
@@ -242,14 +240,33 @@ impl Queue {
                     trace: row.get(3)?,
                     received: Timestamp { seconds: row.get(4)?, nanoseconds: row.get(5)? },
                 },
-                recipients: recipients
-                    .query_map([id.0], |row| row.get::<_, String>(0))?
-                    .map(|text| address(text?.as_str()))
-                    .collect::<Result<_, _>>()?,
+                recipients: self.recipients(id)?,
                 attempts: row.get(6)?,
             });
         }
         Ok(due)
+    }
+
+    /// Who has not got it yet.
+    pub(crate) fn recipients(&self, id: DeliveryId) -> Result<Vec<Recipient>, QueueError> {
+        let mut find = self
+            .database
+            .prepare_cached("SELECT address, reason FROM recipient WHERE message = ?1 ORDER BY address")?;
+        let mut members = self.database.prepare_cached(
+            "SELECT account FROM member WHERE message = ?1 AND address = ?2 ORDER BY account",
+        )?;
+        let (mut rows, mut recipients) = (find.query([id.0])?, Vec::new());
+        while let Some(row) = rows.next()? {
+            let text: String = row.get(0)?;
+            let accounts = members.query_map(params![id.0, text], |row| row.get::<_, u32>(0))?;
+            let accounts: Vec<_> = accounts.collect::<Result<_, _>>()?;
+            recipients.push(Recipient {
+                address: address(&text)?,
+                members: accounts.into_iter().filter_map(AccountId::new).collect(),
+                reason: row.get::<_, Option<u8>>(1)?.and_then(from_number),
+            });
+        }
+        Ok(recipients)
     }
 
     /// When the next message is due, of those that `busy` does not have.
@@ -299,7 +316,7 @@ impl Queue {
 }
 
 /// An address as it was written by us.
-fn address(text: &str) -> Result<Address, QueueError> {
+pub(crate) fn address(text: &str) -> Result<Address, QueueError> {
     Address::parse(text)
         .map_err(|error| QueueError::Fault(format!("a stored address does not parse: {error}")))
 }
@@ -317,7 +334,7 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path)
 }
 

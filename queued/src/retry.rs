@@ -7,15 +7,18 @@ use std::{
     time::Duration,
 };
 
-use ipc_proto::{DeliveryId, authd::Owner};
+use ipc_proto::{DeliveryId, authd::Owner, queue::WaitReason};
 use mail_lib::address::Address;
 use tokio::task::JoinSet;
 
 use crate::{
+    accounts::Answer,
     change::Change,
     group,
+    outcome::Standing,
     queue::{Due, LONGEST_PAUSE_MS, Millis, QueueError},
-    service::{Shared, is_filed},
+    recipient::Recipient,
+    service::Shared,
 };
 
 /// Stored messages that are tried at the same time.
@@ -108,50 +111,91 @@ async fn fill(
     Ok(if busy.len() >= AT_ONCE { longest } else { wait.min(longest) })
 }
 
+/// What an attempt came to.
+#[derive(Debug, Default)]
+struct Attempted {
+    /// Recipients for whom nothing is left to do.
+    done: Vec<Address>,
+    /// The others.
+    left: Vec<Recipient>,
+    /// Accounts that have it now.
+    filed: usize,
+}
+
 /// One attempt at one message, and its result on disk. Whatever goes wrong, the message stays.
 async fn attempt(shared: &Arc<Shared>, due: Due) {
     let id = due.envelope.id;
-    let filed = match deliver(shared, &due).await {
-        Ok(filed) => filed,
+    let Attempted { done, left, filed } = match deliver(shared, &due).await {
+        Ok(attempted) => attempted,
         Err(error) => {
             tracing::error!(mail = %id, "a stored message cannot be delivered: {error}");
-            Vec::new()
+            all_wait(&due, WaitReason::Damaged)
         }
     };
     // An account cap lets some through each time: as long as there is progress, the pause stays short.
-    let attempts = if filed.is_empty() { due.attempts.saturating_add(1) } else { 0 };
+    let attempts = if filed == 0 { due.attempts.saturating_add(1) } else { 0 };
     let next = (shared.clock)().saturating_add(pause(attempts, shared.settings.now().retry_ms));
-    let (count, left) = (filed.len(), due.recipients.len().saturating_sub(filed.len()));
-    match shared.disk.change(Change::Settle { id, filed, attempts, next }).await {
-        Ok(()) => tracing::info!(mail = %id, connection = %due.envelope.connection, filed = count, left,
+    let count = left.len();
+    match shared.disk.change(Change::Settle { id, done, left, attempts, next }).await {
+        Ok(()) => tracing::info!(mail = %id, connection = %due.envelope.connection, filed, left = count,
             attempts, "stored message"),
         // It is still there as it was: tried again, and its accounts know its id.
         Err(error) => tracing::error!(mail = %id, "cannot note what became of a stored message: {error}"),
     }
 }
 
-/// Who has it now.
-async fn deliver(shared: &Arc<Shared>, due: &Due) -> Result<Vec<Address>, QueueError> {
+/// Nobody could be asked.
+fn all_wait(due: &Due, reason: WaitReason) -> Attempted {
+    let wait = |recipient: &Recipient| Recipient { reason: Some(reason), ..recipient.clone() };
+    Attempted { left: due.recipients.iter().map(wait).collect(), ..Attempted::default() }
+}
+
+async fn deliver(shared: &Arc<Shared>, due: &Due) -> Result<Attempted, QueueError> {
     let id = due.envelope.id;
-    let Some(owners) = group::owners(&shared.authd, &due.recipients).await else { return Ok(Vec::new()) };
-    let vanished = owners.iter().filter(|owner| **owner == Owner::Nobody).count();
+    let addresses: Vec<_> = due.recipients.iter().map(|recipient| &recipient.address).collect();
+    let from = due.envelope.reverse_path.as_ref();
+    let Some(owners) = group::owners(&shared.authd, &addresses, from).await else {
+        return Ok(all_wait(due, WaitReason::NoAnswer));
+    };
+    // Where nobody who has not got it is a member any more, nobody is left to be asked.
+    let owners = due.recipients.iter().zip(owners).map(|(recipient, owner)| recipient.narrow(owner));
+    let owners: Vec<_> = owners.collect();
+    let asked: Vec<_> = owners.iter().map(|owner| owner.clone().unwrap_or(Owner::Nobody)).collect();
+    let vanished = owners.iter().filter(|owner| **owner == Some(Owner::Nobody)).count();
     if vanished > 0 {
         // Nobody is told yet that the message cannot be delivered; it is kept until somebody can be.
         tracing::warn!(mail = %id, recipients = vanished,
             "a queued message's recipient is gone; it stays queued, add the address again to have it delivered");
     }
-    let groups = group::by_account(&owners);
-    if groups.is_empty() {
-        return Ok(Vec::new());
+    let mut standings: Vec<_> = asked.iter().map(Standing::of).collect();
+    let groups = group::by_account(&asked);
+    let mut filed = 0;
+    if !groups.is_empty() {
+        let body = shared.disk.run(move |queue| queue.body(id)).await?;
+        let answers = group::deliver(&shared.accounts, &due.envelope, &addresses, groups, &body).await;
+        for (group, answer) in answers {
+            filed += usize::from(answer == Answer::Filed);
+            for place in group.places {
+                if let (Some(standing), Some(owner)) = (standings.get_mut(place), asked.get(place)) {
+                    standing.note(owner, group.account, answer);
+                }
+            }
+        }
     }
-    let body = shared.disk.run(move |queue| queue.body(id)).await?;
-    let answers = group::deliver(&shared.accounts, &due.envelope, &due.recipients, groups, &body).await;
-    Ok(answers
-        .into_iter()
-        .filter(|(_, answer)| is_filed(*answer))
-        .flat_map(|(group, _)| group.places)
-        .filter_map(|place| due.recipients.get(place).cloned())
-        .collect())
+    let mut attempted = Attempted { filed, ..Attempted::default() };
+    for ((recipient, owner), standing) in due.recipients.iter().zip(owners).zip(&standings) {
+        let address = recipient.address.clone();
+        if owner.is_none() || standing.is_filed() {
+            attempted.done.push(address);
+        } else {
+            let members = match standing.left() {
+                left if left.is_empty() => recipient.members.clone(),
+                left => left,
+            };
+            attempted.left.push(Recipient { address, members, reason: standing.reason() });
+        }
+    }
+    Ok(attempted)
 }
 
 #[cfg(test)]

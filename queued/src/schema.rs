@@ -16,7 +16,7 @@ pub(crate) const FILE: &str = "queue.sqlite";
 const NEW: &str = "new-queue.sqlite";
 
 /// One step per version; `user_version` counts the steps that were made.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     "
     CREATE TABLE message (
         id BLOB PRIMARY KEY NOT NULL,
@@ -48,6 +48,18 @@ const STEPS: [&str; 2] = [
         message BLOB PRIMARY KEY NOT NULL REFERENCES message (id),
         octets BLOB NOT NULL
     ) STRICT;
+",
+    "
+    -- of the last attempt, see `recipient`
+    ALTER TABLE recipient ADD COLUMN reason INTEGER;
+    -- of a recipient that is an alias and whose members were asked: who of them has not got it yet
+    CREATE TABLE member (
+        message BLOB NOT NULL,
+        address TEXT NOT NULL,
+        account INTEGER NOT NULL,
+        PRIMARY KEY (message, address, account),
+        FOREIGN KEY (message, address) REFERENCES recipient (message, address) ON DELETE CASCADE
+    ) STRICT, WITHOUT ROWID;
 ",
 ];
 

@@ -14,6 +14,7 @@ use ipc_proto::{
     authd::{Owner, QueuedAuthd},
     control::{QueuedSettings, ViolationKind},
     delivery::{Deliver, MAX_RECIPIENTS, Outcome, QueuedToSmtpd, SmtpdQueued, SmtpdToQueued, SpoolNumber},
+    queue::AdminQueued,
     stream::{End, Link, Responder, serve},
 };
 use mail_lib::address::Address;
@@ -21,14 +22,15 @@ use tokio::sync::{Notify, watch};
 use worker_lib::Live;
 
 use crate::{
-    accounts::{Accounts, Answer, Switchboard},
+    accounts::{Accounts, Switchboard},
     body::{Body, BodyError},
     change::Change,
     disk::Disk,
     grants::Grants,
-    group,
+    group, listing,
     outcome::{self, Standing},
     queue::{Envelope, Millis, QueueError},
+    recipient::Recipient,
     retry,
     spool::{ChannelNumber, Front, Spool, Spooled},
 };
@@ -182,6 +184,24 @@ impl Service {
         Ok(())
     }
 
+    /// Takes a channel from the admin and serves it in a task of its own.
+    pub fn admin(&self, stream: UnixStream) -> std::io::Result<()> {
+        let shared = Arc::clone(&self.0);
+        let serving = serve::<AdminQueued>(stream, move |request, _, responder| {
+            tokio::spawn(listing::answer(shared.disk.clone(), request, responder));
+        })?;
+        let shared = Arc::clone(&self.0);
+        tokio::spawn(async move {
+            match serving.await {
+                End::Closed => {}
+                End::Violation(violation) => {
+                    shared.switchboard.violation(ChannelId::AdminQueued, None, violation);
+                }
+            }
+        });
+        Ok(())
+    }
+
     /// Tries stored messages again, for ever.
     pub async fn retry(&self) {
         retry::run(&self.0).await;
@@ -322,7 +342,9 @@ impl Shared {
         if self.stopping.load(Ordering::Relaxed) {
             return vec![later; recipients.len()];
         }
-        let Some(owners) = group::owners(&self.authd, &recipients).await else {
+        let addresses: Vec<_> = recipients.iter().collect();
+        let from = reverse_path.as_ref();
+        let Some(owners) = group::owners(&self.authd, &addresses, from).await else {
             return vec![later; recipients.len()];
         };
         let envelope = Envelope { id, connection, reverse_path, trace, received };
@@ -338,22 +360,28 @@ impl Shared {
         body: Body,
     ) -> Vec<Outcome> {
         let (id, connection, size) = (envelope.id, envelope.connection, body.size());
-        let mut standings: Vec<_> = owners.iter().map(|owner| Standing::of(*owner)).collect();
-        if recipients.len() <= self.settings.now().direct_recipients as usize {
-            let groups = group::by_account(owners);
-            let answers = group::deliver(&self.accounts, envelope, recipients, groups, &body).await;
+        let addresses: Vec<_> = recipients.iter().collect();
+        let mut standings: Vec<_> = owners.iter().map(Standing::of).collect();
+        let groups = group::by_account(owners);
+        // An alias is one recipient and may be many accounts.
+        if recipients.len().max(groups.len()) <= self.settings.now().direct_recipients as usize {
+            let answers = group::deliver(&self.accounts, envelope, &addresses, groups, &body).await;
             for (group, answer) in answers {
                 for place in group.places {
-                    if let Some(standing) = standings.get_mut(place) {
-                        *standing = Standing::Asked(answer);
+                    if let (Some(standing), Some(owner)) = (standings.get_mut(place), owners.get(place)) {
+                        standing.note(owner, group.account, answer);
                     }
                 }
             }
         }
-        let mut outcomes: Vec<_> = standings.iter().map(|standing| standing.outcome()).collect();
+        let mut outcomes: Vec<_> = standings.iter().map(Standing::outcome).collect();
         let left = outcome::to_store(&standings);
         if !left.is_empty() {
-            let to: Vec<_> = left.iter().filter_map(|place| recipients.get(*place).cloned()).collect();
+            let to = left.iter().filter_map(|place| {
+                let (address, standing) = (recipients.get(*place)?.clone(), standings.get(*place)?);
+                Some(Recipient { address, members: standing.left(), reason: standing.reason() })
+            });
+            let to = to.collect();
             // What nobody was asked about is due at once, the rest after a pause.
             let at_once = standings.contains(&Standing::Waiting);
             let stored = match self.store(envelope, body, to, at_once).await {
@@ -385,7 +413,7 @@ impl Shared {
         &self,
         envelope: &Envelope,
         body: Body,
-        recipients: Vec<Address>,
+        recipients: Vec<Recipient>,
         at_once: bool,
     ) -> Result<(), QueueError> {
         let now = (self.clock)();
@@ -395,13 +423,5 @@ impl Shared {
         self.disk.change(Change::Store { envelope, body, recipients, now, next }).await?;
         self.stored.notify_one();
         Ok(())
-    }
-}
-
-/// Whether an account has the message.
-pub(crate) fn is_filed(answer: Answer) -> bool {
-    match answer {
-        Answer::Filed => true,
-        Answer::Refused(_) | Answer::Unreachable => false,
     }
 }

@@ -141,8 +141,8 @@ impl Shared {
         connection: ConnectionId,
         queries: Vec<RecipientQuery>,
     ) -> Result<Vec<Recipient>, Ungranted> {
-        self.grants.account(run, connection).await?;
-        self.what_are(queries).await.ok_or(Ungranted::TryLater)
+        let account = self.grants.account(run, connection).await?;
+        self.what_are(account, queries).await.ok_or(Ungranted::TryLater)
     }
 
     /// One answer per address; `None`: authd cannot say now.
@@ -157,9 +157,9 @@ impl Shared {
     }
 
     /// Likewise.
-    async fn what_are(&self, queries: Vec<RecipientQuery>) -> Option<Vec<Recipient>> {
+    async fn what_are(&self, account: AccountId, queries: Vec<RecipientQuery>) -> Option<Vec<Recipient>> {
         let count = queries.len();
-        match self.authd.call(&QueuedToAuthd::Recipients(queries), Vec::new()).await {
+        match self.authd.call(&QueuedToAuthd::Recipients(account, queries), Vec::new()).await {
             Ok((AuthdToQueued::Recipients(found), _)) if found.len() == count => return Some(found),
             Ok(_) => tracing::error!("authd answered another question than what the recipients are"),
             Err(error) => tracing::warn!("authd does not say what the recipients are: {error}"),
@@ -195,7 +195,7 @@ impl Shared {
         }
         let added = self.judge(account, reverse_path.as_ref(), &body).await?;
         trace.extend_from_slice(added.fields(id, received, &self.hostname).as_bytes());
-        let owners = self.local_owners(&recipients).await?;
+        let owners = self.local_owners(account, reverse_path.as_ref(), &recipients).await?;
         let envelope = Envelope { id, connection, reverse_path, trace, received };
         Ok(Submitted::Delivered(self.deliver_to(&envelope, &recipients, &owners, body).await))
     }
@@ -227,11 +227,19 @@ impl Shared {
     }
 
     /// Whose the recipients are; all of them local.
-    async fn local_owners(&self, recipients: &[Address]) -> Result<Vec<Owner>, SubmissionRefusal> {
-        let owners = crate::group::owners(&self.authd, recipients).await.ok_or(LATER)?;
+    async fn local_owners(
+        &self,
+        account: AccountId,
+        from: Option<&Address>,
+        recipients: &[Address],
+    ) -> Result<Vec<Owner>, SubmissionRefusal> {
+        let addresses: Vec<_> = recipients.iter().collect();
+        let owners = crate::group::owners(&self.authd, &addresses, from).await.ok_or(LATER)?;
         let unknown = owners.iter().zip(recipients).filter(|(owner, _)| **owner == Owner::Nobody);
         let unknown: Vec<_> = unknown.map(|(_, address)| RecipientQuery::Address(address.clone())).collect();
-        if !unknown.is_empty() && self.what_are(unknown).await.ok_or(LATER)?.contains(&Recipient::NotLocal) {
+        if !unknown.is_empty()
+            && self.what_are(account, unknown).await.ok_or(LATER)?.contains(&Recipient::NotLocal)
+        {
             return Err(SubmissionRefusal::NotLocal);
         }
         Ok(owners)

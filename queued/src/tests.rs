@@ -1,5 +1,6 @@
 //! The service against made-up neighbours over real socketpairs: a supervisor, an authd and accounts that do as told.
 
+mod aliases;
 mod delivering;
 mod from_below;
 mod grants;
@@ -169,18 +170,18 @@ fn play_authd(owners: &Owners, service: &Service) {
         let owner = |address: &Address| {
             let number = address.localpart.as_str().parse().ok().and_then(AccountId::new);
             let number = number.filter(|_| address.domain.as_str() == "x.org");
-            known.get(&address.to_string()).copied().or(number.map(Owner::Account)).unwrap_or(Owner::Nobody)
+            known.get(&address.to_string()).cloned().or(number.map(Owner::Account)).unwrap_or(Owner::Nobody)
         };
         let reply = match request {
-            QueuedToAuthd::Owners(asked) => AuthdToQueued::Owners(asked.iter().map(owner).collect()),
+            QueuedToAuthd::Owners(asked, _) => AuthdToQueued::Owners(asked.iter().map(owner).collect()),
             QueuedToAuthd::MaySend(account, asked) => AuthdToQueued::MaySend(
                 asked.iter().map(|address| owner(address) == Owner::Account(account)).collect(),
             ),
-            QueuedToAuthd::Recipients(asked) => {
+            QueuedToAuthd::Recipients(_, asked) => {
                 let what = |query| match query {
                     RecipientQuery::Postmaster => Recipient::Local(address("1@x.org")),
                     RecipientQuery::Address(asked) => match owner(&asked) {
-                        Owner::Account(_) => Recipient::Local(asked),
+                        Owner::Account(_) | Owner::Members(_) => Recipient::Local(asked),
                         Owner::Disabled => Recipient::Disabled,
                         Owner::Nobody if asked.domain.as_str() == "x.org" => Recipient::Unknown,
                         Owner::Nobody => Recipient::NotLocal,

@@ -107,7 +107,7 @@ impl Server {
             Step::Read => return true,
             Step::Authenticate(step) => self.session.judged(log_in(step)),
             Step::CheckSender(from) => self.session.sender_checked(judge_sender(from)),
-            Step::Check(queries) => self.session.checked(queries.into_iter().map(judge).collect()),
+            Step::Check(queries, _) => self.session.checked(queries.into_iter().map(judge).collect()),
             Step::Deliver(envelope) => {
                 let message = std::mem::take(&mut self.message);
                 if memchr::memmem::find(&message, b"refuse").is_some() {

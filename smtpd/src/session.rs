@@ -107,8 +107,8 @@ pub enum Step {
     Authenticate(SaslStep),
     /// Ask whether this may be the sender, then call [`Session::sender_checked`]. Only at submission.
     CheckSender(Option<Address>),
-    /// Ask whose these are, all at once, then call [`Session::checked`].
-    Check(Vec<RecipientQuery>),
+    /// Ask whose these are, all at once, with the reverse-path, then call [`Session::checked`].
+    Check(Vec<RecipientQuery>, Option<Address>),
     /// The message is whole. Deliver it, then call [`Session::finish`].
     Deliver(Box<Envelope>),
     /// The message is whole and refused: forget its octets.

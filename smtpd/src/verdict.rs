@@ -21,6 +21,8 @@ pub enum RecipientVerdict {
     NotLocal,
     /// The domain or the account takes no mail now.
     Disabled,
+    /// Only members may post to it, and the sender is none.
+    MembersOnly,
     /// The connection may not submit.
     Ungranted(Ungranted),
     /// There was no answer.
@@ -34,6 +36,7 @@ impl From<Recipient> for RecipientVerdict {
             Recipient::Unknown => Self::Unknown,
             Recipient::NotLocal => Self::NotLocal,
             Recipient::Disabled => Self::Disabled,
+            Recipient::MembersOnly => Self::MembersOnly,
         }
     }
 }
@@ -52,6 +55,7 @@ impl RecipientVerdict {
                 Kind::Submission => not_local(),
             },
             Self::Disabled => Reply::new(450, "4.2.1", "recipient takes no mail now, try later"),
+            Self::MembersOnly => Reply::new(550, "5.7.1", "only members may send to this address"),
             Self::Ungranted(why) => ungranted(*why),
             Self::Failed => failed(),
         }

@@ -229,18 +229,8 @@ impl Instance {
                     self.reload().map_or_else(SupervisorToAdmin::Refused, SupervisorToAdmin::Reloaded);
                 (Some(reply), Vec::new())
             }
-            AdminToSupervisor::OpenDirectory => match UnixStream::pair() {
-                Ok((ours, theirs)) => {
-                    let order = Order::Channel { channel: ChannelId::AdminAuthd, account: None, run: ADMIN };
-                    if self.tell(Role::Authd, &order, vec![theirs.into()]) {
-                        (Some(SupervisorToAdmin::Opened), vec![ours.into()])
-                    } else {
-                        let text = "authd is being started; try again".to_owned();
-                        (Some(SupervisorToAdmin::Refused(text)), Vec::new())
-                    }
-                }
-                Err(error) => (Some(SupervisorToAdmin::Refused(error.to_string())), Vec::new()),
-            },
+            AdminToSupervisor::OpenDirectory => self.open_for_admin(Role::Authd, ChannelId::AdminAuthd),
+            AdminToSupervisor::OpenQueue => self.open_for_admin(Role::Queued, ChannelId::AdminQueued),
             AdminToSupervisor::OpenAccount(account) => {
                 self.want(account, Request::Admin { connection, id });
                 (None, Vec::new())
@@ -249,6 +239,30 @@ impl Instance {
                 let who = account.map_or(Who::Fixed(role), Who::Account);
                 (self.attack(connection, id, who, script), Vec::new())
             }
+        }
+    }
+
+    /// A new channel, one end of it for the process, one for the admin.
+    fn open_for_admin(
+        &mut self,
+        role: Role,
+        channel: ChannelId,
+    ) -> (Option<SupervisorToAdmin>, Vec<OwnedFd>) {
+        let refused = |text: String| (Some(SupervisorToAdmin::Refused(text)), Vec::new());
+        match UnixStream::pair() {
+            Ok((ours, theirs)) => {
+                if self.tell(
+                    role,
+                    &Order::Channel { channel, account: None, run: ADMIN },
+                    vec![theirs.into()],
+                ) {
+                    (Some(SupervisorToAdmin::Opened), vec![ours.into()])
+                } else {
+                    let name = role.binary().trim_start_matches("mox-");
+                    refused(format!("{name} is being started; try again"))
+                }
+            }
+            Err(error) => refused(error.to_string()),
         }
     }
 

@@ -163,7 +163,7 @@ pub struct Limits {
     pub imap_logins: u32,
     /// HTTP connections at once.
     pub http_connections: u32,
-    /// Recipients of one message that are delivered while the client waits.
+    /// Recipients of one message, and accounts, that are delivered to while the client waits.
     pub direct_recipients: u32,
     /// Spool files at once.
     pub spool_files: u32,

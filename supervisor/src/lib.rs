@@ -17,6 +17,7 @@
 pub mod accounts;
 pub mod accusations;
 pub mod admin;
+pub mod arguments;
 pub mod config;
 mod ends;
 mod fd_store;

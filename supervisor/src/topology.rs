@@ -6,7 +6,7 @@
 //! | submitd | base+2 | keyd, authd, queued | – | none | ports 465 and 587, accepted |
 //! | imapd | base+3 | keyd, authd | – | none | ports 143 and 993, accepted; sessions |
 //! | webd | base+4 | keyd, authd | – | none | ports 80 and 443, accepted |
-//! | queued | base+6 | authd, accounts | smtpd, submitd, authd | queue/ | none |
+//! | queued | base+6 | authd, accounts | smtpd, submitd, authd, admin | queue/ | none |
 //! | authd | base+9 | queued | smtpd, submitd, imapd, webd, queued, admin | directory/ | none |
 //! | keyd | base+10 | – | smtpd, submitd, imapd, webd | keys/, read before the lock | none |
 //! | account N | base+16+N | – | queued, admin | accounts/N/ | sessions |
@@ -30,8 +30,8 @@ const fn edge(channel: ChannelId, asks: Role, answers: Role) -> Edge {
     Edge { channel, asks, answers }
 }
 
-/// All edges between fixed roles. Those of accounts (`QueuedAccountd`, `AdminAccountd`) and of the admin (`AdminAuthd`)
-/// are made on request, see [`crate::switchboard`].
+/// All edges between fixed roles. Those of accounts (`QueuedAccountd`, `AdminAccountd`) and of the admin (`AdminAuthd`,
+/// `AdminQueued`) are made on request, see [`crate::switchboard`].
 pub const EDGES: [Edge; 12] = [
     edge(ChannelId::SmtpdKeyd, Role::Smtpd, Role::Keyd),
     edge(ChannelId::ImapdKeyd, Role::Imapd, Role::Keyd),

@@ -62,7 +62,7 @@ fn msmtp(instance: &Instance, certificate: &Path, mechanism: &str, tls: &str, pa
 fn msmtp_sends_by_every_mechanism_and_with_no_other_password() {
     let instance = Instance::start();
     let certificate = certificate(&instance);
-    for mechanism in ["scram-sha-256-plus", "scram-sha-256", "plain", "login"] {
+    for mechanism in ["scram-sha-256", "plain", "login"] {
         for tls in ["starttls", "on"] {
             let token = format!("by-{mechanism}-{tls}");
             let output =
@@ -77,6 +77,39 @@ fn msmtp_sends_by_every_mechanism_and_with_no_other_password() {
         assert!(!wrong.status.success(), "{mechanism}: {wrong:?}");
     }
     assert!(filed(&instance, "Subject: wrong").is_empty());
+    instance.finish();
+}
+
+/// Attack class 17: GNU SASL binds the login to the channel where it can, and takes no answer but the right one.
+#[test]
+fn gsasl_logs_in_to_send_by_every_mechanism() {
+    let instance = Instance::start();
+    let certificate = certificate(&instance);
+    let gsasl = |mechanism: &str, password: &str| {
+        let mut gsasl = Command::new("gsasl");
+        gsasl
+            .args(["--smtp", "--starttls", "--quiet", "--mechanism", mechanism])
+            .args(["--authentication-id", ADDRESS, "--authorization-id", "", "--password", password])
+            .args([
+                "--hostname",
+                "localhost",
+                "--connect",
+                &format!("localhost:{}", instance.submission().port()),
+            ])
+            .arg(format!("--x509-ca-file={}", certificate.display()));
+        if mechanism == "SCRAM-SHA-256" {
+            // It would say that it could bind the channel, and is then right to be refused.
+            gsasl.arg("--no-cb");
+        }
+        let output = client::output(&mut gsasl);
+        (output.status.success() && String::from_utf8_lossy(&output.stdout).contains("235 2.7.0"), output)
+    };
+    for mechanism in ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN"] {
+        let (is_in, output) = gsasl(mechanism, PASSWORD);
+        assert!(is_in, "{mechanism}: {output:?}");
+        let (is_in, output) = gsasl(mechanism, "moxmoxmo");
+        assert!(!is_in, "{mechanism} with a wrong password: {output:?}");
+    }
     instance.finish();
 }
 
@@ -254,7 +287,9 @@ fn git_sends_a_patch() {
 
 /// Another configuration than localserve's: one domain of its own, and the world outside.
 fn configured(extra: &str) -> Instance {
-    let instance = Instance::start();
+    let home = Instance::start().stop();
+    add_to_configuration(&home, extra);
+    let instance = Instance::start_in(home);
     for arguments in [
         &["address", "rm", "@*"][..],
         &["domain", "add", "here.example"],
@@ -263,9 +298,7 @@ fn configured(extra: &str) -> Instance {
         let output = instance.moxctl(arguments);
         must(&output, &format!("{arguments:?}"));
     }
-    let home = instance.stop();
-    add_to_configuration(&home, extra);
-    Instance::start_in(home)
+    instance
 }
 
 fn add_to_configuration(home: &Home, text: &str) {

@@ -3,12 +3,14 @@
 //! ```text
 //!   cargo localserve ARGS ──▶ release build ──▶ becomes `moxctl localserve ARGS`
 //!   cargo verify [--install] ──▶ what the tests need ──▶ release build ──▶ every test ──▶ fuzz targets ──▶ one line
+//!   cargo xtask man ──▶ packaging/man, packaging/completions
 //! ```
 //! Knows nothing of moxd but the names of its packages. Exit codes: 0; 1 something failed; 2 something is missing, or
 //! wrong usage; 3 all passed, but what needs root was not run.
 
 mod failure;
 mod localserve;
+mod man;
 mod sys;
 mod verify;
 mod workspace;
@@ -30,7 +32,10 @@ fn main() -> ExitCode {
     let result = match command.to_str() {
         Some("localserve") => localserve::run(&workspace, &rest).map(|never| match never {}),
         Some("verify") => verify::run(&workspace, &rest),
-        Some(_) | None => Err(Failure::Missing("use `cargo localserve` or `cargo verify`".to_owned())),
+        Some("man") => man::run(&workspace),
+        Some(_) | None => {
+            Err(Failure::Missing("use `cargo localserve`, `cargo verify` or `cargo xtask man`".to_owned()))
+        }
     };
     match result {
         Ok(code) => ExitCode::from(code),

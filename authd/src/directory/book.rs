@@ -1,5 +1,7 @@
 //! The directory in memory.
 
+mod aliases;
+
 use std::{
     collections::{BTreeMap, HashMap},
     ops::Bound::{Excluded, Included, Unbounded},
@@ -16,6 +18,9 @@ use ipc_proto::{
     types::{Protocol, Timestamp},
 };
 use mail_lib::address::{Address, Domain, Localpart};
+
+use self::aliases::Aliases;
+pub(crate) use self::aliases::{Alias, MembersOf};
 
 use super::key::LoginKey;
 use crate::{
@@ -161,6 +166,7 @@ pub struct Book {
     addresses: BTreeMap<String, Held>,
     /// Whose each is, and what it is called there.
     pub(super) login_keys: HashMap<Fingerprint, (AccountId, Arc<str>)>,
+    aliases: Aliases,
     /// Where owners logged in from, and when last.
     homes: HashMap<Network, i64>,
     next_account: u32,
@@ -170,6 +176,7 @@ pub struct Book {
 /// What an address's mail comes to.
 enum Found {
     Account(AccountId),
+    Alias(MembersOf),
     Disabled,
     Nobody,
     NotLocal,
@@ -199,15 +206,22 @@ impl Book {
             domains: BTreeMap::new(),
             addresses: BTreeMap::new(),
             login_keys: HashMap::new(),
+            aliases: Aliases::default(),
             homes: HashMap::new(),
             next_account,
             next_version: 1,
         }
     }
 
-    /// May mail for it come in?
+    /// May mail for it come in, from that sender?
     #[must_use]
-    pub fn recipient(&self, query: RecipientQuery) -> Recipient {
+    pub fn recipient(&self, query: RecipientQuery, from: Option<&Address>) -> Recipient {
+        self.recipient_of(query, from.and_then(|from| self.account_of_sender(from)))
+    }
+
+    /// The same, where the sender is known by the account.
+    #[must_use]
+    pub fn recipient_of(&self, query: RecipientQuery, sender: Option<AccountId>) -> Recipient {
         let address = match query {
             RecipientQuery::Address(address) => address,
             // RFC 5321 §4.5.1: without a domain it is this host's.
@@ -216,8 +230,9 @@ impl Book {
                 Err(_) => return Recipient::Unknown,
             },
         };
-        match self.find(&address) {
-            Found::Account(_) => Recipient::Local(address),
+        match self.find(&address, sender) {
+            Found::Account(_) | Found::Alias(MembersOf { may_post: true, .. }) => Recipient::Local(address),
+            Found::Alias(MembersOf { may_post: false, .. }) => Recipient::MembersOnly,
             Found::Disabled => Recipient::Disabled,
             Found::Nobody => Recipient::Unknown,
             Found::NotLocal => Recipient::NotLocal,
@@ -226,9 +241,11 @@ impl Book {
 
     /// Who gets its mail?
     #[must_use]
-    pub fn owner(&self, address: &Address) -> Owner {
-        match self.find(address) {
+    pub fn owner(&self, address: &Address, from: Option<&Address>) -> Owner {
+        match self.find(address, from.and_then(|from| self.account_of_sender(from))) {
             Found::Account(account) => Owner::Account(account),
+            // Who may post was judged when the message came: what was accepted is delivered.
+            Found::Alias(MembersOf { accounts, .. }) => Owner::Members(accounts),
             Found::Disabled => Owner::Disabled,
             Found::Nobody | Found::NotLocal => Owner::Nobody,
         }
@@ -238,26 +255,20 @@ impl Book {
     #[must_use]
     pub fn answer(&self, request: QueuedToAuthd) -> AuthdToQueued {
         match request {
-            QueuedToAuthd::Owners(addresses) => {
-                AuthdToQueued::Owners(addresses.iter().map(|address| self.owner(address)).collect())
-            }
+            QueuedToAuthd::Owners(addresses, from) => AuthdToQueued::Owners(
+                addresses.iter().map(|address| self.owner(address, from.as_ref())).collect(),
+            ),
             QueuedToAuthd::MaySend(account, addresses) => AuthdToQueued::MaySend(
                 addresses.iter().map(|address| self.may_send_as(account, address)).collect(),
             ),
-            QueuedToAuthd::Recipients(queries) => {
-                AuthdToQueued::Recipients(queries.into_iter().map(|query| self.recipient(query)).collect())
-            }
+            QueuedToAuthd::Recipients(account, queries) => AuthdToQueued::Recipients(
+                queries.into_iter().map(|query| self.recipient_of(query, Some(account))).collect(),
+            ),
         }
     }
 
-    /// Is it the account's own, so that it may be the sender of its mail?
-    #[must_use]
-    pub fn may_send_as(&self, account: AccountId, address: &Address) -> bool {
-        self.owner(address) == Owner::Account(account)
-    }
-
     /// The address itself goes before its domain's catch-all, and that before the one for everything.
-    fn find(&self, address: &Address) -> Found {
+    fn find(&self, address: &Address, sender: Option<AccountId>) -> Found {
         let domain = self.domains.get(address.domain.as_str());
         if domain.is_some_and(|domain| domain.disabled) {
             return Found::Disabled;
@@ -265,6 +276,16 @@ impl Book {
         let key = address_key(address);
         let postmaster = key.rsplit_once('@').is_some_and(|(localpart, _)| localpart == "postmaster")
             && (domain.is_some() || address.domain == self.hostname);
+        if domain.is_some()
+            && let Some(alias) = self.aliases.get(&key)
+        {
+            match self.members_of(alias, sender) {
+                // One that cannot be delivered to does not keep mail from the postmaster.
+                None | Some(MembersOf { may_post: false, .. }) if postmaster => {}
+                None => return Found::Disabled,
+                Some(found) => return Found::Alias(found),
+            }
+        }
         // An address that is disabled is held all the same: no catch-all gets its mail.
         let holder = |key: &str| {
             let held = self.addresses.get(key)?;
@@ -479,6 +500,7 @@ impl Book {
 
     pub(crate) fn remove_address(&mut self, key: &str) {
         if let Some(held) = self.addresses.remove(key) {
+            self.aliases.forget_member(key);
             self.count(key, held.account, -1);
         }
     }
@@ -487,6 +509,10 @@ impl Book {
         if let Some(account) = self.accounts.get_mut(&account) {
             account.addresses = account.addresses.saturating_add_signed(change);
         }
+        self.count_in_domain(key, change);
+    }
+
+    fn count_in_domain(&mut self, key: &str, change: i32) {
         if let Some((_, domain)) = key.rsplit_once('@')
             && let Some(domain) = self.domains.get_mut(domain)
         {

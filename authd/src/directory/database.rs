@@ -15,7 +15,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, config::DbConfig, 
 use zeroize::Zeroizing;
 
 use super::{
-    app,
+    alias, app,
     book::{Account, Book},
     key,
 };
@@ -28,7 +28,7 @@ use crate::{
 pub(crate) const FILE_NAME: &str = "directory.sqlite";
 
 /// One script for each version of the schema; `user_version` counts those that were run.
-const SCHEMA: [&str; 3] = [
+const SCHEMA: [&str; 4] = [
     "
 CREATE TABLE meta (
     only INTEGER PRIMARY KEY CHECK (only = 1),
@@ -112,6 +112,23 @@ CREATE TABLE login_key (
     last_use INTEGER,
     UNIQUE (account, name)
 ) STRICT, WITHOUT ROWID;
+",
+    "
+CREATE TABLE alias (
+    key TEXT PRIMARY KEY,
+    address TEXT NOT NULL,
+    domain TEXT NOT NULL REFERENCES domain,
+    members_post INTEGER NOT NULL,
+    list_members INTEGER NOT NULL,
+    members_from INTEGER NOT NULL,
+    disabled INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE TABLE alias_member (
+    alias TEXT NOT NULL REFERENCES alias ON DELETE CASCADE,
+    address TEXT NOT NULL REFERENCES address ON DELETE CASCADE,
+    PRIMARY KEY (alias, address)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX alias_member_address ON alias_member (address);
 ",
 ];
 
@@ -359,6 +376,7 @@ fn read(database: &Connection, hostname: Domain) -> rusqlite::Result<(Book, Zero
         book.disable_address(&key, row.get(2)?);
         Ok(())
     })?;
+    alias::read(database, &mut book)?;
     for_each(database, "SELECT network, account, last_login FROM network ORDER BY last_login", |row| {
         let octets: Vec<u8> = row.get(0)?;
         let network = Network::from_octets(&octets).ok_or_else(|| nonsense("network"))?;

@@ -1,6 +1,6 @@
 //! Why the admin's wish was not done, in one line that says what to do.
 
-use ipc_proto::AccountId;
+use ipc_proto::{AccountId, alias::MAX_MEMBERS};
 use mail_lib::address::Domain;
 
 use crate::{
@@ -38,12 +38,13 @@ pub enum Refusal {
     DomainExists(Domain),
     /// The domain has addresses.
     #[error(
-        "the domain {domain} still has {addresses} address(es); remove them first, see `moxctl address list`"
+        "the domain {domain} still has {addresses} address(es); remove them first, see `moxctl address list` and \
+         `moxctl alias list`"
     )]
     DomainInUse {
         /// Which.
         domain: Domain,
-        /// How many.
+        /// How many, aliases among them.
         addresses: u32,
     },
     /// Not a domain.
@@ -63,6 +64,32 @@ pub enum Refusal {
     /// Nobody has it.
     #[error("nobody has the address {0}; see `moxctl address list`")]
     NoAddress(String),
+    /// It is an alias.
+    #[error("{0} is an alias; remove it first with `moxctl alias rm {0}`")]
+    AddressIsAlias(String),
+    /// No such alias.
+    #[error("no alias {0}; see `moxctl alias list`")]
+    NoAlias(String),
+    /// An alias in an alias.
+    #[error("{0} is an alias, and an alias has no aliases in it; add its members one by one")]
+    AliasInAlias(String),
+    /// Only accounts' addresses can be members.
+    #[error("no account has the address {0}, so it cannot be a member; see `moxctl address list`")]
+    NotAMemberAddress(String),
+    /// It is not a member.
+    #[error("{member} is not a member of {alias}; see `moxctl alias show {alias}`")]
+    NotAMember {
+        /// Of which.
+        alias: String,
+        /// Who.
+        member: String,
+    },
+    /// Too many of them.
+    #[error("an alias has at most {MAX_MEMBERS} members; make a second alias for the others")]
+    TooManyMembers,
+    /// Nobody would be left.
+    #[error("an alias has at least one member; name one, or use `moxctl alias rm` or `moxctl alias disable`")]
+    NoMembers,
     /// Not a name.
     #[error("the name of an app password is 1 to 64 octets without control characters; choose another")]
     AppPasswordName,

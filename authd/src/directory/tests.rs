@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use super::{database::FILE_NAME, *};
 use crate::{limits::Network, name::LoginName, verifier::Credential};
 
+mod aliases;
 mod keys;
 mod logins;
 
@@ -47,11 +48,11 @@ fn address_add(account: &str, text: &str) -> AdminToAuthd {
 }
 
 fn recipient(directory: &Directory, text: &str) -> Recipient {
-    directory.book().read().recipient(RecipientQuery::Address(Address::parse(text).unwrap()))
+    directory.book().read().recipient(RecipientQuery::Address(Address::parse(text).unwrap()), None)
 }
 
 fn owner(directory: &Directory, text: &str) -> Owner {
-    directory.book().read().owner(&Address::parse(text).unwrap())
+    directory.book().read().owner(&Address::parse(text).unwrap(), None)
 }
 
 fn proves(directory: &Directory, user: &str, typed: &str) -> bool {
@@ -141,7 +142,7 @@ fn a_disabled_address_takes_no_mail_and_no_catch_all_gets_it() {
 fn postmaster_always_reaches_somebody() {
     let (_at, mut directory) = new();
     let hosts = "postmaster@mail.example.org";
-    let bare = |directory: &Directory| directory.book().read().recipient(RecipientQuery::Postmaster);
+    let bare = |directory: &Directory| directory.book().read().recipient(RecipientQuery::Postmaster, None);
     assert_eq!(bare(&directory), Recipient::Unknown, "there is nobody at all");
     done(&mut directory, AdminToAuthd::DomainAdd("example.org".into()));
     let alice = add(&mut directory, "alice", Some("alice@example.org"));
@@ -225,7 +226,7 @@ fn bad_wishes_are_refused_in_one_line_that_says_what_to_do() {
         ),
         (
             AdminToAuthd::DomainRemove("example.org".into()),
-            "the domain example.org still has 1 address(es); remove them first, see `moxctl address list`",
+            "the domain example.org still has 1 address(es); remove them first, see `moxctl address list` and `moxctl alias list`",
         ),
         (
             AdminToAuthd::DomainRemove("example.net".into()),
@@ -346,7 +347,7 @@ fn readers_never_see_a_mixture_of_accounts() {
                 let book = book.read();
                 let named = book.login(&name).map(|account| account.id);
                 assert_eq!(book.login(&address).map(|account| account.id), named);
-                match (named, book.owner(&Address::parse("alice@example.org").unwrap())) {
+                match (named, book.owner(&Address::parse("alice@example.org").unwrap(), None)) {
                     (None, Owner::Nobody) => {}
                     (Some(id), Owner::Account(owner)) => {
                         assert_eq!(id, owner);
@@ -499,7 +500,7 @@ fn a_database_of_the_future_and_an_unreadable_one_are_refused() {
     directory.database.pragma_update(None, "user_version", 7).unwrap();
     drop(directory);
     let error = Directory::open(at.path(), "mail.example.org", 16).unwrap_err();
-    assert!(matches!(error, OpenError::Newer { found: 7, known: 3, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 7, known: 4, .. }), "{error}");
     let error = Directory::open(&at.path().join("nowhere"), "mail.example.org", 16).unwrap_err();
     assert!(matches!(error, OpenError::Unusable { .. }), "{error}");
     let error = Directory::open(at.path(), "not a host", 16).unwrap_err();

@@ -175,14 +175,14 @@ async fn recipients_and_owners_are_looked_up_over_their_channels() {
         (RecipientQuery::Address(address("dave@elsewhere.org")), Recipient::NotLocal),
         (RecipientQuery::Postmaster, Recipient::Local(address("postmaster@mail.example.org"))),
     ] {
-        let reply = smtpd.call(&SmtpdToAuthd::Recipient(query.clone()), Vec::new()).await.unwrap().0;
+        let reply = smtpd.call(&SmtpdToAuthd::Recipient(query.clone(), None), Vec::new()).await.unwrap().0;
         assert_eq!(reply, AuthdToSmtpd::Recipient(expected), "{query:?}");
     }
     let queued = instance.ask::<QueuedAuthd>();
     let addresses: Vec<_> = (0..1000)
         .map(|number| address(if number % 2 == 0 { "carol@example.org" } else { "nobody@example.org" }))
         .collect();
-    let answer = queued.call(&QueuedToAuthd::Owners(addresses), Vec::new()).await.unwrap().0;
+    let answer = queued.call(&QueuedToAuthd::Owners(addresses, None), Vec::new()).await.unwrap().0;
     let AuthdToQueued::Owners(owners) = answer else { panic!("{answer:?}") };
     assert_eq!(owners.len(), 1000);
     assert_eq!(owners[..2], [Owner::Account(carol), Owner::Nobody]);
@@ -541,7 +541,7 @@ async fn lookups_are_answered_while_logins_and_the_admin_wait() {
     }
     tokio::task::yield_now().await;
     let smtpd = instance.ask::<SmtpdAuthd>();
-    let query = SmtpdToAuthd::Recipient(RecipientQuery::Address(address("alice@example.org")));
+    let query = SmtpdToAuthd::Recipient(RecipientQuery::Address(address("alice@example.org")), None);
     let reply = smtpd.call(&query, Vec::new()).await.unwrap().0;
     assert_eq!(reply, AuthdToSmtpd::Recipient(Recipient::Local(address("alice@example.org"))));
     assert!(unfinished.load(Ordering::Relaxed) > 0, "the look-up came first");
@@ -626,7 +626,7 @@ async fn a_peer_that_breaks_the_rules_loses_its_channel_and_the_others_go_on() {
         matches!(event, Event::Violation { kind: ViolationKind::Build | ViolationKind::Unexpected, .. }),
         "{event:?}"
     );
-    let query = SmtpdToAuthd::Recipient(RecipientQuery::Address(address("alice@example.org")));
+    let query = SmtpdToAuthd::Recipient(RecipientQuery::Address(address("alice@example.org")), None);
     assert!(smtpd.call(&query, Vec::new()).await.is_ok());
     let (_ours, theirs) = UnixStream::pair().unwrap();
     assert!(

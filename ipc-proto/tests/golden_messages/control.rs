@@ -115,7 +115,7 @@ fn settings() -> Vec<Order> {
 
 const RUN: Run = Run(0x0102_0304_0506_0708);
 
-const CHANNELS: [ChannelId; 16] = [
+const CHANNELS: [ChannelId; 17] = [
     ChannelId::SmtpdKeyd,
     ChannelId::ImapdKeyd,
     ChannelId::WebdKeyd,
@@ -132,6 +132,7 @@ const CHANNELS: [ChannelId; 16] = [
     ChannelId::SubmitdAuthd,
     ChannelId::SubmitdQueued,
     ChannelId::AuthdQueued,
+    ChannelId::AdminQueued,
 ];
 
 pub(crate) fn orders() -> Vec<Sample> {

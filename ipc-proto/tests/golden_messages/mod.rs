@@ -1,5 +1,6 @@
 //! One message of every kind. The patterns make the compiler ask for a sample of each new variant.
 
+mod admin;
 mod control;
 mod imapd;
 
@@ -65,8 +66,9 @@ pub(crate) fn samples() -> Vec<Sample> {
     all.extend(authd_queued());
     all.extend(queued_accountd());
     all.extend(admin_authd());
-    all.extend(admin_accountd());
+    all.extend(admin::accountd());
     all.extend(admin_supervisor());
+    all.extend(admin::queued());
     all.extend(control::orders());
     all.extend(control::events());
     all
@@ -160,10 +162,12 @@ fn smtpd_authd() -> Vec<Sample> {
     let recipient = SmtpdToAuthd::Recipient;
     let mut all = samples_of!(ask, SmtpdToAuthd {
         SmtpdToAuthd::Client(_) => "Client": SmtpdToAuthd::Client(Client::Closed(CONNECTION)),
-        SmtpdToAuthd::Recipient(RecipientQuery::Address(_)) => "Recipient address":
-            recipient(RecipientQuery::Address(address("\"a b\"@xn--d-eha.example"))),
-        SmtpdToAuthd::Recipient(RecipientQuery::Postmaster) => "Recipient postmaster":
-            recipient(RecipientQuery::Postmaster),
+        SmtpdToAuthd::Recipient(RecipientQuery::Address(_), _) => "Recipient address": recipient(
+            RecipientQuery::Address(address("\"a b\"@xn--d-eha.example")),
+            Some(address("from@example.org")),
+        ),
+        SmtpdToAuthd::Recipient(RecipientQuery::Postmaster, _) => "Recipient postmaster":
+            recipient(RecipientQuery::Postmaster, None),
     });
     let recipient = AuthdToSmtpd::Recipient;
     all.extend(samples_of!(answer, AuthdToSmtpd {
@@ -173,6 +177,8 @@ fn smtpd_authd() -> Vec<Sample> {
         AuthdToSmtpd::Recipient(Recipient::Unknown) => "Recipient unknown": recipient(Recipient::Unknown),
         AuthdToSmtpd::Recipient(Recipient::NotLocal) => "Recipient not local": recipient(Recipient::NotLocal),
         AuthdToSmtpd::Recipient(Recipient::Disabled) => "Recipient disabled": recipient(Recipient::Disabled),
+        AuthdToSmtpd::Recipient(Recipient::MembersOnly) => "Recipient members only":
+            recipient(Recipient::MembersOnly),
     }));
     all
 }
@@ -221,20 +227,23 @@ fn queued_authd() -> Vec<Sample> {
     let (ask, answer) = (request::<QueuedAuthd>, reply::<QueuedAuthd>);
     let owned = |owner| AuthdToQueued::Owners(vec![Owner::Nobody, owner]);
     let mut all = samples_of!(ask, QueuedToAuthd {
-        QueuedToAuthd::Owners(_) => "Owners":
-            QueuedToAuthd::Owners(vec![address("a@example.org"), address("b@sub.example.org")]),
         QueuedToAuthd::MaySend(..) => "MaySend":
             QueuedToAuthd::MaySend(account(7), vec![address("a@example.org")]),
-        QueuedToAuthd::Recipients(_) => "Recipients": QueuedToAuthd::Recipients(vec![
+        QueuedToAuthd::Recipients(..) => "Recipients": QueuedToAuthd::Recipients(account(7), vec![
             RecipientQuery::Address(address("a@example.org")),
             RecipientQuery::Postmaster,
         ]),
+        QueuedToAuthd::Owners(..) => "Owners": QueuedToAuthd::Owners(
+            vec![address("a@example.org"), address("b@sub.example.org")],
+            Some(address("from@example.org")),
+        ),
     });
     let _all_owners = |owner: &Owner| match owner {
-        Owner::Account(_) | Owner::Nobody | Owner::Disabled => (),
+        Owner::Account(_) | Owner::Members(_) | Owner::Nobody | Owner::Disabled => (),
     };
     all.extend(samples_of!(answer, AuthdToQueued {
         AuthdToQueued::Owners(_) => "Owners account": owned(Owner::Account(account(7))),
+        AuthdToQueued::Owners(_) => "Owners members": owned(Owner::Members(vec![account(7), account(9)])),
         AuthdToQueued::Owners(_) => "Owners nobody": owned(Owner::Nobody),
         AuthdToQueued::Owners(_) => "Owners disabled": owned(Owner::Disabled),
         AuthdToQueued::MaySend(_) => "MaySend": AuthdToQueued::MaySend(vec![true, false]),
@@ -467,7 +476,9 @@ fn admin_authd() -> Vec<Sample> {
             AdminToAuthd::AbuseClear(AbuseClear::Address(ClientAddress(Ipv4Addr::new(192, 0, 2, 1).into()))),
         AdminToAuthd::AbuseClear(AbuseClear::Account(_)) => "AbuseClear account":
             AdminToAuthd::AbuseClear(AbuseClear::Account(name())),
+        AdminToAuthd::Alias(_) => "Alias Add": AdminToAuthd::Alias(admin::alias_add()),
     });
+    all.extend(admin::alias_requests());
     let info = AccountInfo {
         id: account(1),
         name: name(),
@@ -507,24 +518,9 @@ fn admin_authd() -> Vec<Sample> {
         AuthdToAdmin::Logins(_) => "Logins": AuthdToAdmin::Logins(logins()),
         AuthdToAdmin::Abuse(_) => "Abuse": AuthdToAdmin::Abuse(abusers()),
         AuthdToAdmin::Cleared(_) => "Cleared": AuthdToAdmin::Cleared(3),
+        AuthdToAdmin::Aliases(_) => "Aliases": AuthdToAdmin::Aliases(admin::aliases()),
+        AuthdToAdmin::Members(_) => "Members": AuthdToAdmin::Members(admin::members()),
         AuthdToAdmin::Refused(_) => "Refused": AuthdToAdmin::Refused("no account `bob`".to_owned()),
-    }));
-    all
-}
-
-fn admin_accountd() -> Vec<Sample> {
-    let (ask, answer) = (request::<AdminAccountd>, reply::<AdminAccountd>);
-    let mut all = samples_of!(ask, AdminToAccountd {
-        AdminToAccountd::Verify => "Verify": AdminToAccountd::Verify,
-    });
-    all.extend(samples_of!(answer, AccountdToAdmin {
-        AccountdToAdmin::Verified(_) => "Verified": AccountdToAdmin::Verified(Verified {
-            mailboxes: 1,
-            messages: 2,
-            octets: 3,
-            problems: vec!["a row without its body".to_owned()],
-        }),
-        AccountdToAdmin::Refused(_) => "Refused": AccountdToAdmin::Refused("busy".to_owned()),
     }));
     all
 }
@@ -536,6 +532,7 @@ fn admin_supervisor() -> Vec<Sample> {
         AdminToSupervisor::Stop => "Stop": AdminToSupervisor::Stop,
         AdminToSupervisor::OpenDirectory => "OpenDirectory": AdminToSupervisor::OpenDirectory,
         AdminToSupervisor::OpenAccount(_) => "OpenAccount": AdminToSupervisor::OpenAccount(account(1)),
+        AdminToSupervisor::OpenQueue => "OpenQueue": AdminToSupervisor::OpenQueue,
         AdminToSupervisor::Reload => "Reload": AdminToSupervisor::Reload,
         AdminToSupervisor::Attack { .. } => "Attack": AdminToSupervisor::Attack {
             role: Role::Accountd,

@@ -1,6 +1,8 @@
 //! The program itself, against a control socket that the test serves: what is asked, what is printed, which code.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
+mod aliases;
+mod codes;
 mod localserve;
 mod login_keys;
 mod logins;

@@ -18,6 +18,7 @@ use ipc_proto::{
     admin::{AccountdToAdmin, AdminAccountd, AdminSupervisor, AdminToSupervisor, SupervisorToAdmin},
     authd::{AdminAuthd, AdminToAuthd, AuthdToAdmin},
     blocking::Answerer,
+    queue::{AdminQueued, AdminToQueued, QueuedToAdmin},
 };
 
 /// What a command left.
@@ -79,11 +80,21 @@ impl Instance {
         directory: impl Fn(&AdminToAuthd) -> AuthdToAdmin + Send + Sync + 'static,
         account: impl Fn(AccountId) -> AccountdToAdmin + Send + Sync + 'static,
     ) -> Self {
-        let (directory, account): (Directory, Account) = (Arc::new(directory), Arc::new(account));
-        Self::accepting(move |stream, waited| {
-            let (directory, account) = (Arc::clone(&directory), Arc::clone(&account));
-            supervise(stream, &directory, &account, waited);
-        })
+        let queue = |_: &AdminToQueued| QueuedToAdmin::Refused("no queue is served".into());
+        Self::serving(Arc::new(directory), Arc::new(account), queue)
+    }
+
+    pub(crate) fn with_queue(queue: fn(&AdminToQueued) -> QueuedToAdmin) -> Self {
+        let refused = || "nothing else is served".to_owned();
+        Self::serving(
+            Arc::new(move |_| AuthdToAdmin::Refused(refused())),
+            Arc::new(move |_| AccountdToAdmin::Refused(refused())),
+            queue,
+        )
+    }
+
+    fn serving(directory: Directory, account: Account, queue: fn(&AdminToQueued) -> QueuedToAdmin) -> Self {
+        Self::accepting(move |stream, waited| supervise(stream, &directory, &account, queue, waited))
     }
 
     /// Somebody else than moxd.
@@ -115,7 +126,13 @@ impl Instance {
     }
 }
 
-fn supervise(stream: UnixStream, directory: &Directory, account: &Account, waited: &Mutex<Option<bool>>) {
+fn supervise(
+    stream: UnixStream,
+    directory: &Directory,
+    account: &Account,
+    queue: fn(&AdminToQueued) -> QueuedToAdmin,
+    waited: &Mutex<Option<bool>>,
+) {
     let watched = stream.try_clone().unwrap();
     let mut answerer = Answerer::<AdminSupervisor>::new(stream, 1).unwrap();
     while let Ok(Some(question)) = answerer.next_question() {
@@ -139,6 +156,16 @@ fn supervise(stream: UnixStream, directory: &Directory, account: &Account, waite
                     let mut answerer = Answerer::<AdminAccountd>::new(ours, 1).unwrap();
                     while let Ok(Some(question)) = answerer.next_question() {
                         question.responder.reply(&account(id), &[]);
+                    }
+                });
+                question.responder.reply(&SupervisorToAdmin::Opened, &[OwnedFd::from(theirs)]);
+            }
+            AdminToSupervisor::OpenQueue => {
+                let (ours, theirs) = UnixStream::pair().unwrap();
+                thread::spawn(move || {
+                    let mut answerer = Answerer::<AdminQueued>::new(ours, 1).unwrap();
+                    while let Ok(Some(question)) = answerer.next_question() {
+                        question.responder.reply(&queue(&question.request), &[]);
                     }
                 });
                 question.responder.reply(&SupervisorToAdmin::Opened, &[OwnedFd::from(theirs)]);

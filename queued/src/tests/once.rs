@@ -7,6 +7,7 @@ use crate::{
     QueueError,
     change::Change,
     queue::{Envelope, LONGEST_PAUSE_MS},
+    recipient::Recipient,
 };
 
 fn does() -> impl Strategy<Value = Does> {
@@ -148,8 +149,8 @@ proptest! {
             trace,
             received: Timestamp { seconds, nanoseconds: 7 },
         };
-        let mut recipients: Vec<_> = names.iter().map(|name| address(&format!("{name}@x.org"))).collect();
-        recipients.sort_by_key(ToString::to_string);
+        let mut recipients: Vec<_> = names.iter().map(|name| Recipient::from(address(&format!("{name}@x.org")))).collect();
+        recipients.sort_by_key(|recipient| recipient.address.to_string());
         let body = crate::body::Body::sealed(sealed(&octets), octets.len() as u64).unwrap();
         let store = Change::Store { envelope: envelope.clone(), body, recipients: recipients.clone(), now: 5, next: 10 };
         queue.change(&[store]).pop().unwrap().unwrap();
@@ -166,7 +167,8 @@ proptest! {
         let mut back = Vec::new();
         queue.body(envelope.id).unwrap().copy_to(&mut back).unwrap();
         prop_assert_eq!(back, octets);
-        let settle = Change::Settle { id: envelope.id, filed: recipients, attempts: 0, next: 20 };
+        let done = recipients.into_iter().map(|recipient| recipient.address).collect();
+        let settle = Change::Settle { id: envelope.id, done, left: Vec::new(), attempts: 0, next: 20 };
         queue.change(&[settle]).pop().unwrap().unwrap();
         prop_assert_eq!(queue.next_due(|_| false).unwrap(), None);
         prop_assert_eq!(queued_files(directory.path()), Vec::<String>::new());

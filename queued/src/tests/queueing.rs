@@ -52,7 +52,7 @@ async fn a_stored_message_survives_a_restart_and_is_tried_when_it_is_due() {
 }
 
 /// Ends one run, and waits until its disk thread has let go of the database.
-async fn restart(world: World, directory: &Path) {
+pub(super) async fn restart(world: World, directory: &Path) {
     world.supervisor.abort();
     drop(world);
     while matches!(Queue::open(directory), Err(QueueError::InUse { .. })) {
@@ -213,6 +213,7 @@ fn one_change_that_fails_leaves_its_group_alone() {
             message(id, &["1@x.org"], 0);
         let body = crate::body::Body::sealed(sealed(text), text.len() as u64).unwrap();
         let envelope = Envelope { id, connection, reverse_path, trace, received };
+        let recipients = recipients.into_iter().map(Into::into).collect();
         Change::Store { envelope, body, recipients, now: 0, next: 0 }
     };
     assert!(queue.change(&[store(1, TEXT)]).iter().all(Result::is_ok));
@@ -220,8 +221,8 @@ fn one_change_that_fails_leaves_its_group_alone() {
     queue.database.execute("PRAGMA foreign_keys = OFF", []).unwrap();
     queue.database.execute("INSERT INTO body VALUES (?1, x'')", [[5_u8; 16]]).unwrap();
     queue.database.execute("PRAGMA foreign_keys = ON", []).unwrap();
-    let settle =
-        Change::Settle { id: DeliveryId([1; 16]), filed: vec![address("1@x.org")], attempts: 0, next: 9 };
+    let (id, done) = (DeliveryId([1; 16]), vec![address("1@x.org")]);
+    let settle = Change::Settle { id, done, left: Vec::new(), attempts: 0, next: 9 };
     let large = large();
     let group =
         [store(2, TEXT), store(1, b"other"), store(3, &large), store(5, TEXT), settle, store(4, TEXT)];
@@ -332,7 +333,7 @@ fn a_damaged_database_is_refused_and_left_alone() {
                 let database = rusqlite::Connection::open(path).unwrap();
                 database.pragma_update(None, "user_version", 99).unwrap();
             },
-            "knows up to 2",
+            "knows up to 3",
             "of a later version",
         ),
     ];

@@ -108,8 +108,8 @@ impl<'a, R: Role> Conversation<'a, R> {
                     let verdict = self.while_it_may_stay(sender).await?;
                     self.session.sender_checked(verdict);
                 }
-                Step::Check(queries) => {
-                    let check = R::recipients(self.client.front, self.client.place.id(), queries);
+                Step::Check(queries, from) => {
+                    let check = R::recipients(self.client.front, self.client.place.id(), queries, from);
                     let verdicts = self.while_it_may_stay(check).await?;
                     self.note_refused(&verdicts);
                     self.session.checked(verdicts);

@@ -10,6 +10,7 @@ use ipc_proto::{
     tls::SmtpdKeyd,
     types::Timestamp,
 };
+use mail_lib::address::Address;
 
 use super::{
     Front,
@@ -56,9 +57,12 @@ impl Role for Incoming {
         front: &Front<Self>,
         _: ConnectionId,
         queries: Vec<RecipientQuery>,
+        from: Option<Address>,
     ) -> Vec<RecipientVerdict> {
-        let mut calls: Vec<_> =
-            queries.into_iter().map(|query| Call::Asked(Box::pin(recipient(front, query)))).collect();
+        let mut calls: Vec<_> = queries
+            .into_iter()
+            .map(|query| Call::Asked(Box::pin(recipient(front, query, from.clone()))))
+            .collect();
         std::future::poll_fn(|context| {
             let mut all = true;
             for call in &mut calls {
@@ -88,8 +92,12 @@ enum Call<F> {
     Answered(RecipientVerdict),
 }
 
-async fn recipient(front: &Front<Incoming>, query: RecipientQuery) -> RecipientVerdict {
-    match front.authd.link().call(&SmtpdToAuthd::Recipient(query), Vec::new()).await {
+async fn recipient(
+    front: &Front<Incoming>,
+    query: RecipientQuery,
+    from: Option<Address>,
+) -> RecipientVerdict {
+    match front.authd.link().call(&SmtpdToAuthd::Recipient(query, from), Vec::new()).await {
         Ok((AuthdToSmtpd::Recipient(recipient), _)) => recipient.into(),
         Ok((AuthdToSmtpd::Client(_), _)) => {
             tracing::warn!("authd answered another question than whose a recipient is");

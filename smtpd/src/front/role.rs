@@ -44,11 +44,12 @@ pub(crate) trait Role: Debug + Sized + Send + Sync + 'static {
     /// A new client's session.
     fn session(limits: Arc<Limits>, privacy: Privacy) -> Session;
 
-    /// Whose these are, answered in their order.
+    /// Whose these are, for a message from there; answered in their order.
     fn recipients(
         front: &Front<Self>,
         connection: ConnectionId,
         queries: Vec<RecipientQuery>,
+        from: Option<Address>,
     ) -> impl Future<Output = Vec<RecipientVerdict>> + Send;
 
     /// Whether it may be the sender of whoever logged in. No session asks where nobody does.

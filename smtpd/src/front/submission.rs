@@ -60,6 +60,8 @@ impl Role for Submission {
         front: &Front<Self>,
         connection: ConnectionId,
         queries: Vec<RecipientQuery>,
+        // Who posts is known by the login.
+        _: Option<Address>,
     ) -> Vec<RecipientVerdict> {
         let count = queries.len();
         match ask(front, SubmitdToQueued::Recipients(connection, queries)).await {

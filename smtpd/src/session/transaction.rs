@@ -184,8 +184,9 @@ impl Session {
             self.settle(envelope, slots, Vec::new());
             return (used, Step::Read);
         }
+        let from = envelope.mail.from.clone();
         self.state = State::Checking(envelope, slots);
-        (used, Step::Check(queries))
+        (used, Step::Check(queries, from))
     }
 
     fn count_recipient(&mut self) {
@@ -225,6 +226,7 @@ impl Session {
                         }
                         RecipientVerdict::Ungranted(Ungranted::TryLater)
                         | RecipientVerdict::Disabled
+                        | RecipientVerdict::MembersOnly
                         | RecipientVerdict::Failed => {}
                     }
                     reply

@@ -10,6 +10,7 @@ use ipc_proto::{
     delivery::{AccountdToQueued, Outcome, QueuedToAccountd, QueuedToSmtpd, SmtpdToQueued},
     frame::{self, HEADER, Kind},
     grant::{Noted, Notice},
+    queue::AdminToQueued,
     sasl::SaslReply,
     submission::{QueuedToSubmitd, Sender, SubmitdToQueued, Ungranted},
     tls::{Refusal, TlsReply, TlsRequest},
@@ -64,6 +65,7 @@ pub(crate) fn lines(end: End, what: &str) -> Vec<String> {
             let password = Secret(b"captured-captured".to_vec());
             send(&whole(kind, &AdminToAuthd::PasswordSet { account: "mox".to_owned(), password }))
         }
+        "admins-queue-request" => send(&whole(kind, &AdminToQueued::Show(DeliveryId([0; 16])))),
         "unasked-reply" => send(&raw(1, 0, Kind::Reply, &[0])),
         "second-hello" => send(&frame::hello(channel)),
         "stray-fd" => {
@@ -114,9 +116,12 @@ fn request(channel: ChannelId) -> Vec<u8> {
         ChannelId::SubmitdQueued => body(&SubmitdToQueued::Sender(ConnectionId(u64::MAX), None)),
         ChannelId::AuthdQueued => body(&Notice::DirectoryChanged),
         ChannelId::SmtpdQueued => body(&SmtpdToQueued::Spool),
-        ChannelId::QueuedAuthd => body(&QueuedToAuthd::Owners(Vec::new())),
+        ChannelId::QueuedAuthd => body(&QueuedToAuthd::Owners(Vec::new(), None)),
         ChannelId::QueuedAccountd => body(&QueuedToAccountd::Have(DeliveryId([0; 16]))),
-        ChannelId::AdminAuthd | ChannelId::AdminAccountd | ChannelId::AdminSupervisor => not_between_roles(),
+        ChannelId::AdminAuthd
+        | ChannelId::AdminAccountd
+        | ChannelId::AdminSupervisor
+        | ChannelId::AdminQueued => not_between_roles(),
     }
 }
 
@@ -137,7 +142,10 @@ fn reply(channel: ChannelId) -> Vec<u8> {
         }
         ChannelId::QueuedAuthd => body(&AuthdToQueued::Owners(vec![Owner::Nobody])),
         ChannelId::QueuedAccountd => body(&AccountdToQueued::Known(false)),
-        ChannelId::AdminAuthd | ChannelId::AdminAccountd | ChannelId::AdminSupervisor => not_between_roles(),
+        ChannelId::AdminAuthd
+        | ChannelId::AdminAccountd
+        | ChannelId::AdminSupervisor
+        | ChannelId::AdminQueued => not_between_roles(),
     }
 }
 
@@ -157,7 +165,10 @@ fn other_reply(channel: ChannelId) -> Vec<u8> {
         ChannelId::SmtpdQueued => body(&QueuedToSmtpd::Delivered(Vec::new())),
         ChannelId::QueuedAuthd => body(&AuthdToQueued::Owners(Vec::new())),
         ChannelId::QueuedAccountd => body(&AccountdToQueued::Known(true)),
-        ChannelId::AdminAuthd | ChannelId::AdminAccountd | ChannelId::AdminSupervisor => not_between_roles(),
+        ChannelId::AdminAuthd
+        | ChannelId::AdminAccountd
+        | ChannelId::AdminSupervisor
+        | ChannelId::AdminQueued => not_between_roles(),
     }
 }
 

@@ -104,7 +104,10 @@ fn decoded(channel: ChannelId, body: &[u8]) -> String {
         ChannelId::SubmitdAuthd => of::<SubmitdAuthd>(body),
         ChannelId::SubmitdQueued => of::<SubmitdQueued>(body),
         ChannelId::AuthdQueued => of::<AuthdQueued>(body),
-        ChannelId::AdminAuthd | ChannelId::AdminAccountd | ChannelId::AdminSupervisor => String::new(),
+        ChannelId::AdminAuthd
+        | ChannelId::AdminAccountd
+        | ChannelId::AdminSupervisor
+        | ChannelId::AdminQueued => String::new(),
     }
 }
 
@@ -264,7 +267,7 @@ pub(crate) fn lines(world: &World, role: &Captured, verb: &Verb, mark: &str) -> 
             let somebody = ClientAddress([192, 0, 2, 7].into());
             again(1000, client(channel, Client::Admit(ConnectionId(u64::MAX), somebody)))
         }
-        "recipient" => ask(body(&SmtpdToAuthd::Recipient(RecipientQuery::Address(address())))),
+        "recipient" => ask(body(&SmtpdToAuthd::Recipient(RecipientQuery::Address(address()), None))),
         "login-astray" => ask(login(u64::MAX - 1, PASSWORD)),
         "sasl-astray" => ask(sasl(channel, plain_start())),
         "sasl-answer" => ask(sasl(channel, SaslStep::Answer(plain()))),
@@ -281,7 +284,10 @@ pub(crate) fn lines(world: &World, role: &Captured, verb: &Verb, mark: &str) -> 
             let account = ipc_proto::AccountId::new(2).unwrap();
             ask(body(&QueuedToAuthd::MaySend(account, vec![address()])))
         }
-        "recipients" => ask(body(&QueuedToAuthd::Recipients(vec![RecipientQuery::Address(address())]))),
+        "recipients" => ask(body(&QueuedToAuthd::Recipients(
+            ipc_proto::AccountId::new(2).unwrap(),
+            vec![RecipientQuery::Address(address())],
+        ))),
         "submit" | "submit-again" | "submit-other" | "submit-from-other" | "submit-ended"
         | "submit-astray" => {
             let message = match verb.send.as_str() {
@@ -353,8 +359,8 @@ pub(crate) fn lines(world: &World, role: &Captured, verb: &Verb, mark: &str) -> 
         }
         "deliver-spool" => deliver(&|deliver| deliver.spool = Some(SpoolNumber(4711)), ""),
         "forget-spool" => ask(body(&SmtpdToQueued::Forget(SpoolNumber(4711)))),
-        "owners" => ask(body(&QueuedToAuthd::Owners(vec![address()]))),
-        "owners-flood" => ask(body(&QueuedToAuthd::Owners(vec![address(); 1001]))),
+        "owners" => ask(body(&QueuedToAuthd::Owners(vec![address()], None))),
+        "owners-flood" => ask(body(&QueuedToAuthd::Owners(vec![address(); 1001], None))),
         "have" => ask(body(&QueuedToAccountd::Have(DeliveryId([0; 16])))),
         "file" | "file-again" | "file-replaced" => file(filed_by_queued, "file:{path}:{message}"),
         "file-stolen-id" => file(world.filed_id(), "file:{path}:{message}"),

@@ -303,7 +303,10 @@ impl World {
             ChannelId::SmtpdQueued | ChannelId::QueuedAuthd | ChannelId::QueuedAccountd => {
                 self.deliver(ADDRESS).map(drop)
             }
-            ChannelId::AdminAuthd | ChannelId::AdminAccountd | ChannelId::AdminSupervisor => Ok(()),
+            ChannelId::AdminAuthd
+            | ChannelId::AdminAccountd
+            | ChannelId::AdminSupervisor
+            | ChannelId::AdminQueued => Ok(()),
         };
     }
 
@@ -384,7 +387,8 @@ pub(crate) fn depends_on(channel: ChannelId) -> Role {
         | ChannelId::QueuedAccountd
         | ChannelId::AdminAuthd
         | ChannelId::AdminAccountd
-        | ChannelId::AdminSupervisor => Role::Smtpd,
+        | ChannelId::AdminSupervisor
+        | ChannelId::AdminQueued => Role::Smtpd,
     }
 }
 

@@ -24,7 +24,7 @@ const fn package(name: &'static str, shows: &'static str) -> Package {
 }
 
 /// Clients and peers that the end-to-end tests drive, and what holds them apart.
-const PACKAGES: [Package; 25] = [
+const PACKAGES: [Package; 28] = [
     // libFuzzer is C++.
     package("g++", "c++"),
     // Clients.
@@ -44,12 +44,16 @@ const PACKAGES: [Package; 25] = [
     package("imagemagick", "import"),
     package("msmtp", "msmtp"),
     package("git-email", "/usr/lib/git-core/git-send-email"),
+    package("libmailtools-perl", "/usr/share/perl5/Mail/Address.pm"),
     // git and swaks log in by it.
     package("libauthen-sasl-perl", "/usr/share/perl5/Authen/SASL.pm"),
     package("python3", "python3"),
     package("python3-pip", "pip3"),
     package("nodejs", "node"),
     package("npm", "npm"),
+    // What reads the manual pages.
+    package("groff-base", "groff"),
+    package("mandoc", "mandoc"),
     // Another server's figures beside ours, and a source of load.
     package("dovecot-imapd", "/usr/lib/dovecot/imap"),
     package("postfix", "smtp-source"),

@@ -197,8 +197,8 @@ fn authd(turned_away: Arc<Mutex<Option<TurnedAway>>>, charge: mpsc::UnboundedSen
             SmtpdToAuthd::Client(Client::Closed(_)) => {
                 responder.reply(&client(ClientReply::Noted), Vec::new())
             }
-            SmtpdToAuthd::Recipient(RecipientQuery::Postmaster) => drop(responder),
-            SmtpdToAuthd::Recipient(RecipientQuery::Address(address)) => {
+            SmtpdToAuthd::Recipient(RecipientQuery::Postmaster, _) => drop(responder),
+            SmtpdToAuthd::Recipient(RecipientQuery::Address(address), _) => {
                 let localpart = address.localpart.as_str().to_owned();
                 let verdict = if localpart.contains("unknown") {
                     Recipient::Unknown

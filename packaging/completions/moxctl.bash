@@ -1,0 +1,85 @@
+# bash completion of moxctl. Written by `cargo xtask man`.
+_moxctl() {
+    local at=moxctl before= word i
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        word="${COMP_WORDS[i]}"
+        case "$before" in
+            "--dir" | "--expires" | "--for" | "--ip" | "--limit" | "--member" | "--port-offset" | "--post" | "--socket") before=; continue ;;
+        esac
+        before="$word"
+        case "$at $word" in
+            "moxctl" | "moxctl localserve" | "moxctl status" | "moxctl reload" | "moxctl stop" | "moxctl config" | "moxctl config check" | "moxctl domain" | "moxctl domain add" | "moxctl domain list" | "moxctl domain show" | "moxctl domain rm" | "moxctl domain enable" | "moxctl domain disable" | "moxctl account" | "moxctl account add" | "moxctl account list" | "moxctl account show" | "moxctl account rm" | "moxctl account enable" | "moxctl account disable" | "moxctl account verify" | "moxctl address" | "moxctl address add" | "moxctl address list" | "moxctl address show" | "moxctl address enable" | "moxctl address disable" | "moxctl address rm" | "moxctl alias" | "moxctl alias add" | "moxctl alias list" | "moxctl alias show" | "moxctl alias set" | "moxctl alias member" | "moxctl alias member add" | "moxctl alias member rm" | "moxctl alias rm" | "moxctl alias enable" | "moxctl alias disable" | "moxctl queue" | "moxctl queue list" | "moxctl queue show" | "moxctl password" | "moxctl password set" | "moxctl apppassword" | "moxctl apppassword add" | "moxctl apppassword list" | "moxctl apppassword rm" | "moxctl login" | "moxctl login list" | "moxctl abuse" | "moxctl abuse list" | "moxctl abuse clear") at="$at $word" ;;
+        esac
+    done
+    local words=
+    case "$before" in
+        "--dir") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
+        "--expires") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
+        "--for") words="imap submission" ;;
+        "--ip") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
+        "--limit") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
+        "--member") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
+        "--port-offset") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
+        "--post") words="members anyone" ;;
+        "--socket") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
+        *)
+            case "$at" in
+                "moxctl") words="localserve status reload stop config domain account address alias queue password apppassword login abuse --socket --dir --json" ;;
+                "moxctl localserve") words="--ip --port-offset --quiet --wait-ready --socket --dir --json" ;;
+                "moxctl status") words="--socket --dir --json" ;;
+                "moxctl reload") words="--socket --dir --json" ;;
+                "moxctl stop") words="--socket --dir --json" ;;
+                "moxctl config") words="check --socket --dir --json" ;;
+                "moxctl config check") words="--socket --dir --json" ;;
+                "moxctl domain") words="add list show rm enable disable --socket --dir --json" ;;
+                "moxctl domain add") words="--socket --dir --json" ;;
+                "moxctl domain list") words="--socket --dir --json" ;;
+                "moxctl domain show") words="--socket --dir --json" ;;
+                "moxctl domain rm") words="--socket --dir --json" ;;
+                "moxctl domain enable") words="--socket --dir --json" ;;
+                "moxctl domain disable") words="--socket --dir --json" ;;
+                "moxctl account") words="add list show rm enable disable verify --socket --dir --json" ;;
+                "moxctl account add") words="--socket --dir --json" ;;
+                "moxctl account list") words="--socket --dir --json" ;;
+                "moxctl account show") words="--socket --dir --json" ;;
+                "moxctl account rm") words="--socket --dir --json" ;;
+                "moxctl account enable") words="--socket --dir --json" ;;
+                "moxctl account disable") words="--socket --dir --json" ;;
+                "moxctl account verify") words="--socket --dir --json" ;;
+                "moxctl address") words="add list show enable disable rm --socket --dir --json" ;;
+                "moxctl address add") words="--socket --dir --json" ;;
+                "moxctl address list") words="--socket --dir --json" ;;
+                "moxctl address show") words="--socket --dir --json" ;;
+                "moxctl address enable") words="--socket --dir --json" ;;
+                "moxctl address disable") words="--socket --dir --json" ;;
+                "moxctl address rm") words="--socket --dir --json" ;;
+                "moxctl alias") words="add list show set member rm enable disable --socket --dir --json" ;;
+                "moxctl alias add") words="--member --post --list-members=yes --list-members=no --list-members --from=yes --from=no --from --socket --dir --json" ;;
+                "moxctl alias list") words="--socket --dir --json" ;;
+                "moxctl alias show") words="--socket --dir --json" ;;
+                "moxctl alias set") words="--post --list-members=yes --list-members=no --list-members --from=yes --from=no --from --socket --dir --json" ;;
+                "moxctl alias member") words="add rm --socket --dir --json" ;;
+                "moxctl alias member add") words="--socket --dir --json" ;;
+                "moxctl alias member rm") words="--socket --dir --json" ;;
+                "moxctl alias rm") words="--socket --dir --json" ;;
+                "moxctl alias enable") words="--socket --dir --json" ;;
+                "moxctl alias disable") words="--socket --dir --json" ;;
+                "moxctl queue") words="list show --socket --dir --json" ;;
+                "moxctl queue list") words="--socket --dir --json" ;;
+                "moxctl queue show") words="--socket --dir --json" ;;
+                "moxctl password") words="set --socket --dir --json" ;;
+                "moxctl password set") words="--socket --dir --json" ;;
+                "moxctl apppassword") words="add list rm --socket --dir --json" ;;
+                "moxctl apppassword add") words="--for --expires --socket --dir --json" ;;
+                "moxctl apppassword list") words="--socket --dir --json" ;;
+                "moxctl apppassword rm") words="--socket --dir --json" ;;
+                "moxctl login") words="list --socket --dir --json" ;;
+                "moxctl login list") words="--limit --socket --dir --json" ;;
+                "moxctl abuse") words="list clear --socket --dir --json" ;;
+                "moxctl abuse list") words="--socket --dir --json" ;;
+                "moxctl abuse clear") words="--all --socket --dir --json" ;;
+            esac ;;
+    esac
+    COMPREPLY=($(compgen -W "$words" -- "${COMP_WORDS[COMP_CWORD]}"))
+}
+complete -o default -F _moxctl moxctl
