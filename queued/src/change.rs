@@ -8,12 +8,13 @@ use std::{
     io::{BufWriter, Write},
 };
 
-use ipc_proto::{AccountId, DeliveryId};
+use ipc_proto::{AccountId, DeliveryId, submission::SubmissionRefusal};
 use mail_lib::address::Address;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use crate::{
     body::Body,
+    limits::{self, Charge, Short},
     queue::{Envelope, Millis, Queue, QueueError, create},
     recipient::{Recipient, to_number},
 };
@@ -29,6 +30,18 @@ pub(crate) enum Change {
     /// After an attempt: nothing is left to do for those of `done`, something is for those of `left`. With no recipient
     /// left the message goes, else it is tried again at `next`.
     Settle { id: DeliveryId, done: Vec<Address>, left: Vec<Recipient>, attempts: u32, next: Millis },
+    /// A message that an account submits counts.
+    Charge(Charge),
+    /// Nothing of it was kept.
+    Refund { account: AccountId, key: Short },
+}
+
+/// What a change came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Changed {
+    Made,
+    /// Nothing changed: the account has had what it may.
+    Exceeds(SubmissionRefusal),
 }
 
 /// What was done for a change before its transaction.
@@ -44,18 +57,23 @@ enum Prepared {
 
 impl Queue {
     /// Makes changes. `Ok`: that one survives power loss. `Err`: that one changed nothing.
-    pub(crate) fn change(&mut self, group: &[Change]) -> Vec<Result<(), QueueError>> {
+    pub(crate) fn change(&mut self, group: &[Change]) -> Vec<Result<Changed, QueueError>> {
         let prepared = self.prepare_all(group);
         let ready =
             group.iter().zip(&prepared).filter_map(|(change, one)| Some((change, one.as_ref().ok()?)));
         let ready: Vec<_> = ready.collect();
-        if ready.len() > 1 && self.commit(&ready).is_ok() {
-            return prepared.into_iter().map(|one| one.map(drop)).collect();
+        if ready.len() > 1
+            && let Ok(changed) = self.commit(&ready)
+        {
+            let mut changed = changed.into_iter();
+            return prepared.into_iter().map(|one| one.and_then(|_| answer(changed.next()))).collect();
         }
         // It is alone, or one that failed must not take the others with it.
         let alone = group.iter().zip(prepared).map(|(change, one)| {
             let one = one?;
-            self.commit(&[(change, &one)]).inspect_err(|error| self.undo(change, &one, error))
+            let changed =
+                self.commit(&[(change, &one)]).inspect_err(|error| self.undo(change, &one, error))?;
+            answer(changed.first().copied())
         });
         alone.collect()
     }
@@ -121,10 +139,12 @@ impl Queue {
         }
     }
 
-    fn commit(&mut self, group: &[(&Change, &Prepared)]) -> Result<(), QueueError> {
+    /// One answer for each.
+    fn commit(&mut self, group: &[(&Change, &Prepared)]) -> Result<Vec<Changed>, QueueError> {
         let transaction = self.begin()?;
-        let mut files = Vec::new();
+        let (mut files, mut answers) = (Vec::new(), Vec::with_capacity(group.len()));
         for (change, prepared) in group {
+            let mut changed = Changed::Made;
             match change {
                 Change::Store { envelope, body, recipients, now, next } => {
                     insert(&transaction, envelope, prepared, body.size(), (*now, *next))?;
@@ -142,7 +162,12 @@ impl Queue {
                         files.push(*id);
                     }
                 }
+                Change::Charge(charge) => {
+                    changed = charge.make(&transaction)?.map_or_else(Changed::Exceeds, |()| Changed::Made);
+                }
+                Change::Refund { account, key } => limits::refund(&transaction, *account, *key)?,
             }
+            answers.push(changed);
         }
         transaction.commit()?;
         for id in files {
@@ -151,8 +176,12 @@ impl Queue {
                 tracing::warn!(mail = %id, %error, "cannot remove a delivered message");
             }
         }
-        Ok(())
+        Ok(answers)
     }
+}
+
+fn answer(changed: Option<Changed>) -> Result<Changed, QueueError> {
+    changed.ok_or_else(|| QueueError::Fault("a change without an answer".to_owned()))
 }
 
 /// `times`: now, and when it is tried next.

@@ -5,7 +5,7 @@ use std::{fs, io, path::PathBuf, sync::mpsc, thread};
 use tokio::sync::oneshot;
 
 use crate::{
-    change::Change,
+    change::{Change, Changed},
     queue::{Queue, QueueError},
 };
 
@@ -14,7 +14,7 @@ const GROUP: usize = 64;
 
 enum Job {
     Run(Box<dyn FnOnce(&mut Queue) + Send>),
-    Change(Change, oneshot::Sender<Result<(), QueueError>>),
+    Change(Change, oneshot::Sender<Result<Changed, QueueError>>),
 }
 
 /// Gives jobs to the disk's thread, in order. Their number is bounded by the requests in flight. Cheap to clone; with
@@ -50,7 +50,7 @@ impl Disk {
     }
 
     /// Makes a change, together with the others that wait. It is made even when the future is dropped.
-    pub(crate) async fn change(&self, change: Change) -> Result<(), QueueError> {
+    pub(crate) async fn change(&self, change: Change) -> Result<Changed, QueueError> {
         let (done, result) = oneshot::channel();
         self.jobs.send(Job::Change(change, done)).map_err(|_| gone())?;
         result.await.map_err(|_| gone())?

@@ -27,6 +27,7 @@ mod change;
 mod disk;
 mod grants;
 mod group;
+mod limits;
 mod listing;
 mod outcome;
 mod queue;

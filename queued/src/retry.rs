@@ -137,7 +137,7 @@ async fn attempt(shared: &Arc<Shared>, due: Due) {
     let next = (shared.clock)().saturating_add(pause(attempts, shared.settings.now().retry_ms));
     let count = left.len();
     match shared.disk.change(Change::Settle { id, done, left, attempts, next }).await {
-        Ok(()) => tracing::info!(mail = %id, connection = %due.envelope.connection, filed, left = count,
+        Ok(_) => tracing::info!(mail = %id, connection = %due.envelope.connection, filed, left = count,
             attempts, "stored message"),
         // It is still there as it was: tried again, and its accounts know its id.
         Err(error) => tracing::error!(mail = %id, "cannot note what became of a stored message: {error}"),

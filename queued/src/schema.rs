@@ -16,7 +16,7 @@ pub(crate) const FILE: &str = "queue.sqlite";
 const NEW: &str = "new-queue.sqlite";
 
 /// One step per version; `user_version` counts the steps that were made.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     "
     CREATE TABLE message (
         id BLOB PRIMARY KEY NOT NULL,
@@ -60,6 +60,31 @@ const STEPS: [&str; 3] = [
         PRIMARY KEY (message, address, account),
         FOREIGN KEY (message, address) REFERENCES recipient (message, address) ON DELETE CASCADE
     ) STRICT, WITHOUT ROWID;
+",
+    "
+    -- what accounts submitted in the last 24 hours
+    CREATE TABLE submitted (
+        account INTEGER NOT NULL,
+        -- hash of the id and the recipients
+        key BLOB NOT NULL,
+        at_ms INTEGER NOT NULL,
+        -- times that it was asked for, without those that came to nothing
+        takers INTEGER NOT NULL,
+        PRIMARY KEY (account, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX submitted_at ON submitted (at_ms);
+    -- whom accounts wrote to
+    CREATE TABLE correspondent (
+        account INTEGER NOT NULL,
+        -- of the address
+        hash BLOB NOT NULL,
+        first_ms INTEGER NOT NULL,
+        -- of the only message that went there so far; NULL: there were more
+        key BLOB,
+        PRIMARY KEY (account, hash)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX correspondent_first ON correspondent (account, first_ms);
+    CREATE INDEX correspondent_key ON correspondent (account, key) WHERE key IS NOT NULL;
 ",
 ];
 
@@ -192,5 +217,55 @@ fn sorted(path: &Path, error: &rusqlite::Error) -> QueueError {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => QueueError::Damaged { path, detail },
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => QueueError::InUse { path },
         _ => QueueError::Open { path, detail },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::Queue;
+
+    const OCTETS: &[u8] = b"From: a@x.org\r\n\r\nhello\r\n";
+
+    /// Attack class 40: an upgrade keeps what was acknowledged.
+    #[test]
+    fn a_queue_of_any_earlier_version_opens_and_keeps_its_messages() {
+        for version in 1..STEPS.len() {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join(FILE);
+            let id = [7_u8; 16];
+            let older = Connection::open(&path).unwrap();
+            for step in STEPS.iter().take(version) {
+                older.execute_batch(step).unwrap();
+            }
+            older.pragma_update(None, "user_version", i64::try_from(version).unwrap()).unwrap();
+            let hash = *blake3::hash(OCTETS).as_bytes();
+            let size = i64::try_from(OCTETS.len()).unwrap();
+            older
+                .execute(
+                    "INSERT INTO message (id, connection, trace, received_s, received_ns, size, hash, stored_ms, attempts,
+                                          next_ms)
+                     VALUES (?1, 1, x'', 2, 3, ?2, ?3, 4, 5, 6)",
+                    rusqlite::params![id, size, hash],
+                )
+                .unwrap();
+            older.execute("INSERT INTO recipient (message, address) VALUES (?1, '1@x.org')", [id]).unwrap();
+            if version == 1 {
+                let name = format!("message-{}", ipc_proto::DeliveryId(id));
+                fs::write(directory.path().join(name), OCTETS).unwrap();
+            } else {
+                older.execute("INSERT INTO body VALUES (?1, ?2)", rusqlite::params![id, OCTETS]).unwrap();
+            }
+            drop(older);
+
+            let mut queue = Queue::open(directory.path()).unwrap();
+            let due = queue.due(6, 9, |_| false).unwrap();
+            assert_eq!(due.len(), 1, "{version}");
+            assert_eq!((due[0].envelope.id.0, due[0].attempts), (id, 5));
+            assert_eq!(due[0].recipients[0].to_string(), "1@x.org");
+            assert_eq!(queue.body(due[0].envelope.id).unwrap().size(), OCTETS.len() as u64);
+            let found: i64 = queue.database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+            assert_eq!(found, newest());
+        }
     }
 }

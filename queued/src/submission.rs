@@ -6,9 +6,9 @@ use std::{
 };
 
 use ipc_proto::{
-    AccountId, ChannelId, ConnectionId,
+    AccountId, ChannelId, ConnectionId, DeliveryId,
     authd::{AuthdToQueued, Owner, QueuedToAuthd, Recipient, RecipientQuery},
-    delivery::{Deliver, MAX_RECIPIENTS},
+    delivery::{Deliver, MAX_RECIPIENTS, Outcome},
     grant::AuthdQueued,
     stream::{End, Responder, serve},
     submission::{
@@ -23,7 +23,9 @@ use mail_lib::{
 
 use crate::{
     body::Body,
+    change::{Change, Changed},
     grants::News,
+    limits::{Charge, Limits},
     queue::Envelope,
     service::{Refusal, Service, Shared, check, open_spool},
     spool::ChannelNumber,
@@ -197,7 +199,38 @@ impl Shared {
         trace.extend_from_slice(added.fields(id, received, &self.hostname).as_bytes());
         let owners = self.local_owners(account, reverse_path.as_ref(), &recipients).await?;
         let envelope = Envelope { id, connection, reverse_path, trace, received };
-        Ok(Submitted::Delivered(self.deliver_to(&envelope, &recipients, &owners, body).await))
+        let refund = self.charge(account, id, &recipients).await?;
+        let outcomes = self.deliver_to(&envelope, &recipients, &owners, body).await;
+        if !outcomes.iter().any(|outcome| matches!(outcome, Outcome::Filed | Outcome::Stored))
+            && let Err(error) = self.disk.change(refund).await
+        {
+            tracing::warn!(mail = %id, "a message that was not kept stays counted: {error}");
+        }
+        Ok(Submitted::Delivered(outcomes))
+    }
+
+    /// Counts a message, and says how that is taken back.
+    async fn charge(
+        &self,
+        account: AccountId,
+        id: DeliveryId,
+        recipients: &[Address],
+    ) -> Result<Change, SubmissionRefusal> {
+        let settings = self.settings.now();
+        let limits = Limits {
+            messages: settings.submission_messages,
+            new_recipients: settings.submission_new_recipients,
+        };
+        let charge = Charge::new(account, id, recipients, limits, (self.clock)());
+        let refund = Change::Refund { account, key: charge.key };
+        match self.disk.change(Change::Charge(charge)).await {
+            Ok(Changed::Made) => Ok(refund),
+            Ok(Changed::Exceeds(refusal)) => Err(refusal),
+            Err(error) => {
+                tracing::error!(mail = %id, "cannot count a message: {error}");
+                Err(LATER)
+            }
+        }
     }
 
     /// Whether the account may send this: MAIL FROM, From and Sender. What its header lacks.
@@ -254,12 +287,7 @@ struct Added {
 }
 
 impl Added {
-    fn fields(
-        self,
-        id: ipc_proto::DeliveryId,
-        received: ipc_proto::types::Timestamp,
-        hostname: &str,
-    ) -> String {
+    fn fields(self, id: DeliveryId, received: ipc_proto::types::Timestamp, hostname: &str) -> String {
         let mut fields = String::new();
         if self.date {
             fields.push_str(&format!("Date: {}\r\n", format_date(received.seconds)));

@@ -100,7 +100,7 @@ pub(super) fn filed() -> Submitted {
     Submitted::Delivered(vec![Outcome::Filed])
 }
 
-fn refused(refusal: SubmissionRefusal) -> Submitted {
+pub(super) fn refused(refusal: SubmissionRefusal) -> Submitted {
     Submitted::Refused(refusal)
 }
 
