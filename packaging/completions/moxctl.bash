@@ -4,27 +4,30 @@ _moxctl() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         word="${COMP_WORDS[i]}"
         case "$before" in
-            "--dir" | "--expires" | "--for" | "--ip" | "--limit" | "--member" | "--port-offset" | "--post" | "--socket") before=; continue ;;
+            "--certificate" | "--dir" | "--expires" | "--fingerprint" | "--for" | "--ip" | "--limit" | "--member" | "--port-offset" | "--post" | "--protocols" | "--socket") before=; continue ;;
         esac
         before="$word"
         case "$at $word" in
-            "moxctl" | "moxctl localserve" | "moxctl status" | "moxctl reload" | "moxctl stop" | "moxctl config" | "moxctl config check" | "moxctl domain" | "moxctl domain add" | "moxctl domain list" | "moxctl domain show" | "moxctl domain rm" | "moxctl domain enable" | "moxctl domain disable" | "moxctl account" | "moxctl account add" | "moxctl account list" | "moxctl account show" | "moxctl account rm" | "moxctl account enable" | "moxctl account disable" | "moxctl account verify" | "moxctl address" | "moxctl address add" | "moxctl address list" | "moxctl address show" | "moxctl address enable" | "moxctl address disable" | "moxctl address rm" | "moxctl alias" | "moxctl alias add" | "moxctl alias list" | "moxctl alias show" | "moxctl alias set" | "moxctl alias member" | "moxctl alias member add" | "moxctl alias member rm" | "moxctl alias rm" | "moxctl alias enable" | "moxctl alias disable" | "moxctl queue" | "moxctl queue list" | "moxctl queue show" | "moxctl password" | "moxctl password set" | "moxctl apppassword" | "moxctl apppassword add" | "moxctl apppassword list" | "moxctl apppassword rm" | "moxctl login" | "moxctl login list" | "moxctl abuse" | "moxctl abuse list" | "moxctl abuse clear") at="$at $word" ;;
+            "moxctl" | "moxctl localserve" | "moxctl status" | "moxctl reload" | "moxctl stop" | "moxctl config" | "moxctl config check" | "moxctl domain" | "moxctl domain add" | "moxctl domain list" | "moxctl domain show" | "moxctl domain rm" | "moxctl domain enable" | "moxctl domain disable" | "moxctl account" | "moxctl account add" | "moxctl account list" | "moxctl account show" | "moxctl account rm" | "moxctl account enable" | "moxctl account disable" | "moxctl account verify" | "moxctl address" | "moxctl address add" | "moxctl address list" | "moxctl address show" | "moxctl address enable" | "moxctl address disable" | "moxctl address rm" | "moxctl alias" | "moxctl alias add" | "moxctl alias list" | "moxctl alias show" | "moxctl alias set" | "moxctl alias member" | "moxctl alias member add" | "moxctl alias member rm" | "moxctl alias rm" | "moxctl alias enable" | "moxctl alias disable" | "moxctl queue" | "moxctl queue list" | "moxctl queue show" | "moxctl password" | "moxctl password set" | "moxctl apppassword" | "moxctl apppassword add" | "moxctl apppassword list" | "moxctl apppassword rm" | "moxctl loginkey" | "moxctl loginkey add" | "moxctl loginkey list" | "moxctl loginkey rm" | "moxctl login" | "moxctl login list" | "moxctl abuse" | "moxctl abuse list" | "moxctl abuse clear") at="$at $word" ;;
         esac
     done
     local words=
     case "$before" in
+        "--certificate") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
         "--dir") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
         "--expires") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
+        "--fingerprint") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
         "--for") words="imap submission" ;;
         "--ip") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
         "--limit") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
         "--member") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
         "--port-offset") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
         "--post") words="members anyone" ;;
+        "--protocols") words="imap submission" ;;
         "--socket") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
         *)
             case "$at" in
-                "moxctl") words="localserve status reload stop config domain account address alias queue password apppassword login abuse --socket --dir --json" ;;
+                "moxctl") words="localserve status reload stop config domain account address alias queue password apppassword loginkey login abuse --socket --dir --json" ;;
                 "moxctl localserve") words="--ip --port-offset --quiet --wait-ready --socket --dir --json" ;;
                 "moxctl status") words="--socket --dir --json" ;;
                 "moxctl reload") words="--socket --dir --json" ;;
@@ -73,6 +76,10 @@ _moxctl() {
                 "moxctl apppassword add") words="--for --expires --socket --dir --json" ;;
                 "moxctl apppassword list") words="--socket --dir --json" ;;
                 "moxctl apppassword rm") words="--socket --dir --json" ;;
+                "moxctl loginkey") words="add list rm --socket --dir --json" ;;
+                "moxctl loginkey add") words="--certificate --fingerprint --protocols --expires --socket --dir --json" ;;
+                "moxctl loginkey list") words="--socket --dir --json" ;;
+                "moxctl loginkey rm") words="--socket --dir --json" ;;
                 "moxctl login") words="list --socket --dir --json" ;;
                 "moxctl login list") words="--limit --socket --dir --json" ;;
                 "moxctl abuse") words="list clear --socket --dir --json" ;;

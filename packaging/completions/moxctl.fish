@@ -3,16 +3,16 @@ function __moxctl_at
     set -l at moxctl
     set -l before ""
     for word in (commandline -opc)[2..]
-        if contains -- "$before" "--dir" "--expires" "--for" "--ip" "--limit" "--member" "--port-offset" "--post" "--socket"
+        if contains -- "$before" "--certificate" "--dir" "--expires" "--fingerprint" "--for" "--ip" "--limit" "--member" "--port-offset" "--post" "--protocols" "--socket"
             set before ""
             continue
         end
         set before $word
-        if contains -- "$at $word" "moxctl" "moxctl localserve" "moxctl status" "moxctl reload" "moxctl stop" "moxctl config" "moxctl config check" "moxctl domain" "moxctl domain add" "moxctl domain list" "moxctl domain show" "moxctl domain rm" "moxctl domain enable" "moxctl domain disable" "moxctl account" "moxctl account add" "moxctl account list" "moxctl account show" "moxctl account rm" "moxctl account enable" "moxctl account disable" "moxctl account verify" "moxctl address" "moxctl address add" "moxctl address list" "moxctl address show" "moxctl address enable" "moxctl address disable" "moxctl address rm" "moxctl alias" "moxctl alias add" "moxctl alias list" "moxctl alias show" "moxctl alias set" "moxctl alias member" "moxctl alias member add" "moxctl alias member rm" "moxctl alias rm" "moxctl alias enable" "moxctl alias disable" "moxctl queue" "moxctl queue list" "moxctl queue show" "moxctl password" "moxctl password set" "moxctl apppassword" "moxctl apppassword add" "moxctl apppassword list" "moxctl apppassword rm" "moxctl login" "moxctl login list" "moxctl abuse" "moxctl abuse list" "moxctl abuse clear"
+        if contains -- "$at $word" "moxctl" "moxctl localserve" "moxctl status" "moxctl reload" "moxctl stop" "moxctl config" "moxctl config check" "moxctl domain" "moxctl domain add" "moxctl domain list" "moxctl domain show" "moxctl domain rm" "moxctl domain enable" "moxctl domain disable" "moxctl account" "moxctl account add" "moxctl account list" "moxctl account show" "moxctl account rm" "moxctl account enable" "moxctl account disable" "moxctl account verify" "moxctl address" "moxctl address add" "moxctl address list" "moxctl address show" "moxctl address enable" "moxctl address disable" "moxctl address rm" "moxctl alias" "moxctl alias add" "moxctl alias list" "moxctl alias show" "moxctl alias set" "moxctl alias member" "moxctl alias member add" "moxctl alias member rm" "moxctl alias rm" "moxctl alias enable" "moxctl alias disable" "moxctl queue" "moxctl queue list" "moxctl queue show" "moxctl password" "moxctl password set" "moxctl apppassword" "moxctl apppassword add" "moxctl apppassword list" "moxctl apppassword rm" "moxctl loginkey" "moxctl loginkey add" "moxctl loginkey list" "moxctl loginkey rm" "moxctl login" "moxctl login list" "moxctl abuse" "moxctl abuse list" "moxctl abuse clear"
             set at "$at $word"
         end
     end
-    test "$at" = "$argv[1]"; and not contains -- "$before" "--dir" "--expires" "--for" "--ip" "--limit" "--member" "--port-offset" "--post" "--socket"
+    test "$at" = "$argv[1]"; and not contains -- "$before" "--certificate" "--dir" "--expires" "--fingerprint" "--for" "--ip" "--limit" "--member" "--port-offset" "--post" "--protocols" "--socket"
 end
 function __moxctl_before
     set -l words (commandline -opc)
@@ -31,6 +31,7 @@ complete -c moxctl -n '__moxctl_at "moxctl"' -a alias -d 'Addresses whose mail g
 complete -c moxctl -n '__moxctl_at "moxctl"' -a queue -d 'Messages that were accepted and wait'
 complete -c moxctl -n '__moxctl_at "moxctl"' -a password -d 'Passwords'
 complete -c moxctl -n '__moxctl_at "moxctl"' -a apppassword -d 'Passwords for one program each'
+complete -c moxctl -n '__moxctl_at "moxctl"' -a loginkey -d 'Keys of clients that log in without a password'
 complete -c moxctl -n '__moxctl_at "moxctl"' -a login -d 'Who logged in and who tried to'
 complete -c moxctl -n '__moxctl_at "moxctl"' -a abuse -d 'Who misbehaved, and is slowed or turned away for it'
 complete -c moxctl -n '__moxctl_at "moxctl"' -a --socket -d 'The control socket of moxd [default: /run/moxd/control.sock]'
@@ -101,7 +102,7 @@ complete -c moxctl -n '__moxctl_at "moxctl domain disable"' -a --json -d 'Print 
 complete -c moxctl -f -n '__moxctl_at "moxctl account"'
 complete -c moxctl -n '__moxctl_at "moxctl account"' -a add -d 'Make an account; `moxctl password set` gives it a password'
 complete -c moxctl -n '__moxctl_at "moxctl account"' -a list -d 'List all accounts'
-complete -c moxctl -n '__moxctl_at "moxctl account"' -a show -d 'Show an account with its addresses and app passwords'
+complete -c moxctl -n '__moxctl_at "moxctl account"' -a show -d 'Show an account with its addresses, app passwords and login keys'
 complete -c moxctl -n '__moxctl_at "moxctl account"' -a rm -d 'Remove an account and its addresses; its mail stays on disk'
 complete -c moxctl -n '__moxctl_at "moxctl account"' -a enable -d 'Take mail and logins again'
 complete -c moxctl -n '__moxctl_at "moxctl account"' -a disable -d 'Take neither mail nor logins for now; open sessions end'
@@ -284,6 +285,29 @@ complete -c moxctl -f -n '__moxctl_at "moxctl apppassword rm"'
 complete -c moxctl -n '__moxctl_at "moxctl apppassword rm"' -a --socket -d 'The control socket of moxd [default: /run/moxd/control.sock]'
 complete -c moxctl -n '__moxctl_at "moxctl apppassword rm"' -a --dir -d 'The directory of a localserve instance; its control socket is DIR/run/control.sock'
 complete -c moxctl -n '__moxctl_at "moxctl apppassword rm"' -a --json -d 'Print JSON, also of what went wrong'
+complete -c moxctl -f -n '__moxctl_at "moxctl loginkey"'
+complete -c moxctl -n '__moxctl_at "moxctl loginkey"' -a add -d 'Let in who shows a certificate with this key, and print the key\'s fingerprint'
+complete -c moxctl -n '__moxctl_at "moxctl loginkey"' -a list -d 'List the login keys of an account'
+complete -c moxctl -n '__moxctl_at "moxctl loginkey"' -a rm -d 'Remove one; all sessions of the account end'
+complete -c moxctl -n '__moxctl_at "moxctl loginkey"' -a --socket -d 'The control socket of moxd [default: /run/moxd/control.sock]'
+complete -c moxctl -n '__moxctl_at "moxctl loginkey"' -a --dir -d 'The directory of a localserve instance; its control socket is DIR/run/control.sock'
+complete -c moxctl -n '__moxctl_at "moxctl loginkey"' -a --json -d 'Print JSON, also of what went wrong'
+complete -c moxctl -f -n '__moxctl_at "moxctl loginkey add"'
+complete -c moxctl -n '__moxctl_at "moxctl loginkey add"' -a --certificate -d 'A certificate, or a public key, in PEM; names and dates in it do not matter'
+complete -c moxctl -n '__moxctl_at "moxctl loginkey add"' -a --fingerprint -d 'SHA-256 of the public key (SubjectPublicKeyInfo, DER), in hexadecimal'
+complete -c moxctl -n '__moxctl_at "moxctl loginkey add"' -a --protocols -d 'What it is good for'
+complete -c moxctl -n '__moxctl_at "moxctl loginkey add"' -a --expires -d 'From when on it opens nothing: a date (2027-01-31), a time (2027-01-31T12:00:00Z) or days from now (90d)'
+complete -c moxctl -n '__moxctl_at "moxctl loginkey add"' -a --socket -d 'The control socket of moxd [default: /run/moxd/control.sock]'
+complete -c moxctl -n '__moxctl_at "moxctl loginkey add"' -a --dir -d 'The directory of a localserve instance; its control socket is DIR/run/control.sock'
+complete -c moxctl -n '__moxctl_at "moxctl loginkey add"' -a --json -d 'Print JSON, also of what went wrong'
+complete -c moxctl -f -n '__moxctl_at "moxctl loginkey list"'
+complete -c moxctl -n '__moxctl_at "moxctl loginkey list"' -a --socket -d 'The control socket of moxd [default: /run/moxd/control.sock]'
+complete -c moxctl -n '__moxctl_at "moxctl loginkey list"' -a --dir -d 'The directory of a localserve instance; its control socket is DIR/run/control.sock'
+complete -c moxctl -n '__moxctl_at "moxctl loginkey list"' -a --json -d 'Print JSON, also of what went wrong'
+complete -c moxctl -f -n '__moxctl_at "moxctl loginkey rm"'
+complete -c moxctl -n '__moxctl_at "moxctl loginkey rm"' -a --socket -d 'The control socket of moxd [default: /run/moxd/control.sock]'
+complete -c moxctl -n '__moxctl_at "moxctl loginkey rm"' -a --dir -d 'The directory of a localserve instance; its control socket is DIR/run/control.sock'
+complete -c moxctl -n '__moxctl_at "moxctl loginkey rm"' -a --json -d 'Print JSON, also of what went wrong'
 complete -c moxctl -f -n '__moxctl_at "moxctl login"'
 complete -c moxctl -n '__moxctl_at "moxctl login"' -a list -d 'List login attempts of the last 30 days, the latest first'
 complete -c moxctl -n '__moxctl_at "moxctl login"' -a --socket -d 'The control socket of moxd [default: /run/moxd/control.sock]'
@@ -313,3 +337,5 @@ complete -c moxctl -f -n '__moxctl_before --for' -a imap -d 'Reading mail'
 complete -c moxctl -f -n '__moxctl_before --for' -a submission -d 'Sending mail'
 complete -c moxctl -f -n '__moxctl_before --post' -a members -d 'Its members'
 complete -c moxctl -f -n '__moxctl_before --post' -a anyone -d 'Everybody'
+complete -c moxctl -f -n '__moxctl_before --protocols' -a imap -d 'Reading mail'
+complete -c moxctl -f -n '__moxctl_before --protocols' -a submission -d 'Sending mail'

@@ -262,7 +262,7 @@ mod tests {
             let due = queue.due(6, 9, |_| false).unwrap();
             assert_eq!(due.len(), 1, "{version}");
             assert_eq!((due[0].envelope.id.0, due[0].attempts), (id, 5));
-            assert_eq!(due[0].recipients[0].to_string(), "1@x.org");
+            assert_eq!(due[0].recipients[0].address.to_string(), "1@x.org");
             assert_eq!(queue.body(due[0].envelope.id).unwrap().size(), OCTETS.len() as u64);
             let found: i64 = queue.database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
             assert_eq!(found, newest());

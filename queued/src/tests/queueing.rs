@@ -333,7 +333,7 @@ fn a_damaged_database_is_refused_and_left_alone() {
                 let database = rusqlite::Connection::open(path).unwrap();
                 database.pragma_update(None, "user_version", 99).unwrap();
             },
-            "knows up to 3",
+            "knows up to 4",
             "of a later version",
         ),
     ];
