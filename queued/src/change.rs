@@ -26,7 +26,15 @@ pub(crate) const SMALL: u64 = 64 * 1024;
 #[derive(Debug)]
 pub(crate) enum Change {
     /// A message for these recipients. A repeat of an id adds the recipients that were not there.
-    Store { envelope: Envelope, body: Body, recipients: Vec<Recipient>, now: Millis, next: Millis },
+    /// `is_held`: it was asked not to be tried before `next`.
+    Store {
+        envelope: Envelope,
+        body: Body,
+        recipients: Vec<Recipient>,
+        now: Millis,
+        next: Millis,
+        is_held: bool,
+    },
     /// After an attempt: nothing is left to do for those of `done`, something is for those of `left`. With no recipient
     /// left the message goes, else it is tried again at `next`.
     Settle { id: DeliveryId, done: Vec<Address>, left: Vec<Recipient>, attempts: u32, next: Millis },
@@ -146,8 +154,9 @@ impl Queue {
         for (change, prepared) in group {
             let mut changed = Changed::Made;
             match change {
-                Change::Store { envelope, body, recipients, now, next } => {
-                    insert(&transaction, envelope, prepared, body.size(), (*now, *next))?;
+                Change::Store { envelope, body, recipients, now, next, is_held } => {
+                    let hold = is_held.then_some(*next);
+                    insert(&transaction, envelope, prepared, body.size(), (*now, *next, hold))?;
                     let mut add = transaction.prepare_cached(
                         "INSERT OR IGNORE INTO recipient (message, address, reason) VALUES (?1, ?2, ?3)",
                     )?;
@@ -184,19 +193,20 @@ fn answer(changed: Option<Changed>) -> Result<Changed, QueueError> {
     changed.ok_or_else(|| QueueError::Fault("a change without an answer".to_owned()))
 }
 
-/// `times`: now, and when it is tried next.
+/// `times`: now, when it is tried next, and the same for one that is held back.
 fn insert(
     transaction: &Transaction<'_>,
     envelope: &Envelope,
     prepared: &Prepared,
     size: u64,
-    (now, next): (Millis, Millis),
+    (now, next, hold): (Millis, Millis, Option<Millis>),
 ) -> Result<(), QueueError> {
     let hash = match prepared {
         Prepared::Small(hash, _) | Prepared::Large(hash) => hash,
         Prepared::Nothing => {
-            let mut sooner =
-                transaction.prepare_cached("UPDATE message SET next_ms = min(next_ms, ?2) WHERE id = ?1")?;
+            let mut sooner = transaction.prepare_cached(
+                "UPDATE message SET next_ms = min(next_ms, ?2) WHERE id = ?1 AND hold_ms IS NULL",
+            )?;
             sooner.execute(params![envelope.id.0, next])?;
             return Ok(());
         }
@@ -204,8 +214,8 @@ fn insert(
     transaction
         .prepare_cached(
             "INSERT INTO message (id, connection, reverse_path, trace, received_s, received_ns, size, hash, stored_ms,
-                                  attempts, next_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10)",
+                                  attempts, next_ms, hold_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10, ?11)",
         )?
         .execute(params![
             envelope.id.0,
@@ -218,6 +228,7 @@ fn insert(
             hash.as_bytes(),
             now,
             next,
+            hold,
         ])?;
     if let Prepared::Small(_, octets) = prepared {
         let mut add = transaction.prepare_cached("INSERT INTO body (message, octets) VALUES (?1, ?2)")?;
@@ -276,7 +287,7 @@ fn settle(
     }
     if transaction.prepare_cached("SELECT 1 FROM recipient WHERE message = ?1")?.exists([id.0])? {
         transaction
-            .prepare_cached("UPDATE message SET attempts = ?2, next_ms = ?3 WHERE id = ?1")?
+            .prepare_cached("UPDATE message SET attempts = ?2, next_ms = ?3, hold_ms = NULL WHERE id = ?1")?
             .execute(params![id.0, after.0, after.1])?;
         return Ok(Left::Settled);
     }

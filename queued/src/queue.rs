@@ -18,13 +18,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ipc_proto::{AccountId, ConnectionId, DeliveryId, delivery::SpoolNumber, types::Timestamp};
+use ipc_proto::{
+    AccountId, ConnectionId, DeliveryId, delivery::SpoolNumber, submission::MAX_HOLD, types::Timestamp,
+};
 use mail_lib::address::Address;
 use nix::libc;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use crate::{
     body::Body,
+    limits::DAY_MS,
     recipient::{Recipient, from_number},
     schema,
     spool::{Front, Spooled},
@@ -34,6 +37,10 @@ use crate::{
 /// The longest pause between two attempts; [`crate::retry`] keeps to it. A row that is due later than this was written
 /// before the clock jumped back, and counts as due.
 pub(crate) const LONGEST_PAUSE_MS: i64 = 3_600_000;
+
+/// The farthest ahead that a message is held back, and a day for a clock that was put right. One that is to be held longer
+/// was written before the clock jumped back, likewise.
+const LONGEST_HOLD_MS: i64 = MAX_HOLD as i64 * 1000 + DAY_MS;
 
 /// Why the queue cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -148,6 +155,10 @@ pub struct Queue {
 /// Milliseconds since 1970.
 pub(crate) type Millis = i64;
 
+pub(crate) fn millis(time: Timestamp) -> Millis {
+    time.seconds.saturating_mul(1000).saturating_add(i64::from(time.nanoseconds / 1_000_000))
+}
+
 impl Queue {
     /// Opens the queue in `directory`, which exists, and removes what a crash left behind.
     pub fn open(directory: &Path) -> Result<Self, QueueError> {
@@ -223,9 +234,10 @@ impl Queue {
         let mut due = Vec::new();
         let mut find = self.database.prepare_cached(
             "SELECT id, connection, reverse_path, trace, received_s, received_ns, attempts FROM message
-             WHERE next_ms <= ?1 OR next_ms > ?2 ORDER BY next_ms",
+             WHERE next_ms <= ?1 OR (next_ms > ?2 AND (hold_ms IS NULL OR next_ms > ?3)) ORDER BY next_ms",
         )?;
-        let mut rows = find.query([now, now.saturating_add(2 * LONGEST_PAUSE_MS)])?;
+        let after = |longest| now.saturating_add(longest);
+        let mut rows = find.query([now, after(2 * LONGEST_PAUSE_MS), after(LONGEST_HOLD_MS)])?;
         while let Some(row) = rows.next()?.filter(|_| due.len() < most) {
             let id = DeliveryId(row.get(0)?);
             if busy(id) {

@@ -65,12 +65,13 @@ pub(crate) async fn run(shared: &Arc<Shared>) {
     }
 }
 
-/// Tries every message that is due now, once, and waits for the end of it.
+/// Tries every message that is due now, once, and waits for the end of it. How long until the next one.
 #[cfg(test)]
-pub(crate) async fn run_once(shared: &Arc<Shared>) {
+pub(crate) async fn run_once(shared: &Arc<Shared>) -> Duration {
     let mut running = JoinSet::new();
-    fill(shared, &mut HashSet::new(), &mut running).await.unwrap();
+    let wait = fill(shared, &mut HashSet::new(), &mut running).await.unwrap();
     while running.join_next().await.is_some() {}
+    wait
 }
 
 /// Starts as many due messages as there is room for. How long until the next one.

@@ -16,7 +16,7 @@ pub(crate) const FILE: &str = "queue.sqlite";
 const NEW: &str = "new-queue.sqlite";
 
 /// One step per version; `user_version` counts the steps that were made.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     "
     CREATE TABLE message (
         id BLOB PRIMARY KEY NOT NULL,
@@ -85,6 +85,12 @@ const STEPS: [&str; 4] = [
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX correspondent_first ON correspondent (account, first_ms);
     CREATE INDEX correspondent_key ON correspondent (account, key) WHERE key IS NOT NULL;
+",
+    "
+    -- not to be tried before: the same as next_ms, until the first attempt
+    ALTER TABLE message ADD COLUMN hold_ms INTEGER;
+    DROP INDEX message_next;
+    CREATE INDEX message_next ON message (next_ms, hold_ms);
 ",
 ];
 

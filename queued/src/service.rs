@@ -29,7 +29,7 @@ use crate::{
     grants::Grants,
     group, listing,
     outcome::{self, Standing},
-    queue::{Envelope, Millis, QueueError},
+    queue::{Envelope, Millis, QueueError, millis},
     recipient::Recipient,
     retry,
     spool::{ChannelNumber, Front, Spool, Spooled},
@@ -44,10 +44,7 @@ pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
 /// The system's clock.
 #[must_use]
 pub fn system_clock() -> Clock {
-    Arc::new(|| {
-        let now = ipc_proto::types::Timestamp::now();
-        now.seconds.saturating_mul(1000).saturating_add(i64::from(now.nanoseconds / 1_000_000))
-    })
+    Arc::new(|| millis(ipc_proto::types::Timestamp::now()))
 }
 
 /// What does not change while the process lives.
@@ -333,6 +330,15 @@ fn is_sound_trace(trace: &[u8]) -> bool {
         && trace.split_inclusive(|octet| *octet == b'\n').all(sound)
 }
 
+/// When a message that is stored is tried.
+#[derive(Debug, Clone, Copy)]
+enum NextTry {
+    AtOnce,
+    AfterPause,
+    /// As its sender asked (RFC 4865).
+    NotBefore(Millis),
+}
+
 impl Shared {
     /// One outcome per recipient.
     async fn deliver(&self, deliver: Deliver, body: Body) -> Vec<Outcome> {
@@ -348,23 +354,25 @@ impl Shared {
             return vec![later; recipients.len()];
         };
         let envelope = Envelope { id, connection, reverse_path, trace, received };
-        self.deliver_to(&envelope, &recipients, &owners, body).await
+        self.deliver_to(&envelope, &recipients, &owners, body, None).await
     }
 
-    /// The same, to those of whom it is known whose they are.
+    /// The same, to those of whom it is known whose they are; held back until then.
     pub(crate) async fn deliver_to(
         &self,
         envelope: &Envelope,
         recipients: &[Address],
         owners: &[Owner],
         body: Body,
+        hold: Option<Millis>,
     ) -> Vec<Outcome> {
         let (id, connection, size) = (envelope.id, envelope.connection, body.size());
         let addresses: Vec<_> = recipients.iter().collect();
         let mut standings: Vec<_> = owners.iter().map(Standing::of).collect();
         let groups = group::by_account(owners);
         // An alias is one recipient and may be many accounts.
-        if recipients.len().max(groups.len()) <= self.settings.now().direct_recipients as usize {
+        let most = self.settings.now().direct_recipients as usize;
+        if hold.is_none() && recipients.len().max(groups.len()) <= most {
             let answers = group::deliver(&self.accounts, envelope, &addresses, groups, &body).await;
             for (group, answer) in answers {
                 for place in group.places {
@@ -382,9 +390,13 @@ impl Shared {
                 Some(Recipient { address, members: standing.left(), reason: standing.reason() })
             });
             let to = to.collect();
-            // What nobody was asked about is due at once, the rest after a pause.
-            let at_once = standings.contains(&Standing::Waiting);
-            let stored = match self.store(envelope, body, to, at_once).await {
+            let due = match hold {
+                Some(time) => NextTry::NotBefore(time),
+                // What nobody was asked about.
+                None if standings.contains(&Standing::Waiting) => NextTry::AtOnce,
+                None => NextTry::AfterPause,
+            };
+            let stored = match self.store(envelope, body, to, due).await {
                 Ok(()) => Outcome::Stored,
                 Err(error) => {
                     tracing::error!(mail = %id, "cannot store a message: {error}");
@@ -414,13 +426,16 @@ impl Shared {
         envelope: &Envelope,
         body: Body,
         recipients: Vec<Recipient>,
-        at_once: bool,
+        due: NextTry,
     ) -> Result<(), QueueError> {
         let now = (self.clock)();
-        let next =
-            if at_once { now } else { now.saturating_add(retry::pause(0, self.settings.now().retry_ms)) };
+        let (next, is_held) = match due {
+            NextTry::AtOnce => (now, false),
+            NextTry::AfterPause => (now.saturating_add(retry::pause(0, self.settings.now().retry_ms)), false),
+            NextTry::NotBefore(time) => (time, true),
+        };
         let envelope = envelope.clone();
-        self.disk.change(Change::Store { envelope, body, recipients, now, next }).await?;
+        self.disk.change(Change::Store { envelope, body, recipients, now, next, is_held }).await?;
         self.stored.notify_one();
         Ok(())
     }

@@ -12,9 +12,10 @@ use ipc_proto::{
     grant::AuthdQueued,
     stream::{End, Responder, serve},
     submission::{
-        QueuedToSubmitd, Sender, SubmissionRefusal, SubmitdQueued, SubmitdToQueued, Submitted, Ungranted,
+        MAX_HOLD, QueuedToSubmitd, Sender, SubmissionRefusal, SubmitdQueued, SubmitdToQueued, Submitted,
+        Ungranted,
     },
-    types::Run,
+    types::{Run, Timestamp},
 };
 use mail_lib::{
     address::Address,
@@ -26,7 +27,7 @@ use crate::{
     change::{Change, Changed},
     grants::News,
     limits::{Charge, Limits},
-    queue::Envelope,
+    queue::{Envelope, Millis, millis},
     service::{Refusal, Service, Shared, check, open_spool},
     spool::ChannelNumber,
 };
@@ -192,21 +193,27 @@ impl Shared {
             return Err(LATER);
         }
         let account = self.grants.account(run, connection).await.map_err(SubmissionRefusal::Ungranted)?;
-        if submit.hold.is_some() {
-            return Err(SubmissionRefusal::Hold);
-        }
+        let hold = self.hold(submit.hold)?;
         let added = self.judge(account, reverse_path.as_ref(), &body).await?;
         trace.extend_from_slice(added.fields(id, received, &self.hostname).as_bytes());
         let owners = self.local_owners(account, reverse_path.as_ref(), &recipients).await?;
         let envelope = Envelope { id, connection, reverse_path, trace, received };
         let refund = self.charge(account, id, &recipients).await?;
-        let outcomes = self.deliver_to(&envelope, &recipients, &owners, body).await;
+        let outcomes = self.deliver_to(&envelope, &recipients, &owners, body, hold).await;
         if !outcomes.iter().any(|outcome| matches!(outcome, Outcome::Filed | Outcome::Stored))
             && let Err(error) = self.disk.change(refund).await
         {
             tracing::warn!(mail = %id, "a message that was not kept stays counted: {error}");
         }
         Ok(Submitted::Delivered(outcomes))
+    }
+
+    /// What lies ahead of now.
+    fn hold(&self, until: Option<Timestamp>) -> Result<Option<Millis>, SubmissionRefusal> {
+        let now = (self.clock)();
+        let until = until.map(millis).filter(|until| *until > now);
+        let longest = now.saturating_add(i64::from(MAX_HOLD) * 1000);
+        if until.is_some_and(|until| until > longest) { Err(SubmissionRefusal::Hold) } else { Ok(until) }
     }
 
     /// Counts a message, and says how that is taken back.
@@ -287,7 +294,7 @@ struct Added {
 }
 
 impl Added {
-    fn fields(self, id: DeliveryId, received: ipc_proto::types::Timestamp, hostname: &str) -> String {
+    fn fields(self, id: DeliveryId, received: Timestamp, hostname: &str) -> String {
         let mut fields = String::new();
         if self.date {
             fields.push_str(&format!("Date: {}\r\n", format_date(received.seconds)));

@@ -4,6 +4,7 @@ mod aliases;
 mod delivering;
 mod from_below;
 mod grants;
+mod holding;
 mod limits;
 mod once;
 mod queueing;

@@ -161,7 +161,12 @@ async fn a_queue_of_the_schema_before_gets_aliases_and_keeps_its_messages() {
     let (accounts, now) = (Arc::clone(&world.accounts), world.now());
     queueing::restart(world, directory.path()).await;
     let database = rusqlite::Connection::open(directory.path().join("queue.sqlite")).unwrap();
-    let back = "DROP TABLE member; DROP TABLE submitted; DROP TABLE correspondent; ALTER TABLE recipient DROP COLUMN reason; PRAGMA user_version = 2;";
+    let back = "
+        DROP INDEX message_next; ALTER TABLE message DROP COLUMN hold_ms; CREATE INDEX message_next ON message (next_ms);
+        DROP TABLE submitted; DROP TABLE correspondent;
+        DROP TABLE member; ALTER TABLE recipient DROP COLUMN reason;
+        PRAGMA user_version = 2;
+    ";
     database.execute_batch(back).unwrap();
     drop(database);
     let world = World::start_with(directory.path(), accounts, now);

@@ -152,7 +152,7 @@ proptest! {
         let mut recipients: Vec<_> = names.iter().map(|name| Recipient::from(address(&format!("{name}@x.org")))).collect();
         recipients.sort_by_key(|recipient| recipient.address.to_string());
         let body = crate::body::Body::sealed(sealed(&octets), octets.len() as u64).unwrap();
-        let store = Change::Store { envelope: envelope.clone(), body, recipients: recipients.clone(), now: 5, next: 10 };
+        let store = Change::Store { envelope: envelope.clone(), body, recipients: recipients.clone(), now: 5, next: 10, is_held: false };
         queue.change(&[store]).pop().unwrap().unwrap();
         prop_assert_eq!(queued_files(directory.path()).len(), usize::from(octets.len() > 64 * 1024));
         drop(queue);

@@ -214,7 +214,7 @@ fn one_change_that_fails_leaves_its_group_alone() {
         let body = crate::body::Body::sealed(sealed(text), text.len() as u64).unwrap();
         let envelope = Envelope { id, connection, reverse_path, trace, received };
         let recipients = recipients.into_iter().map(Into::into).collect();
-        Change::Store { envelope, body, recipients, now: 0, next: 0 }
+        Change::Store { envelope, body, recipients, now: 0, next: 0, is_held: false }
     };
     assert!(queue.change(&[store(1, TEXT)]).iter().all(Result::is_ok));
     // The octets of this one are there already: a row that makes its own insert fail.
@@ -333,7 +333,7 @@ fn a_damaged_database_is_refused_and_left_alone() {
                 let database = rusqlite::Connection::open(path).unwrap();
                 database.pragma_update(None, "user_version", 99).unwrap();
             },
-            "knows up to 4",
+            "knows up to 5",
             "of a later version",
         ),
     ];
