@@ -30,6 +30,7 @@ mod group;
 mod limits;
 mod listing;
 mod outcome;
+mod owners;
 mod queue;
 mod recipient;
 mod retry;

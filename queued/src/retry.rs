@@ -155,7 +155,7 @@ async fn deliver(shared: &Arc<Shared>, due: &Due) -> Result<Attempted, QueueErro
     let id = due.envelope.id;
     let addresses: Vec<_> = due.recipients.iter().map(|recipient| &recipient.address).collect();
     let from = due.envelope.reverse_path.as_ref();
-    let Some(owners) = group::owners(&shared.authd, &addresses, from).await else {
+    let Some(owners) = shared.owners_of(&addresses, from).await else {
         return Ok(all_wait(due, WaitReason::NoAnswer));
     };
     // Where nobody who has not got it is a member any more, nobody is left to be asked.

@@ -29,6 +29,7 @@ use crate::{
     grants::Grants,
     group, listing,
     outcome::{self, Standing},
+    owners::Owners,
     queue::{Envelope, Millis, QueueError, millis},
     recipient::Recipient,
     retry,
@@ -66,6 +67,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) authd: Link<QueuedAuthd>,
     pub(crate) grants: Grants,
+    pub(crate) owners: Owners,
     pub(crate) accounts: Arc<Accounts>,
     /// Told when a message was stored.
     pub(crate) stored: Notify,
@@ -126,6 +128,7 @@ impl Service {
             spool: Spool::new(disk.clone(), Front::Smtpd, places, spooled),
             submitted: Spool::new(disk.clone(), Front::Submitd, places, submitted),
             grants: Grants::default(),
+            owners: Owners::default(),
             settings: Live::new(settings),
             disk,
             clock,
@@ -142,10 +145,13 @@ impl Service {
 
     /// Takes the channel to authd.
     pub fn authd(&self, stream: UnixStream) -> std::io::Result<()> {
-        let switchboard = Arc::clone(&self.0.switchboard);
+        let shared = Arc::downgrade(&self.0);
+        self.0.owners.forget();
         self.0.authd.set(stream, move |violation| {
+            let Some(shared) = shared.upgrade() else { return };
+            shared.owners.forget();
             if let Some(violation) = violation {
-                switchboard.violation(ChannelId::QueuedAuthd, None, violation);
+                shared.switchboard.violation(ChannelId::QueuedAuthd, None, violation);
             }
         })
     }
@@ -349,8 +355,7 @@ impl Shared {
             return vec![later; recipients.len()];
         }
         let addresses: Vec<_> = recipients.iter().collect();
-        let from = reverse_path.as_ref();
-        let Some(owners) = group::owners(&self.authd, &addresses, from).await else {
+        let Some(owners) = self.owners_of(&addresses, reverse_path.as_ref()).await else {
             return vec![later; recipients.len()];
         };
         let envelope = Envelope { id, connection, reverse_path, trace, received };

@@ -9,7 +9,7 @@ use ipc_proto::{
     AccountId, ChannelId, ConnectionId, DeliveryId,
     authd::{AuthdToQueued, Owner, QueuedToAuthd, Recipient, RecipientQuery},
     delivery::{Deliver, MAX_RECIPIENTS, Outcome},
-    grant::AuthdQueued,
+    grant::{AuthdQueued, Noted},
     stream::{End, Responder, serve},
     submission::{
         MAX_HOLD, QueuedToSubmitd, Sender, SubmissionRefusal, SubmitdQueued, SubmitdToQueued, Submitted,
@@ -36,18 +36,22 @@ impl Service {
     /// Takes a channel on which authd tells who may submit.
     pub fn notices(&self, stream: UnixStream) -> std::io::Result<()> {
         let shared = Arc::clone(&self.0);
+        let notices = shared.owners.notices();
         let serving = serve::<AuthdQueued>(stream, move |notice, _, responder| {
             match shared.grants.note(notice, (shared.clock)()) {
-                News::Grants | News::Complete | News::Directory => {
-                    responder.reply(&ipc_proto::grant::Noted, Vec::new());
-                }
+                News::Grants => {}
+                News::Complete => shared.owners.told(notices),
+                News::Directory => shared.owners.forget(),
                 // Dropped: authd does not take it for noted.
-                News::NoRoom => tracing::warn!("no room for more logins of submission"),
+                News::NoRoom => return tracing::warn!("no room for more logins of submission"),
             }
+            responder.reply(&Noted, Vec::new());
         })?;
         let shared = Arc::clone(&self.0);
         tokio::spawn(async move {
-            if let End::Violation(violation) = serving.await {
+            let end = serving.await;
+            shared.owners.notices_ended(notices);
+            if let End::Violation(violation) = end {
                 shared.switchboard.violation(ChannelId::AuthdQueued, None, violation);
             }
         });
@@ -274,7 +278,7 @@ impl Shared {
         recipients: &[Address],
     ) -> Result<Vec<Owner>, SubmissionRefusal> {
         let addresses: Vec<_> = recipients.iter().collect();
-        let owners = crate::group::owners(&self.authd, &addresses, from).await.ok_or(LATER)?;
+        let owners = self.owners_of(&addresses, from).await.ok_or(LATER)?;
         let unknown = owners.iter().zip(recipients).filter(|(owner, _)| **owner == Owner::Nobody);
         let unknown: Vec<_> = unknown.map(|(_, address)| RecipientQuery::Address(address.clone())).collect();
         if !unknown.is_empty()

@@ -150,3 +150,27 @@ fn more_grants_than_there_are_connections_are_not_noted() {
     grants.note(Notice::Ended(RUN, ConnectionId(5)), 0);
     assert_eq!(grants.note(grant(RUN, ConnectionId(noted), 1, 0), 0), crate::grants::News::Grants);
 }
+
+/// After `moxctl` was answered, an address that is gone or disabled gets nothing: authd told queued before.
+#[tokio::test]
+async fn what_was_known_of_an_address_ends_with_the_change() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::start(directory.path());
+    let authd = new_authd(&world.service);
+    tell(&authd, Notice::Complete).await;
+    assert_eq!(world.deliver(1, &["1@x.org"]).await, [Outcome::Filed]);
+    for (id, owner, outcome) in
+        [(2, Owner::Nobody, Outcome::NoSuchRecipient), (4, Owner::Disabled, Outcome::Disabled)]
+    {
+        world.set_owner("1@x.org", owner);
+        assert_eq!(world.deliver(id, &["1@x.org"]).await, [Outcome::Filed], "authd is not asked again");
+        tell(&authd, Notice::DirectoryChanged).await;
+        assert_eq!(world.deliver(id + 1, &["1@x.org"]).await, [outcome]);
+        world.set_owner("1@x.org", Owner::Account(account(1)));
+        assert_eq!(world.deliver(id + 10, &["1@x.org"]).await, [Outcome::Filed]);
+    }
+    // A new authd: what the one before it said does not count.
+    world.set_owner("1@x.org", Owner::Nobody);
+    play_authd(&world.owners, &world.service);
+    assert_eq!(world.deliver(20, &["1@x.org"]).await, [Outcome::NoSuchRecipient]);
+}
