@@ -36,6 +36,8 @@ pub(crate) struct Grants {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Counts the channels on which authd told.
+    notices: u64,
     held: HashMap<(Run, ConnectionId), Held>,
     /// Channels of submitd that are open.
     channels: HashMap<Run, usize>,
@@ -48,6 +50,17 @@ struct Held {
     account: AccountId,
     /// Of the clock that does not jump.
     until: Instant,
+    /// Which authd granted it.
+    authd: Run,
+    /// How many of authd's channels had begun.
+    notices: u64,
+}
+
+/// One channel on which authd tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Notices {
+    pub(crate) authd: Run,
+    pub(crate) number: u64,
 }
 
 /// The directory is not what it was, or everything that counts was told.
@@ -68,10 +81,17 @@ impl Grants {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A channel of authd begins.
+    pub(crate) fn notices(&self, authd: Run) -> Notices {
+        let mut state = self.state();
+        state.notices += 1;
+        Notices { authd, number: state.notices }
+    }
+
     /// A notice counts from the return on.
-    pub(crate) fn note(&self, notice: Notice, now: Millis) -> News {
+    pub(crate) fn note(&self, notices: Notices, notice: Notice, now: Millis) -> News {
         let news = match notice {
-            Notice::Granted(grant) => self.state().grant(grant, now),
+            Notice::Granted(grant) => self.state().grant(notices.authd, grant, now),
             Notice::Ended(run, connection) => {
                 self.state().held.remove(&(run, connection));
                 News::Grants
@@ -80,7 +100,12 @@ impl Grants {
                 self.state().held.retain(|_, held| held.account != account);
                 News::Grants
             }
-            Notice::Complete => News::Complete,
+            Notice::Complete => {
+                // What an earlier authd granted goes on: this one does not know of it.
+                let again = |held: &Held| held.authd != notices.authd || held.notices >= notices.number;
+                self.state().held.retain(|_, held| again(held));
+                News::Complete
+            }
             Notice::DirectoryChanged => News::Directory,
         };
         self.complete.send_modify(|complete| *complete |= news == News::Complete);
@@ -139,7 +164,7 @@ impl Grants {
 }
 
 impl State {
-    fn grant(&mut self, grant: Grant, now: Millis) -> News {
+    fn grant(&mut self, authd: Run, grant: Grant, now: Millis) -> News {
         let key = (grant.run, grant.connection);
         // One of an earlier submitd comes too late.
         if self.latest.is_some_and(|latest| grant.run < latest) {
@@ -155,7 +180,7 @@ impl State {
         let left =
             grant.until.seconds.saturating_sub(now.div_euclid(1000)).clamp(0, i64::from(GRANT_SECONDS));
         let until = Instant::now() + Duration::from_secs(left.unsigned_abs());
-        self.held.insert(key, Held { account: grant.account, until });
+        self.held.insert(key, Held { account: grant.account, until, authd, notices: self.notices });
         News::Grants
     }
 

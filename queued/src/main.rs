@@ -68,7 +68,7 @@ async fn take_orders(control: &mut AsyncControl, service: &Service) -> Result<Du
                 match (channel, account, stream) {
                     (ChannelId::SmtpdQueued, None, Some(stream)) => service.smtpd(stream)?,
                     (ChannelId::SubmitdQueued, None, Some(stream)) => service.submitd(run, stream)?,
-                    (ChannelId::AuthdQueued, None, Some(stream)) => service.notices(stream)?,
+                    (ChannelId::AuthdQueued, None, Some(stream)) => service.notices(run, stream)?,
                     (ChannelId::QueuedAuthd, None, Some(stream)) => service.authd(stream)?,
                     (ChannelId::AdminQueued, None, Some(stream)) => service.admin(stream)?,
                     (ChannelId::QueuedAccountd, Some(account), Some(stream)) => {

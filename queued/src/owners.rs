@@ -10,17 +10,13 @@ use ipc_proto::{AccountId, authd::Owner};
 use mail_lib::address::Address;
 use tokio::time::Instant;
 
-use crate::{group, service::Shared};
+use crate::{grants::Notices, group, service::Shared};
 
 /// Addresses at most.
 const MAX_KNOWN: usize = 4096;
 
 /// How long an answer counts, should authd not be heard.
 const FRESH: Duration = Duration::from_secs(30);
-
-/// Tells one channel of notices from the next one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Notices(u64);
 
 /// What authd said of addresses.
 #[derive(Debug, Default)]
@@ -30,7 +26,7 @@ pub(crate) struct Owners(Mutex<State>);
 struct State {
     /// Counts what makes earlier answers worthless.
     epoch: u64,
-    notices: Notices,
+    notices: Option<Notices>,
     /// The channel of notices is open, and all is told.
     told: bool,
     known: HashMap<Address, (AccountId, Instant)>,
@@ -54,25 +50,24 @@ impl Owners {
     }
 
     /// A channel of notices begins.
-    pub(crate) fn notices(&self) -> Notices {
+    pub(crate) fn notices(&self, notices: Notices) {
         let mut state = self.state();
         state.forget();
         state.told = false;
-        state.notices = Notices(state.notices.0 + 1);
-        state.notices
+        state.notices = Some(notices);
     }
 
     /// Everything was told on it: from now on changes are.
     pub(crate) fn told(&self, notices: Notices) {
         let mut state = self.state();
-        state.told |= state.notices == notices;
+        state.told |= state.notices == Some(notices);
     }
 
     /// It is over.
     pub(crate) fn notices_ended(&self, notices: Notices) {
         let mut state = self.state();
         state.forget();
-        state.told &= state.notices != notices;
+        state.told &= state.notices != Some(notices);
     }
 
     /// Of all of them, or nothing; and what [`Self::learn`] is to be told.
@@ -123,7 +118,16 @@ impl Shared {
 }
 
 #[cfg(test)]
+impl Owners {
+    pub(crate) fn count(&self) -> usize {
+        self.state().known.len()
+    }
+}
+
+#[cfg(test)]
 mod tests {
+    use ipc_proto::types::Run;
+
     use super::*;
 
     fn address(number: usize) -> Address {
@@ -132,6 +136,12 @@ mod tests {
 
     fn owner() -> Owner {
         Owner::Account(AccountId::new(1).unwrap())
+    }
+
+    fn begin(owners: &Owners, number: u64) -> Notices {
+        let notices = Notices { authd: Run(1), number };
+        owners.notices(notices);
+        notices
     }
 
     /// Asks, with what happens before the answer.
@@ -150,7 +160,7 @@ mod tests {
         let owners = Owners::default();
         ask(&owners, 1, owner(), || {});
         assert!(!knows(&owners, 1), "no channel of notices");
-        let notices = owners.notices();
+        let notices = begin(&owners, 1);
         ask(&owners, 1, owner(), || {});
         assert!(!knows(&owners, 1), "not everything is told");
         owners.told(notices);
@@ -161,20 +171,20 @@ mod tests {
         }
         for reason in ["the directory changed", "another channel of notices", "it ended", "its time is over"]
         {
-            let notices = owners.notices();
+            let notices = begin(&owners, 2);
             owners.told(notices);
             ask(&owners, 1, owner(), || {});
             assert!(knows(&owners, 1));
             match reason {
                 "the directory changed" => owners.forget(),
-                "another channel of notices" => drop(owners.notices()),
+                "another channel of notices" => drop(begin(&owners, 3)),
                 "it ended" => owners.notices_ended(notices),
                 _ => tokio::time::advance(FRESH).await,
             }
             assert!(!knows(&owners, 1), "{reason}");
         }
-        let late = owners.notices();
-        let current = owners.notices();
+        let late = begin(&owners, 4);
+        let current = begin(&owners, 5);
         owners.told(late);
         ask(&owners, 1, owner(), || {});
         assert!(!knows(&owners, 1), "an earlier channel says nothing of this one");
@@ -190,11 +200,10 @@ mod tests {
     #[tokio::test]
     async fn no_more_is_remembered_than_there_is_room_for() {
         let owners = Owners::default();
-        let notices = owners.notices();
-        owners.told(notices);
+        owners.told(begin(&owners, 1));
         for number in 0..=MAX_KNOWN {
             ask(&owners, number, owner(), || {});
         }
-        assert!(owners.state().known.len() <= MAX_KNOWN && knows(&owners, MAX_KNOWN));
+        assert!(owners.count() <= MAX_KNOWN && knows(&owners, MAX_KNOWN));
     }
 }

@@ -33,12 +33,13 @@ use crate::{
 };
 
 impl Service {
-    /// Takes a channel on which authd tells who may submit.
-    pub fn notices(&self, stream: UnixStream) -> std::io::Result<()> {
+    /// Takes a channel on which one start of authd tells who may submit.
+    pub fn notices(&self, run: Run, stream: UnixStream) -> std::io::Result<()> {
         let shared = Arc::clone(&self.0);
-        let notices = shared.owners.notices();
+        let notices = shared.grants.notices(run);
+        shared.owners.notices(notices);
         let serving = serve::<AuthdQueued>(stream, move |notice, _, responder| {
-            match shared.grants.note(notice, (shared.clock)()) {
+            match shared.grants.note(notices, notice, (shared.clock)()) {
                 News::Grants => {}
                 News::Complete => shared.owners.told(notices),
                 News::Directory => shared.owners.forget(),

@@ -8,7 +8,8 @@ use ipc_proto::{
 
 use super::{
     submitting::{
-        MESSAGE, ONE, RUN, Submission, account, from_one, grant, new_authd, new_submitd, sender, tell,
+        AUTHD, MESSAGE, ONE, RUN, Submission, account, authd_of, from_one, grant, new_authd, new_submitd,
+        sender, tell,
     },
     *,
 };
@@ -109,15 +110,16 @@ async fn a_new_queued_waits_until_it_was_told_everything() {
 #[tokio::test(start_paused = true)]
 async fn who_is_not_known_for_five_seconds_is_told_to_try_later() {
     let grants = crate::grants::Grants::default();
+    let notices = grants.notices(AUTHD);
     let asked = tokio::time::Instant::now();
     assert_eq!(grants.account(RUN, ONE).await, Err(Ungranted::TryLater));
     assert_eq!(asked.elapsed().as_secs(), 5);
     let Notice::Granted(given) = grant(RUN, ONE, 1, 0) else { unreachable!() };
     // A clock that jumped makes a grant no longer than it can be.
-    grants.note(Notice::Granted(given), -1_000_000_000);
+    grants.note(notices, Notice::Granted(given), -1_000_000_000);
     assert_eq!(grants.account(RUN, ONE).await, Ok(account(1)));
     tokio::time::advance(std::time::Duration::from_secs(3600)).await;
-    grants.note(Notice::Complete, 0);
+    grants.note(notices, Notice::Complete, 0);
     assert_eq!(grants.account(RUN, ONE).await, Err(Ungranted::NotLoggedIn));
 }
 
@@ -129,11 +131,38 @@ async fn grants_go_on_while_authd_restarts() {
     drop(authd);
     play_authd(&world.owners, &world.service);
     assert_eq!(sender(&submitd, ONE).await, Sender::Ok);
-    let authd = new_authd(&world.service);
+    let authd = authd_of(&world.service, Run(AUTHD.0 + 1));
     tell(&authd, Notice::Complete).await;
     assert_eq!(sender(&submitd, ONE).await, Sender::Ok, "the new one knows of none");
     tell(&authd, Notice::AccountEnded(account(1))).await;
     assert_eq!(sender(&submitd, ONE).await, NOT_LOGGED_IN, "but ends those of an account");
+}
+
+/// What ended while the channel was broken could not be told: it ends when the next one has told all.
+#[tokio::test]
+async fn what_the_same_authd_does_not_grant_again_has_ended() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::start(directory.path());
+    let Submission { authd, submitd } = Submission::start(&world).await;
+    let three = ConnectionId(44);
+    tell(&authd, grant(RUN, TWO, 1, world.now())).await;
+    let later = authd_of(&world.service, Run(AUTHD.0 + 1));
+    tell(&later, grant(RUN, three, 1, world.now())).await;
+    let renewed = new_authd(&world.service);
+    tell(&renewed, grant(RUN, TWO, 1, world.now())).await;
+    for connection in [ONE, TWO, three] {
+        assert_eq!(sender(&submitd, connection).await, Sender::Ok, "not all is told");
+    }
+    tell(&renewed, Notice::Complete).await;
+    assert_eq!(sender(&submitd, ONE).await, NOT_LOGGED_IN, "not granted again");
+    assert_eq!(sender(&submitd, TWO).await, Sender::Ok);
+    assert_eq!(sender(&submitd, three).await, Sender::Ok, "another authd's");
+    tell(&later, Notice::Complete).await;
+    assert_eq!(sender(&submitd, three).await, Sender::Ok, "granted on that channel");
+    let again = authd_of(&world.service, Run(AUTHD.0 + 1));
+    tell(&again, Notice::Complete).await;
+    assert_eq!(sender(&submitd, three).await, NOT_LOGGED_IN);
+    assert_eq!(sender(&submitd, TWO).await, Sender::Ok);
 }
 
 /// Attack class 27: grants are bounded, and none that counts is lost to one more.
@@ -142,13 +171,14 @@ fn more_grants_than_there_are_connections_are_not_noted() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let _entered = runtime.enter();
     let grants = crate::grants::Grants::default();
+    let notices = grants.notices(AUTHD);
     let mut noted = 0_u64;
-    while grants.note(grant(RUN, ConnectionId(noted), 1, 0), 0) != crate::grants::News::NoRoom {
+    while grants.note(notices, grant(RUN, ConnectionId(noted), 1, 0), 0) != crate::grants::News::NoRoom {
         noted += 1;
     }
     assert_eq!(noted, 32_768);
-    grants.note(Notice::Ended(RUN, ConnectionId(5)), 0);
-    assert_eq!(grants.note(grant(RUN, ConnectionId(noted), 1, 0), 0), crate::grants::News::Grants);
+    grants.note(notices, Notice::Ended(RUN, ConnectionId(5)), 0);
+    assert_eq!(grants.note(notices, grant(RUN, ConnectionId(noted), 1, 0), 0), crate::grants::News::Grants);
 }
 
 /// After `moxctl` was answered, an address that is gone or disabled gets nothing: authd told queued before.
@@ -173,4 +203,12 @@ async fn what_was_known_of_an_address_ends_with_the_change() {
     world.set_owner("1@x.org", Owner::Nobody);
     play_authd(&world.owners, &world.service);
     assert_eq!(world.deliver(20, &["1@x.org"]).await, [Outcome::NoSuchRecipient]);
+    // One that tells nothing any more.
+    world.set_owner("1@x.org", Owner::Account(account(1)));
+    assert_eq!(world.deliver(21, &["1@x.org"]).await, [Outcome::Filed]);
+    assert_eq!(world.service.0.owners.count(), 1);
+    drop(authd);
+    while world.service.0.owners.count() > 0 {
+        tokio::task::yield_now().await;
+    }
 }

@@ -14,6 +14,9 @@ use super::*;
 /// The submitd of these tests.
 pub(super) const RUN: Run = Run(7);
 
+/// The authd.
+pub(super) const AUTHD: Run = Run(3);
+
 /// Account 1 is logged in there.
 pub(super) const ONE: ConnectionId = ConnectionId(42);
 
@@ -37,8 +40,12 @@ pub(super) fn grant(run: Run, connection: ConnectionId, number: u32, now: i64) -
 }
 
 pub(super) fn new_authd(service: &Service) -> Asker<AuthdQueued> {
+    authd_of(service, AUTHD)
+}
+
+pub(super) fn authd_of(service: &Service, run: Run) -> Asker<AuthdQueued> {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    service.notices(theirs).unwrap();
+    service.notices(run, theirs).unwrap();
     Asker::start(ours, |_| {}).unwrap()
 }
 
