@@ -428,7 +428,7 @@ impl Session {
                 (state, out_of_order(true))
             }
             (State::Ready(greeting), Command::Mail(mail)) => return self.begin(greeting, mail),
-            (State::Connected, Command::Mail(_) | Command::Rcpt(_) | Command::Data | Command::StartTls) => {
+            (State::Connected, Command::Mail(_) | Command::Rcpt(_) | Command::Data) => {
                 (State::Connected, Reply::new(503, "5.5.1", "send EHLO first"))
             }
             (state @ State::Ready(_), Command::Rcpt(_) | Command::Data) => (state, out_of_order(false)),
@@ -449,7 +449,8 @@ impl Session {
             (state, Command::StartTls) if self.is_logged_in() => {
                 (state, Reply::new(503, "5.5.1", "not after a login"))
             }
-            (state @ State::Ready(_), Command::StartTls) => match self.offer {
+            // Some clients take for granted that it is offered, and do not ask by EHLO.
+            (state @ (State::Connected | State::Ready(_)), Command::StartTls) => match self.offer {
                 TlsOffer::None => (state, Reply::new(502, "5.5.1", "STARTTLS is not offered")),
                 TlsOffer::StartTls if !is_last => return self.end(Close::BehindStartTls),
                 TlsOffer::StartTls => {

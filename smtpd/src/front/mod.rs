@@ -1,6 +1,6 @@
 //! The processes around the sessions: [`smtpd`] and [`submitd`]. Orders and listeners are [`net_lib::front`]'s.
 //!
-//! What both do is written once, for any [`Role`]; whom a role can ask what follows from the types of its channels.
+//! What both do is written once, for any `Role`; whom a role can ask what follows from the types of its channels.
 
 mod body;
 mod budget;
