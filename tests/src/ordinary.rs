@@ -40,8 +40,16 @@ pub fn home() -> Home {
     home
 }
 
-const WORKERS: [&str; 7] =
-    ["mox-keyd", "mox-authd", "mox-queued", "mox-smtpd", "mox-imapd", "mox-webd", "mox-accountd"];
+const WORKERS: [&str; 8] = [
+    "mox-keyd",
+    "mox-authd",
+    "mox-queued",
+    "mox-smtpd",
+    "mox-submitd",
+    "mox-imapd",
+    "mox-webd",
+    "mox-accountd",
+];
 
 fn bin(home: &Home) -> PathBuf {
     home.path().join("bin")

@@ -35,6 +35,8 @@ console.log('all is well');
 #[test]
 fn nodemailer_sends_over_tls_and_starttls_as_who_it_logged_in_and_as_nobody_else() {
     let instance = Instance::start();
+    // By which every address there is was the account's.
+    assert!(instance.moxctl(&["address", "rm", "@*"]).status.success());
     let mut node = client::node(NODEMAILER);
     node.env("CERTIFICATE", client::certificate(&instance)).env("USER", ADDRESS).env("PASSWORD", PASSWORD);
     node.env("SUBMISSIONS", instance.submissions().port().to_string());

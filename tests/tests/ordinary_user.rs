@@ -54,7 +54,7 @@ fn mail_comes_in_and_is_read_and_status_says_what_is_missing() {
     let status = moxctl(instance.home(), &["status"]);
     assert!(status.contains(ONLY_WALL), "{status}");
     let expected = if may_make_namespaces() { "all but own_user" } else { "all but own_user, empty_network" };
-    assert_eq!(layers_of(&status), vec![expected; 7], "{status}");
+    assert_eq!(layers_of(&status), vec![expected; 8], "{status}");
     // All of it is theirs: processes and files.
     for (name, pid) in instance.pids() {
         assert_eq!(uid(pid), ordinary::user(), "{name}");
@@ -78,7 +78,7 @@ fn a_kernel_that_lets_users_make_no_namespaces_is_reported_and_not_fatal() {
     let status = moxctl(instance.home(), &["status"]);
     assert!(status.contains("note: no network namespaces: this user may not make them"), "{status}");
     assert!(status.contains(ONLY_WALL), "{status}");
-    assert_eq!(layers_of(&status), vec!["all but own_user, empty_network"; 7], "{status}");
+    assert_eq!(layers_of(&status), vec!["all but own_user, empty_network"; 8], "{status}");
     instance.finish();
 }
 

@@ -223,7 +223,7 @@ fn listeners_that_systemd_keeps_refuse_nobody_while_moxd_is_started_again() {
     let mut manager = Manager::new(&home.path().join("notify"));
     let moxd = manager.start(&home);
     manager.wait();
-    assert_eq!(manager.stored.len(), 5, "{:?}", manager.stored.keys());
+    assert_eq!(manager.stored.len(), 7, "{:?}", manager.stored.keys());
     assert!(greets(smtp));
 
     // As by a crash; then while nobody runs a client comes.

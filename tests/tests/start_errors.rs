@@ -100,7 +100,7 @@ fn missing(who: As, absent: &[Absent], layer: &str, said: &str) {
     let note = format!("no {said}: accepted by [sandbox] accept_missing");
     assert_eq!(notes.iter().filter(|have| *have == &note).count(), 1, "{notes:?}");
     let processes = status["processes"].as_array().unwrap();
-    assert_eq!(processes.len(), 7);
+    assert_eq!(processes.len(), 8);
     for process in processes {
         let missing = process["layers"]["missing"].as_array().unwrap();
         assert!(missing.iter().any(|name| name == layer), "{layer}: {process}");

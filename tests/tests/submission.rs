@@ -254,19 +254,22 @@ fn python_sends_and_is_refused_what_is_not_its_own() {
 
 #[test]
 fn git_sends_a_patch() {
-    let instance = Instance::start();
+    // For git an address has a dot in its domain.
+    let instance = configured("");
+    let address = "mox@here.example";
     let home = instance.home().path();
     let certificate = certificate(&instance);
     let patch = home.join("0001-a-change.patch");
     let text = format!(
-        "From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001\nFrom: Mox <{ADDRESS}>\n\
+        "From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001\nFrom: Mox <{address}>\n\
          Date: Sat, 28 Nov 2026 12:00:00 +0000\nSubject: [PATCH] a change\n\n---\n"
     );
     fs::write(&patch, text).unwrap();
+    fs::write(home.join(".gitconfig"), format!("[user]\n\tname = Mox\n\temail = {address}\n")).unwrap();
     let mut git = Command::new("/usr/lib/git-core/git-send-email");
     git.current_dir(home)
         .env("HOME", home)
-        .args(["--from", ADDRESS, "--to", "somebody@example.org", "--confirm", "never"])
+        .args(["--from", address, "--to", address, "--confirm", "never"])
         .args([
             "--smtp-server",
             "localhost",

@@ -14,6 +14,7 @@ use ipc_proto::{
     sasl::SaslReply,
     submission::{QueuedToSubmitd, Sender, SubmitdToQueued, Ungranted},
     tls::{Refusal, TlsReply, TlsRequest},
+    types::Timestamp,
 };
 
 use crate::matrix::End;
@@ -65,7 +66,10 @@ pub(crate) fn lines(end: End, what: &str) -> Vec<String> {
             let password = Secret(b"captured-captured".to_vec());
             send(&whole(kind, &AdminToAuthd::PasswordSet { account: "mox".to_owned(), password }))
         }
-        "admins-queue-request" => send(&whole(kind, &AdminToQueued::Show(DeliveryId([0; 16])))),
+        "admins-queue-request" => {
+            let last = (Timestamp { seconds: -1, nanoseconds: 0 }, DeliveryId([0xff; 16]));
+            send(&whole(kind, &AdminToQueued::List { after: Some(last) }))
+        }
         "unasked-reply" => send(&raw(1, 0, Kind::Reply, &[0])),
         "second-hello" => send(&frame::hello(channel)),
         "stray-fd" => {

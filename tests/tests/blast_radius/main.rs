@@ -79,7 +79,7 @@ mod as_root {
         profiles,
         unconfined::{self, Somebody},
         verbs::{self, Answer, Given},
-        world::{FRONTS, World, depends_on, status_of},
+        world::{FRONTS, World, dependents, status_of},
     };
 
     /// The last of the numbers that roles have, and none has it.
@@ -325,7 +325,7 @@ mod as_root {
 
     /// The fronts that do not need this channel.
     fn others(end: End) -> Vec<Role> {
-        FRONTS.into_iter().filter(|front| *front != depends_on(end.channel)).collect()
+        FRONTS.into_iter().filter(|front| !dependents(end.channel).contains(front)).collect()
     }
 
     /// Requests without end, while the others are served.

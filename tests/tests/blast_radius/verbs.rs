@@ -447,6 +447,7 @@ fn point(certificate: &[u8]) -> Vec<u8> {
 fn answers_are_put_together_from_pieces() {
     let pieces = [PIECE | 3 << 24 | 0x01_0203, PIECE | 2 << 24 | 0x0405];
     assert!(matches!(Answer::of(&pieces), Answer::Reply(body) if body == [1, 2, 3, 4, 5]));
+    assert!(matches!(Answer::of(&[PIECE]), Answer::Reply(body) if body.is_empty()));
     assert!(matches!(Answer::of(&[CLOSED]), Answer::Closed));
     assert!(matches!(Answer::of(&[-1]), Answer::Other(_)));
     let noted = body(&AuthdToSmtpd::Client(ClientReply::Noted));

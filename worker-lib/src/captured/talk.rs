@@ -228,6 +228,9 @@ fn next(stream: &mut UnixStream) -> std::io::Result<(u8, u64, Vec<u8>)> {
 }
 
 fn pieces(body: &[u8]) -> Vec<i32> {
+    if body.is_empty() {
+        return vec![PIECE];
+    }
     body.chunks(3)
         .map(|piece| {
             let count = i32::try_from(piece.len()).unwrap_or_default();
