@@ -285,6 +285,8 @@ pub(crate) enum Refusal {
     Recipients(usize),
     #[error("trace fields that are too long or not whole header fields")]
     Trace,
+    #[error("a trace field that is not Received (RFC 5321 §4.4)")]
+    NotReceived,
     #[error("{0} octets are more than a message may have")]
     TooLarge(u64),
     #[error(transparent)]
@@ -294,7 +296,7 @@ pub(crate) enum Refusal {
 impl Refusal {
     pub(crate) fn kind(&self) -> ViolationKind {
         match self {
-            Self::Recipients(_) | Self::Trace => ViolationKind::Malformed,
+            Self::Recipients(_) | Self::Trace | Self::NotReceived => ViolationKind::Malformed,
             Self::TooLarge(_) => ViolationKind::TooLarge,
             Self::Body(_) => ViolationKind::Fds,
         }

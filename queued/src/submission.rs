@@ -108,6 +108,9 @@ async fn answer(
             None => QueuedToSubmitd::NoSpool,
         },
         SubmitdToQueued::Submit(submit) => match check(&shared, &shared.submitted, &submit.deliver, fds) {
+            Ok(_) if !are_received(&submit.deliver.trace) => {
+                refuse(&shared, submit.deliver.connection, &Refusal::NotReceived)
+            }
             Ok(body) => QueuedToSubmitd::Submitted(shared.submit(run, submit, body).await),
             Err(error) => refuse(&shared, submit.deliver.connection, &error),
         },
@@ -117,6 +120,15 @@ async fn answer(
         }
     };
     responder.reply(&reply, Vec::new());
+}
+
+/// Nothing but Received fields: a From above the message would be taken for its author, and only the message's own is judged.
+fn are_received(trace: &[u8]) -> bool {
+    const NAME: &[u8] = b"Received:";
+    trace.split_inclusive(|octet| *octet == b'\n').all(|line| {
+        matches!(line.first(), Some(b' ' | b'\t'))
+            || line.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME))
+    })
 }
 
 fn refuse(shared: &Shared, connection: ConnectionId, error: &Refusal) -> QueuedToSubmitd {

@@ -274,10 +274,19 @@ async fn requests_beyond_their_bounds_are_refused() {
         (with(|deliver| deliver.size = u64::MAX), ViolationKind::TooLarge),
         (with(|deliver| deliver.recipients.clear()), ViolationKind::Malformed),
         (with(|deliver| deliver.trace = b"From: 2@x.org".to_vec()), ViolationKind::Malformed),
+        (with(|deliver| deliver.trace = b"From: 2@x.org\r\n".to_vec()), ViolationKind::Malformed),
+        (
+            with(|deliver| deliver.trace = b"Received: a\r\n\tb\r\nReceived : c\r\n".to_vec()),
+            ViolationKind::Malformed,
+        ),
     ] {
         assert_eq!(submission.call(submit, MESSAGE).await, QueuedToSubmitd::Refused);
         assert_eq!(world.board.refused.lock().unwrap().pop(), Some(kind));
     }
+    // A field that goes on in the next line is still that one.
+    let submit =
+        with(|deliver| deliver.trace = b"Received: a\r\n\tFrom: 2@x.org\r\nRECEIVED: b\r\n".to_vec());
+    assert_eq!(submission.call(submit, MESSAGE).await, QueuedToSubmitd::Submitted(filed()));
     // Neither has smtpd's files.
     let (number, file) = spool(&world.smtpd).await.unwrap();
     drop(file);

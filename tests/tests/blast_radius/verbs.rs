@@ -288,8 +288,8 @@ pub(crate) fn lines(world: &World, role: &Captured, verb: &Verb, mark: &str) -> 
             ipc_proto::AccountId::new(2).unwrap(),
             vec![RecipientQuery::Address(address())],
         ))),
-        "submit" | "submit-again" | "submit-other" | "submit-from-other" | "submit-ended"
-        | "submit-astray" => {
+        "submit" | "submit-again" | "submit-other" | "submit-from-other" | "submit-trace"
+        | "submit-ended" | "submit-astray" => {
             let message = match verb.send.as_str() {
                 "submit-from-other" => from(OTHER, mark),
                 _ => from(ADDRESS, mark),
@@ -298,13 +298,17 @@ pub(crate) fn lines(world: &World, role: &Captured, verb: &Verb, mark: &str) -> 
                 "submit-other" => OTHER,
                 _ => ADDRESS,
             };
+            let trace = match verb.send.as_str() {
+                "submit-trace" => format!("From: {OTHER}\r\n").into_bytes(),
+                _ => Vec::new(),
+            };
             let connection = if verb.send == "submit-astray" { ConnectionId(u64::MAX - 5) } else { SUBMITS };
             let deliver = Deliver {
                 id: DeliveryId([0xcc; 16]),
                 connection,
                 reverse_path: Some(Address::parse(reverse_path).unwrap()),
                 recipients: vec![address()],
-                trace: Vec::new(),
+                trace,
                 received: Timestamp::now(),
                 size: message.len() as u64,
                 spool: None,
