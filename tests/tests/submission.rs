@@ -80,6 +80,43 @@ fn msmtp_sends_by_every_mechanism_and_with_no_other_password() {
     instance.finish();
 }
 
+/// Attack class 42: by the key of a certificate that no authority knows, and by none that was not added.
+#[test]
+fn msmtp_sends_by_the_key_of_a_certificate() {
+    let instance = Instance::start();
+    let certificate = certificate(&instance);
+    let (pem, key) = (instance.home().path().join("laptop.pem"), instance.home().path().join("laptop.key"));
+    let mut openssl = Command::new("openssl");
+    openssl.args(["req", "-x509", "-nodes", "-days", "1", "-subj", "/CN=laptop"]);
+    openssl.args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+    client::run(openssl.arg("-keyout").arg(&key).arg("-out").arg(&pem));
+    let send = |tls: &str, token: &str| {
+        let mut msmtp = msmtp(&instance, &certificate, "external", tls, PASSWORD);
+        msmtp.arg(format!("--tls-cert-file={}", pem.display()));
+        msmtp.arg(format!("--tls-key-file={}", key.display()));
+        with_input(&mut msmtp, &letter(token))
+    };
+    let of_key = |what: &[&str]| {
+        let output = instance.moxctl(&[&["loginkey"], what].concat());
+        must(&output, &format!("{what:?}"));
+    };
+    assert!(!send("on", "not-added").status.success());
+    of_key(&["add", ACCOUNT, "laptop", "--certificate", pem.to_str().unwrap()]);
+    for tls in ["starttls", "on"] {
+        let token = format!("by-key-{tls}");
+        must(&send(tls, &token), &token);
+        let found = filed(&instance, &token);
+        assert_eq!(found.len(), 1, "{token}: {found:?}");
+        assert!(found[0].contains(" with ESMTPSA "), "{}", found[0]);
+    }
+    of_key(&["rm", ACCOUNT, "laptop"]);
+    assert!(!send("on", "removed").status.success());
+    assert!(
+        filed(&instance, "Subject: not-added").is_empty() && filed(&instance, "Subject: removed").is_empty()
+    );
+    instance.finish();
+}
+
 /// Attack class 17: GNU SASL binds the login to the channel where it can, and takes no answer but the right one.
 #[test]
 fn gsasl_logs_in_to_send_by_every_mechanism() {
