@@ -67,15 +67,18 @@ impl Shared {
         });
     }
 
-    /// The directory changed: queued forgets what it was told of it. One that is being started knows nothing yet, and one
-    /// that does not answer counts on what it knows for some seconds at most.
-    pub(super) async fn tell_of_change(&self) {
+    /// The directory changed: queued forgets what it was told of it. One that is being started knows nothing yet; one that
+    /// does not answer in time is told again until it does.
+    pub(super) async fn tell_of_change(self: &Arc<Self>) {
         if !self.queued.is_alive() {
             return;
         }
         match self.queued.call(&Notice::DirectoryChanged, Vec::new()).await {
             Ok(_) | Err(CallError::PeerRestarted) => {}
-            Err(error) => tracing::warn!(%error, "queued was not told that the directory changed"),
+            Err(error) => {
+                tracing::warn!(%error, "queued was not told yet that the directory changed");
+                self.tell_queued(Notice::DirectoryChanged);
+            }
         }
     }
 }

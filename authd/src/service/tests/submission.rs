@@ -58,11 +58,22 @@ struct Queued {
 
 impl Queued {
     fn start(instance: &Instance) -> Self {
+        Self::start_answering(instance, |_| true)
+    }
+
+    /// One that leaves a notice without an answer unless it is confirmed.
+    fn start_answering(
+        instance: &Instance,
+        mut confirms: impl FnMut(&Notice) -> bool + Send + 'static,
+    ) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (tell, told) = unbounded_channel();
         let serving = serve::<AuthdQueued>(ours, move |notice, _, responder| {
+            let confirmed = confirms(&notice);
             let _ = tell.send(notice);
-            responder.reply(&Noted, Vec::new());
+            if confirmed {
+                responder.reply(&Noted, Vec::new());
+            }
         })
         .unwrap();
         instance.service.channel(ChannelId::AuthdQueued, Run(1), theirs).unwrap();
@@ -193,6 +204,24 @@ async fn what_an_account_loses_queued_hears_before_the_admin_is_answered() {
     // The lists change nothing, and queued may go on with what it knows.
     ask_admin(&admin, AdminToAuthd::AccountList { after: None }).await;
     assert!(queued.told.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_change_is_told_again_until_queued_confirms_it() {
+    let (instance, admin) = Instance::with_accounts().await;
+    let mut before = 2;
+    let mut queued = Queued::start_answering(&instance, move |notice| {
+        let change = *notice == Notice::DirectoryChanged;
+        before -= u32::from(change && before > 0);
+        !change || before == 0
+    });
+    assert_eq!(queued.next().await, Notice::Complete);
+    ask_admin(&admin, AdminToAuthd::DomainAdd("example.com".into())).await;
+    for _ in 0..2 {
+        assert_eq!(queued.next().await, Notice::DirectoryChanged);
+    }
+    ask_admin(&admin, AdminToAuthd::AccountList { after: None }).await;
+    assert!(queued.told.try_recv().is_err(), "it was confirmed");
 }
 
 #[tokio::test]
