@@ -6,7 +6,7 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::net::UnixStream,
     },
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, Once, PoisonError},
     time::Duration,
 };
 
@@ -69,6 +69,9 @@ impl Events {
                     self.send(Event::LogDropped(dropped));
                 }
                 self.send(Event::Pong(number));
+                // The first comes seconds after the start.
+                static STARTED: Once = Once::new();
+                STARTED.call_once(sys::let_go_of_start);
                 None
             }
             (Order::Settings(settings), fds) => {

@@ -2,9 +2,11 @@
 #![allow(unsafe_code)]
 
 mod page;
+mod program;
 mod wiping;
 
 pub(crate) use page::map_recorder;
+pub(crate) use program::let_go_of_start;
 pub use wiping::Wiping;
 
 use std::os::{
