@@ -5,6 +5,7 @@ use crate::fetch::FetchItem;
 use crate::flag::Flag;
 use crate::list::List;
 use crate::mailbox_name::NameForm;
+use crate::metadata::{GetMetadata, SetMetadata};
 use crate::sasl::{Secret, initial_response};
 use crate::search::{SearchKey, SearchReturn};
 use crate::sequence_set::MessageSet;
@@ -50,6 +51,8 @@ pub enum StoreAction {
 pub enum Extension {
     /// RFC 9051 §6.3.1.
     Imap4Rev2,
+    /// METADATA: what other sessions change of it is told (RFC 5464 §4.1).
+    Metadata,
 }
 
 /// Every command but APPEND, which has its own event: [`crate::Append`]. In the order of RFC 3501 §6, then
@@ -175,6 +178,10 @@ pub enum Command {
         /// Where to.
         mailbox: String,
     },
+    /// GETMETADATA (RFC 5464 §4.2)
+    GetMetadata(GetMetadata),
+    /// SETMETADATA (RFC 5464 §4.3)
+    SetMetadata(SetMetadata),
     /// ID (RFC 2971): names and values, as the client wrote them.
     Id(Vec<(Vec<u8>, Option<Vec<u8>>)>),
     /// IDLE (RFC 2177)
@@ -183,6 +190,22 @@ pub enum Command {
     Namespace,
     /// UNSELECT (RFC 3691)
     Unselect,
+}
+
+impl Extension {
+    const ALL: [Self; 2] = [Self::Imap4Rev2, Self::Metadata];
+
+    /// The wire form.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Imap4Rev2 => "IMAP4rev2",
+            Self::Metadata => "METADATA",
+        }
+    }
+
+    fn from_word(word: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|extension| word.eq_ignore_ascii_case(extension.as_str().as_bytes()))
+    }
 }
 
 impl Tagged {
@@ -234,6 +257,8 @@ impl Command {
                     b"MOVE",
                     b"UID",
                     b"ID",
+                    b"GETMETADATA",
+                    b"SETMETADATA",
                 ];
                 if !known.contains(&argument_follows) {
                     return Err(SyntaxError::UnknownCommand);
@@ -278,6 +303,8 @@ impl Command {
             // A whole APPEND never gets here: its message would have been a literal.
             b"APPEND" => return Err(SyntaxError::Expected("the message as a literal")),
             b"ID" => Self::parse_id(cursor)?,
+            b"GETMETADATA" => Self::GetMetadata(GetMetadata::parse(cursor)?),
+            b"SETMETADATA" => Self::SetMetadata(SetMetadata::parse(cursor)?),
             b"UID" => Self::parse_uid(cursor)?,
             numbered => Self::parse_numbered(numbered, Numbering::Sequence, cursor)?,
         })
@@ -335,11 +362,8 @@ impl Command {
         let mut extensions = Vec::new();
         for _ in 0..WORD_LIMIT {
             // What is not known is passed over (RFC 5161 §3.1).
-            if cursor.atom()?.eq_ignore_ascii_case(b"IMAP4rev2")
-                && !extensions.contains(&Extension::Imap4Rev2)
-            {
-                extensions.push(Extension::Imap4Rev2);
-            }
+            let extension = Extension::from_word(cursor.atom()?);
+            extensions.extend(extension.filter(|extension| !extensions.contains(extension)));
             if !cursor.accept(b' ') {
                 return Ok(Self::Enable(extensions));
             }

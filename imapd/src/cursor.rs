@@ -177,6 +177,18 @@ impl<'a> Cursor<'a> {
 
     /// The parser has framed the command by the same rule, so the octets announced here are all present.
     fn literal(&mut self) -> Result<&'a [u8], SyntaxError> {
+        let data = self.octets()?;
+        // CHAR8 is any octet but NUL (RFC 3501 §9).
+        if data.contains(&0) { Err(SyntaxError::Expected("a literal without NUL")) } else { Ok(data) }
+    }
+
+    /// `~{size}` and any octets (RFC 3516 §4.4, RFC 9051 §4.3.1).
+    pub(crate) fn literal8(&mut self) -> Result<&'a [u8], SyntaxError> {
+        self.expect(b'~', "`~`")?;
+        self.octets()
+    }
+
+    fn octets(&mut self) -> Result<&'a [u8], SyntaxError> {
         self.expect(b'{', "a literal")?;
         let size = self.digits()?;
         self.accept(b'+');
@@ -185,10 +197,6 @@ impl<'a> Cursor<'a> {
         self.expect(b'\n', "the end of the line")?;
         let size = usize::try_from(size).map_err(|_| SyntaxError::Number)?;
         let (data, rest) = self.rest.split_at_checked(size).ok_or(SyntaxError::Expected("a literal"))?;
-        // CHAR8 is any octet but NUL (RFC 3501 §9).
-        if data.contains(&0) {
-            return Err(SyntaxError::Expected("a literal without NUL"));
-        }
         self.rest = rest;
         Ok(data)
     }

@@ -2,6 +2,7 @@
 //! RFC 5819, RFC 6154, RFC 9051 §6.3.9).
 
 use crate::cursor::{Cursor, SyntaxError};
+use crate::metadata::parse_entries;
 use crate::status::StatusItem;
 
 /// Options in one list; every one there is fits several times.
@@ -48,6 +49,8 @@ pub struct ListReturn {
     pub special_use: bool,
     /// STATUS: a STATUS response behind each LIST response; empty for none.
     pub status: Vec<StatusItem>,
+    /// METADATA: a METADATA response with these entries, not yet checked, behind each LIST response (RFC 9590).
+    pub metadata: Vec<Vec<u8>>,
 }
 
 impl List {
@@ -112,6 +115,10 @@ impl ListReturn {
                     cursor.space()?;
                     returns.status = StatusItem::parse_list(cursor)?;
                 }
+                b"METADATA" => {
+                    cursor.space()?;
+                    returns.metadata = parse_entries(cursor)?;
+                }
                 _ => return Err(SyntaxError::Expected("a return option of LIST")),
             }
             Ok(())
@@ -140,7 +147,7 @@ mod tests {
         assert_eq!(parse("\"\" (%) return ()"), Ok(List { extended: true, ..basic }));
         let full = parse(
             "(recursivematch REMOTE SUBSCRIBED special-use) a/ (\"Entwürfe\" * inbox) \
-             RETURN (STATUS (MESSAGES SIZE) CHILDREN SUBSCRIBED SPECIAL-USE)",
+             RETURN (STATUS (MESSAGES SIZE) CHILDREN METADATA (/shared/comment) SUBSCRIBED SPECIAL-USE)",
         );
         let expected = List {
             selection: ListSelection {
@@ -156,6 +163,7 @@ mod tests {
                 children: true,
                 special_use: true,
                 status: vec![StatusItem::Messages, StatusItem::Size],
+                metadata: vec![b"/shared/comment".to_vec()],
             },
             extended: true,
         };
@@ -174,6 +182,8 @@ mod tests {
             ("\"\" * RETURN (UNKNOWN)", "an option that is not announced"),
             ("\"\" * RETURN (STATUS)", "STATUS without items"),
             ("\"\" * RETURN (STATUS ())", "STATUS without items"),
+            ("\"\" * RETURN (METADATA)", "METADATA without entries"),
+            ("\"\" * RETURN (METADATA ())", "METADATA without entries"),
             ("\"\" * RETURNS ()", "another word"),
             ("\"\" * ", "a space too many"),
             ("(SUBSCRIBED)\"\" *", "a space too few"),

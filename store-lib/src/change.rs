@@ -5,7 +5,7 @@ use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::{Flags, MailboxId, ModSeq, Origin, Uid};
+use crate::{Annotated, EntryName, Flags, MailboxId, ModSeq, Origin, Uid};
 
 /// Events that wait for one session at most. One that reads slower has to look at its mailbox anew.
 const MAX_WAITING: usize = 1_000;
@@ -51,6 +51,13 @@ pub enum Event {
     Deleted,
     /// Mailboxes were made, renamed, deleted or subscribed.
     MailboxesChanged,
+    /// An entry of the watched mailbox, or of the account as a whole, has another value or none.
+    Metadata {
+        /// Whose.
+        of: Annotated,
+        /// Which.
+        entry: EntryName,
+    },
 }
 
 /// What a watcher finds.

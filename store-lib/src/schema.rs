@@ -27,7 +27,8 @@ const READER_CACHE_KIB: i64 = 256;
 ///
 /// Listings read `message` only, which is narrow and lies in the order of a mailbox. A `body` row is written once
 /// and then never changes: that a copy shares it is counted in `shared`, which is nearly always empty.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     -- One row: numbers that only rise. Written with each commit that used one.
     CREATE TABLE account (
         id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -102,7 +103,17 @@ const MIGRATIONS: &[&str] = &["
         uid INTEGER NOT NULL,
         modseq INTEGER NOT NULL
     ) WITHOUT ROWID, STRICT;
-"];
+",
+    "
+    -- Annotations; mailbox 0 is the account as a whole.
+    CREATE TABLE metadata (
+        mailbox INTEGER NOT NULL,
+        entry TEXT NOT NULL,
+        value BLOB NOT NULL,
+        PRIMARY KEY (mailbox, entry)
+    ) STRICT;
+",
+];
 
 /// What an account begins with.
 const INITIAL: [(&str, Option<SpecialUse>); 6] = [

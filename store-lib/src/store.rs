@@ -18,8 +18,8 @@ use crate::hand::{Hand, LastEnd};
 use crate::read::Pool;
 use crate::writer::{Expunge, Originals, Outcome, Queue, Rank, SLICE, Transaction, Writer};
 use crate::{
-    Budget, DeliveryId, Flags, MailboxId, MailboxName, ModSeq, Origin, SpecialUse, Staged, StoreError,
-    SystemFlag, Uid, UidValidity, UnixSeconds, schema, writer,
+    Annotated, Budget, DeliveryId, Flags, MailboxId, MailboxName, MetadataChange, ModSeq, Origin, SpecialUse,
+    Staged, StoreError, SystemFlag, Uid, UidValidity, UnixSeconds, schema, writer,
 };
 
 /// The store of one account. Cheap to clone; all clones are one store.
@@ -406,6 +406,16 @@ impl Store {
     pub fn rename(&self, from: &MailboxName, to: &MailboxName, origin: Origin) -> Result<(), StoreError> {
         let (from, to) = (from.clone(), to.clone());
         self.session(SLICE, move |transaction| transaction.rename(&from, &to, origin))
+    }
+
+    /// SETMETADATA: all changes or, with an `Err`, none (RFC 5464 §4.3).
+    pub fn set_metadata(
+        &self,
+        of: Annotated,
+        changes: Vec<MetadataChange>,
+        origin: Origin,
+    ) -> Result<(), StoreError> {
+        self.session(SLICE, move |transaction| transaction.set_metadata(of, &changes, origin))
     }
 
     /// SUBSCRIBE and UNSUBSCRIBE; the name need not exist.

@@ -102,6 +102,10 @@ fn check_numbers(connection: &Connection, report: &mut Report) -> Result<(), Sto
             "SELECT (SELECT next_uidvalidity FROM account) >= (SELECT ifnull(max(uidvalidity), 0) FROM mailbox)",
             "the account's uidvalidity is below one that was used",
         ),
+        (
+            "SELECT NOT EXISTS (SELECT 1 FROM metadata WHERE mailbox <> 0 AND mailbox NOT IN (SELECT id FROM mailbox))",
+            "there is metadata of a mailbox that is not there",
+        ),
     ] {
         if !connection.query_row(sql, (), |row| row.get::<_, bool>(0))? {
             report.problems.push(Problem::Database(what.to_owned()));

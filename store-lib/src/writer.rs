@@ -14,6 +14,7 @@ mod filing;
 mod flags;
 mod log;
 mod mailboxes;
+mod metadata;
 mod queue;
 mod transaction;
 mod transfer;

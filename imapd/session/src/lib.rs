@@ -24,6 +24,7 @@ mod copy;
 mod fetch;
 mod list;
 mod mailboxes;
+mod metadata;
 mod pattern;
 mod reply;
 mod search;

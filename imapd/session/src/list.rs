@@ -7,6 +7,7 @@ use imapd::{List, ListSelection, NameForm, response};
 use store_lib::{Mailbox, MailboxName, SpecialUse, StoreError};
 
 use crate::End;
+use crate::metadata::entry_names;
 use crate::pattern::Pattern;
 use crate::reply::{Reply, Stop};
 use crate::session::Session;
@@ -32,6 +33,7 @@ impl Session {
             self.connection.out.extend_from_slice(b"* LIST (\\Noselect) \"/\" \"\"\r\n");
             return Ok(Reply::ok("LIST completed"));
         }
+        let entries = entry_names(&list.returns.metadata)?;
         let (mailboxes, subscriptions) = self.read(|reader| {
             let subscribed = list.selection.subscribed;
             let subscriptions = if subscribed { reader.subscriptions()? } else { Vec::new() };
@@ -63,6 +65,9 @@ impl Session {
                     Ok(()) | Err(StoreError::NoSuchMailbox) => (),
                     Err(error) => return Err(error.into()),
                 }
+            }
+            if let Some(mailbox) = listed.mailbox.filter(|_| listed.chosen && !entries.is_empty()) {
+                self.write_listed_metadata(mailbox, &entries)?;
             }
             self.connection.flush_if_full()?;
         }

@@ -4,9 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use imapd::{MessageSet, NumberSet, Numbering, response};
-use store_lib::{Change, Changes, Event, Flags, Keyword, MailboxId, ModSeq, Origin, SystemFlag, Uid};
+use store_lib::{
+    Annotated, Change, Changes, EntryName, Event, Flags, Keyword, MailboxId, ModSeq, Origin, SystemFlag, Uid,
+};
 
 use crate::reply::Reply;
+
+/// Names of changed entries that are kept for the client. It need not be told of any (RFC 5464 §4.1).
+const METADATA_WAITING: usize = 100;
 
 /// A mailbox between SELECT and CLOSE. Sequence number N is `uids[N - 1]`.
 #[derive(Debug)]
@@ -21,6 +26,8 @@ pub(crate) struct Selected {
     gone: BTreeSet<Uid>,
     /// Flags that others changed.
     flags: BTreeMap<Uid, Flags>,
+    /// Entries of it and of the server that others changed: at most [`METADATA_WAITING`].
+    pub(crate) metadata: Vec<(Annotated, EntryName)>,
     /// When the store was last read as a whole: changes up to this one are in `uids` already.
     read_at: ModSeq,
     /// The latest change that is in the above.
@@ -61,6 +68,7 @@ impl Selected {
             told,
             gone: BTreeSet::new(),
             flags: BTreeMap::new(),
+            metadata: Vec::new(),
             read_at: modseq,
             modseq,
             recent: Vec::from_iter([recent]),
@@ -220,6 +228,15 @@ impl Selected {
                 }
                 Event::Deleted => return false,
                 Event::MailboxesChanged => (),
+                Event::Metadata { of, entry } => {
+                    let news = (of, entry);
+                    if origin != own
+                        && self.metadata.len() < METADATA_WAITING
+                        && !self.metadata.contains(&news)
+                    {
+                        self.metadata.push(news);
+                    }
+                }
             }
         }
         true

@@ -28,6 +28,8 @@ pub(crate) struct Session {
     pub(crate) selected: Option<Selected>,
     /// In UTF-8 once the client has enabled IMAP4rev2, whose answers differ in some more points.
     pub(crate) names: NameForm,
+    /// ENABLE METADATA
+    pub(crate) enabled_metadata: bool,
     receiving: Receiving,
     /// In a row.
     bad_commands: u32,
@@ -77,6 +79,7 @@ impl Session {
             origin,
             selected: None,
             names: NameForm::default(),
+            enabled_metadata: false,
             receiving,
             bad_commands: 0,
         })
@@ -264,6 +267,8 @@ impl Session {
             | Command::Copy { .. }
             | Command::Move { .. }
             | Command::Id(_)
+            | Command::GetMetadata(_)
+            | Command::SetMetadata(_)
             | Command::Namespace
             | Command::Unselect => Expunges::Tell,
         };
@@ -287,9 +292,11 @@ impl Session {
         let out = &mut self.connection.out;
         out.extend_from_slice(b"* ENABLED");
         for extension in extensions {
+            out.push(b' ');
+            out.extend_from_slice(extension.as_str().as_bytes());
             match extension {
+                Extension::Metadata => self.enabled_metadata = true,
                 Extension::Imap4Rev2 => {
-                    out.extend_from_slice(b" IMAP4rev2");
                     self.names = NameForm::Utf8;
                     if let Some(selected) = &mut self.selected {
                         selected.shows_recent = false;
@@ -335,6 +342,8 @@ impl Session {
             Command::Copy { numbering, set, mailbox } => self.copy(numbering, &set, &mailbox),
             Command::Move { numbering, set, mailbox } => self.move_messages(numbering, &set, &mailbox),
             Command::Id(fields) => Ok(self.id(&fields)),
+            Command::GetMetadata(get) => self.get_metadata(&get),
+            Command::SetMetadata(set) => self.set_metadata(set),
             Command::Namespace => {
                 self.connection.out.extend_from_slice(b"* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
                 Ok(Reply::ok("NAMESPACE completed"))
@@ -427,7 +436,7 @@ impl Session {
             out.extend_from_slice(b")\r\n");
             connection.flush_if_full()?;
         }
-        Ok(())
+        self.tell_metadata()
     }
 
     /// Notes what changed in the selected mailbox, and tells nothing yet.

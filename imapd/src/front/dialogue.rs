@@ -238,6 +238,8 @@ impl Dialogue {
             | Command::Copy { .. }
             | Command::Move { .. }
             | Command::Idle
+            | Command::GetMetadata(_)
+            | Command::SetMetadata(_)
             | Command::Namespace
             | Command::Unselect => self.log_in_first(&tag, out),
         }

@@ -42,6 +42,7 @@ impl Transaction<'_> {
             return Err(StoreError::HasChildren);
         }
         self.execute("DELETE FROM mailbox WHERE id = ?1", [mailbox.id.0])?;
+        self.execute("DELETE FROM metadata WHERE mailbox = ?1", [mailbox.id.0])?;
         self.execute("INSERT INTO doomed (mailbox) VALUES (?1)", [mailbox.id.0])?;
         self.effects.doomed = true;
         self.tell(mailbox.id, origin, Event::Deleted);

@@ -4,5 +4,6 @@
 mod account;
 mod mailboxes;
 mod messages;
+mod metadata;
 mod model;
 mod opening;
