@@ -11,7 +11,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use crate::failure::Failure;
 
 /// No server is waited for longer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// One connection.
 #[derive(Debug)]
@@ -139,6 +139,15 @@ impl<S: Read + Write> Client<S> {
                 return Err(self.refused(command));
             }
         }
+    }
+
+    /// Appends messages by one command (RFC 3502 where it is more than one), without waiting for the server's word.
+    pub(crate) fn append(&mut self, mailbox: &str, messages: &[&str]) -> Result<Answer, Failure> {
+        let mut command = format!("APPEND {mailbox}");
+        for message in messages {
+            command.push_str(&format!(" {{{}+}}\r\n{message}", message.len()));
+        }
+        self.command(&command)
     }
 
     /// Reads one response, its literals included, and leaves its first line in `self.line`.

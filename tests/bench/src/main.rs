@@ -16,6 +16,7 @@
 
 mod aims;
 mod announce;
+mod beside;
 mod commits;
 mod delivery;
 mod disk;
@@ -27,7 +28,9 @@ mod growth;
 mod idle;
 mod imap;
 mod instance;
+mod letter;
 mod logins;
+mod mailbox;
 mod message;
 mod parts;
 mod play;

@@ -18,7 +18,7 @@ use crate::{
     failure::Failure,
     fetching, fsyncs, growth, idle,
     instance::{Instance, Programs},
-    logins,
+    logins, mailbox,
     message::{self, Octets},
     processes::Memory,
     smtp, tls,
@@ -40,6 +40,8 @@ pub(crate) enum Part {
     Announce,
     /// A whole mailbox read over IMAP, Dovecot beside it
     Fetch,
+    /// What clients do with mailboxes of 10,000 and 100,000 messages, Dovecot beside it
+    Mailbox,
     /// Octets on disk
     Disk,
     /// Idle connections
@@ -53,12 +55,13 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Delivery,
         Self::Growth,
         Self::Fsyncs,
         Self::Announce,
         Self::Fetch,
+        Self::Mailbox,
         Self::Disk,
         Self::Idle,
         Self::Tls,
@@ -99,6 +102,14 @@ impl Bench {
                 fetching::measure(&instance, mailbox.messages, &self.place.join("dovecot"), &mut self.aims)?;
                 self.gone("fetching", instance)
             }
+            Part::Mailbox => [10_000, 100_000].into_iter().try_for_each(|messages| {
+                let instance = self.instance("mailbox")?;
+                let dovecot = self.place.join(format!("mailbox-dovecot-{messages}"));
+                mailbox::measure(&instance, messages / self.share, &dovecot, &mut self.aims)?;
+                let removed = fs::remove_dir_all(&dovecot);
+                removed.map_err(|error| Failure::io(dovecot.display().to_string(), error))?;
+                self.gone("mailbox", instance)
+            }),
             Part::Disk => disk::measure(&self.programs, &self.place, self.share, &mut self.aims),
             Part::Idle => {
                 let directory = self.place.join("idle");
