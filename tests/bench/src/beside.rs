@@ -17,6 +17,8 @@ use crate::{
 pub(crate) struct Server<'a> {
     pub(crate) client: Client,
     pub(crate) address: SocketAddr,
+    /// UIDVALIDITY and HIGHESTMODSEQ when the client went.
+    pub(crate) known: (u64, u64),
     processes: &'a dyn Fn() -> Result<Processes, Failure>,
     times: Vec<Duration>,
     octets: usize,
@@ -38,7 +40,7 @@ impl<'a> Server<'a> {
     ) -> Result<Self, Failure> {
         let client = Client::login(address, ACCOUNT, PASSWORD)?;
         let (times, octets, processor) = (Vec::new(), 0, Duration::ZERO);
-        Ok(Self { client, address, processes, times, octets, processor })
+        Ok(Self { client, address, known: (0, 0), processes, times, octets, processor })
     }
 
     /// Does something once, which counts: `act` says how many octets were answered.

@@ -31,6 +31,10 @@ pub(crate) struct Answer {
     pub(crate) exists: usize,
     /// Octets in all.
     pub(crate) octets: usize,
+    /// Of a mailbox that was selected (RFC 3501 §7.1).
+    pub(crate) uid_validity: u64,
+    /// The same (RFC 7162 §3.1.2.1).
+    pub(crate) highest_modseq: u64,
 }
 
 impl Client {
@@ -197,8 +201,17 @@ fn literal(line: &[u8]) -> Option<u64> {
     std::str::from_utf8(open.get(at + 1..)?).ok()?.parse().ok()
 }
 
-/// `* 12 FETCH …`, `* 12 EXISTS`.
+/// `* 12 FETCH …`, `* 12 EXISTS`, `* OK [UIDVALIDITY 12] …`.
 fn count(line: &[u8], answer: &mut Answer) {
+    for (name, number) in
+        [("UIDVALIDITY", &mut answer.uid_validity), ("HIGHESTMODSEQ", &mut answer.highest_modseq)]
+    {
+        let code = std::str::from_utf8(line).ok().and_then(|line| line.strip_prefix("* OK ["));
+        let value = code.and_then(|code| code.strip_prefix(name)?.trim_start().split(']').next());
+        if let Some(value) = value.and_then(|value| value.parse().ok()) {
+            *number = value;
+        }
+    }
     let mut words = line.split(|octet| octet.is_ascii_whitespace()).skip(1);
     let number = words.next().and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
     match (number, words.next()) {
@@ -227,5 +240,11 @@ mod tests {
             count(line.as_bytes(), &mut answer);
         }
         assert_eq!((answer.exists, answer.fetched), (3, 1));
+        for line in
+            ["* OK [UIDVALIDITY 17] UIDs valid\r\n", "* OK [HIGHESTMODSEQ 99]\r\n", "* OK [UIDNEXT 5] x\r\n"]
+        {
+            count(line.as_bytes(), &mut answer);
+        }
+        assert_eq!((answer.uid_validity, answer.highest_modseq), (17, 99));
     }
 }

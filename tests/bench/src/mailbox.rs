@@ -1,6 +1,7 @@
 //! What clients do all day with a large mailbox, of ours and, beside it, of Dovecot's.
 
 use std::{
+    collections::HashMap,
     net::SocketAddr,
     path::Path,
     sync::atomic::{AtomicUsize, Ordering},
@@ -22,6 +23,8 @@ use crate::{
 const FILLERS: usize = 10;
 /// Messages of the rows that append.
 const APPENDED: usize = 200;
+/// Messages that change while a client is away.
+const CHANGED: usize = 100;
 /// Mailboxes whose STATUS is asked for.
 const MAILBOXES: usize = 500;
 
@@ -114,6 +117,8 @@ pub(crate) fn measure(
     bench.changing()?;
     bench.appending()?;
     bench.status()?;
+    bench.resynchronising()?;
+    bench.told()?;
     if let Err(why) = dovecot {
         crate::line(format_args!("{why}: nothing beside these rows"));
     }
@@ -229,6 +234,55 @@ impl Rows<'_, '_> {
             Ok(server.client.command(command)?.octets)
         };
         self.row(&format!("STATUS of {MAILBOXES} mailboxes"), 9, &mut nothing, &mut ask, &mut nothing)
+    }
+}
+
+impl Rows<'_, '_> {
+    /// A client comes back after another has changed something (RFC 7162 §3.2.5).
+    fn resynchronising(&mut self) -> Result<(), Failure> {
+        for server in &mut self.servers {
+            server.client.command("ENABLE QRESYNC")?;
+        }
+        let mut leave = |server: &mut Server<'_>| {
+            let answer = server.client.command("SELECT INBOX")?;
+            server.known = (answer.uid_validity, answer.highest_modseq);
+            server.client.command("UNSELECT")?;
+            let mut other = Client::login(server.address, ACCOUNT, PASSWORD)?;
+            other.command("SELECT INBOX")?;
+            for change in ["-FLAGS.SILENT", "+FLAGS.SILENT"] {
+                other.command(&format!("STORE 1:{CHANGED} {change} (\\Answered)"))?;
+            }
+            other.logout()
+        };
+        let mut come_back = |server: &mut Server<'_>| {
+            let (uid_validity, modseq) = server.known;
+            let answer =
+                server.client.command(&format!("SELECT INBOX (QRESYNC ({uid_validity} {modseq}))"))?;
+            match answer.fetched {
+                CHANGED => Ok(answer.octets),
+                _ => Err(Failure::new(format!("QRESYNC: {answer:?}, but of {CHANGED} messages it was due"))),
+            }
+        };
+        let mut close = |server: &mut Server<'_>| server.client.command("UNSELECT").map(drop);
+        self.row(&format!("QRESYNC, {CHANGED} changed"), 9, &mut leave, &mut come_back, &mut close)
+    }
+
+    /// From the end of an APPEND to EXISTS in another session that waits in IDLE (RFC 2177).
+    fn told(&mut self) -> Result<(), Failure> {
+        let mut waiting = HashMap::new();
+        for server in &mut self.servers {
+            let mut client = Client::login(server.address, ACCOUNT, PASSWORD)?;
+            client.command("SELECT INBOX")?;
+            client.idle()?;
+            waiting.insert(server.address, client);
+        }
+        let text = letter(1);
+        let mut append = |server: &mut Server<'_>| {
+            server.client.append("INBOX", &[&text])?;
+            let client = waiting.get_mut(&server.address).ok_or_else(|| Failure::new("nobody waits"))?;
+            client.exists().map(|_| 0)
+        };
+        self.row("APPEND to EXISTS in IDLE", 51, &mut nothing, &mut append, &mut nothing)
     }
 }
 
