@@ -59,6 +59,20 @@ pub struct ModSeq(pub(crate) i64);
 impl ModSeq {
     /// Before any change.
     pub const ZERO: Self = Self(0);
+    /// Never reached.
+    pub const MAX: Self = Self(i64::MAX);
+
+    /// `None` above 63 bits.
+    #[must_use]
+    pub fn new(value: u64) -> Option<Self> {
+        i64::try_from(value).ok().map(Self)
+    }
+
+    /// The one before.
+    #[must_use]
+    pub fn before(self) -> Self {
+        Self(self.0.saturating_sub(1).max(0))
+    }
 
     /// As a number.
     #[must_use]

@@ -43,5 +43,5 @@ pub use metadata::{Annotated, EntryName, EntryNameError, MAX_METADATA_VALUE, Met
 pub use name::{MailboxName, NameError, SEPARATOR, SpecialUse};
 pub use read::{Budget, Reader};
 pub use stage::{BodySource, Parse, Staged, Stager};
-pub use store::{Copied, Delivered, Delivery, Filed, FlagChange, Store, StoredFlags};
+pub use store::{Conditional, Copied, Delivered, Delivery, Filed, FlagChange, Store, StoredFlags};
 pub use verify::{Problem, Report};

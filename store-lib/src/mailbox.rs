@@ -30,6 +30,8 @@ pub struct Mailbox {
     pub keywords: Vec<Keyword>,
     /// Messages with this UID and above were not yet told to any session (`\Recent`).
     pub recent_from: u32,
+    /// Up to this change not all expunged messages are known any more.
+    pub(crate) expunged_from: ModSeq,
 }
 
 /// How many messages a mailbox holds.
@@ -62,7 +64,7 @@ macro_rules! select {
         concat!(
             "SELECT id, name, uidvalidity, uidnext, createseq, modseq, special_use, ",
             "EXISTS (SELECT 1 FROM subscription WHERE subscription.name = mailbox.name), ",
-            "total, unseen, deleted, size, keywords, recent_from FROM mailbox ",
+            "total, unseen, deleted, size, keywords, recent_from, expunged_from FROM mailbox ",
             $rest
         )
     };
@@ -116,6 +118,7 @@ impl Mailbox {
                 .filter_map(|word| Keyword::parse(word).ok())
                 .collect(),
             recent_from: row.get(13)?,
+            expunged_from: ModSeq(row.get(14)?),
         })
     }
 }

@@ -10,7 +10,7 @@ use rusqlite::{Connection, Row};
 
 use crate::files::{BodyName, Files};
 use crate::message::Content;
-use crate::writer::PIECES;
+use crate::writer::{EXPUNGED_KEPT, PIECES};
 use crate::{
     Body, Columns, Flags, Mailbox, MailboxId, MailboxName, Message, MessageId, ModSeq, Store, StoreError,
     Summary, Uid, UnixSeconds, schema,
@@ -341,21 +341,25 @@ impl Reader<'_> {
         Ok(octets)
     }
 
-    /// Messages expunged after `since`, by modseq (VANISHED).
-    pub fn expunged_since(
-        &self,
-        mailbox: MailboxId,
-        since: ModSeq,
-    ) -> Result<Vec<(Uid, ModSeq)>, StoreError> {
+    /// The messages expunged after `since`, rising (VANISHED). `None`: that is longer ago than is remembered, or they
+    /// are very many; then all that are not there have to be taken for expunged.
+    pub fn expunged_since(&self, mailbox: &Mailbox, since: ModSeq) -> Result<Option<Vec<Uid>>, StoreError> {
+        if since < mailbox.expunged_from {
+            return Ok(None);
+        }
         let mut statement = self.connection.prepare_cached(
-            "SELECT uid, modseq FROM expunged WHERE mailbox = ?1 AND modseq > ?2 ORDER BY modseq, uid",
+            "SELECT uid FROM expunged WHERE mailbox = ?1 AND modseq > ?2 ORDER BY modseq, uid LIMIT ?3",
         )?;
-        let mut rows = statement.query((mailbox.0, since.0))?;
+        let mut rows = statement.query((mailbox.id.0, since.0, EXPUNGED_KEPT + 1))?;
         let mut expunged = Vec::new();
         while let Some(row) = rows.next()? {
-            expunged.push((uid(row, 0)?, ModSeq(row.get(1)?)));
+            expunged.push(uid(row, 0)?);
         }
-        Ok(expunged)
+        if expunged.len() > EXPUNGED_KEPT as usize {
+            return Ok(None);
+        }
+        expunged.sort_unstable();
+        Ok(Some(expunged))
     }
 }
 

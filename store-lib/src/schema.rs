@@ -113,6 +113,10 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (mailbox, entry)
     ) STRICT;
 ",
+    "
+    -- Rows of `expunged` up to this modseq may have been removed.
+    ALTER TABLE mailbox ADD COLUMN expunged_from INTEGER NOT NULL DEFAULT 0;
+",
 ];
 
 /// What an account begins with.

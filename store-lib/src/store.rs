@@ -100,6 +100,15 @@ pub struct StoredFlags {
     pub flags: Flags,
 }
 
+/// What a STORE with UNCHANGEDSINCE did (RFC 7162 §3.1.3).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Conditional {
+    /// Messages that it was done to.
+    pub stored: Vec<StoredFlags>,
+    /// Messages that were changed later than that, and are as they were.
+    pub modified: Vec<Uid>,
+}
+
 /// What COPY and MOVE did, for COPYUID (RFC 4315 §3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copied {
@@ -248,14 +257,28 @@ impl Store {
         change: FlagChange,
         origin: Origin,
     ) -> Result<Vec<StoredFlags>, StoreError> {
-        let mut stored = Vec::with_capacity(uids.len());
+        Ok(self.change_flags_since(mailbox, uids, change, ModSeq::MAX, origin)?.stored)
+    }
+
+    /// The same for messages that were not changed after `unchanged_since`: looked at and changed in one transaction.
+    pub fn change_flags_since(
+        &self,
+        mailbox: MailboxId,
+        uids: &[Uid],
+        change: FlagChange,
+        unchanged_since: ModSeq,
+        origin: Origin,
+    ) -> Result<Conditional, StoreError> {
+        let mut done = Conditional::default();
         for slice in uids.chunks(SLICE) {
             let (uids, change) = (slice.to_vec(), change.clone());
-            stored.append(&mut self.session(slice.len(), move |transaction| {
-                transaction.change_flags(mailbox, &uids, &change, origin)
-            })?);
+            let mut slice = self.session(slice.len(), move |transaction| {
+                transaction.change_flags(mailbox, &uids, &change, unchanged_since, origin)
+            })?;
+            done.stored.append(&mut slice.stored);
+            done.modified.append(&mut slice.modified);
         }
-        Ok(stored)
+        Ok(done)
     }
 
     /// COPY, in slices. Either all are copied or none stays (RFC 3501 §6.4.7).
@@ -340,6 +363,11 @@ impl Store {
             })?);
         }
         Ok(expunged)
+    }
+
+    /// Forgets all but the latest `kept` expunged messages of each mailbox, as is done of itself from 50,000 on.
+    pub fn forget_expunged(&self, kept: u32) -> Result<(), StoreError> {
+        self.session(SLICE, move |transaction| transaction.forget_expunged(kept))
     }
 
     fn deleted_uids(&self, mailbox: MailboxId) -> Result<Vec<Uid>, StoreError> {

@@ -16,6 +16,7 @@ mod log;
 mod mailboxes;
 mod metadata;
 mod queue;
+mod tombstones;
 mod transaction;
 mod transfer;
 
@@ -30,6 +31,7 @@ use rusqlite::Connection;
 
 pub(crate) use filing::{PIECES, delivered};
 pub(crate) use queue::{Queue, Rank, SLICE};
+pub(crate) use tombstones::EXPUNGED_KEPT;
 pub(crate) use transaction::Transaction;
 pub(crate) use transfer::{Expunge, Originals};
 

@@ -1,9 +1,11 @@
-//! What the writer does when nobody waits: erasing what was deleted, forgetting old deliveries, looking after its log.
+//! What the writer does when nobody waits: erasing what was deleted, forgetting old deliveries and what was expunged long
+//! ago, looking after its log.
 
 use rusqlite::Connection;
 
 use super::Writer;
 use super::log;
+use super::tombstones::{EXPUNGED_KEPT, Excess};
 use super::transaction::{Effects, Transaction};
 use crate::files::BodyName;
 use crate::{StoreError, UnixSeconds};
@@ -20,6 +22,8 @@ const FORGET_EVERY_SECONDS: i64 = 3600;
 pub(super) struct Chores {
     unlinked: bool,
     doomed: bool,
+    /// Expunged messages that are remembered for too long.
+    expunged: Vec<Excess>,
     forget_after: UnixSeconds,
 }
 
@@ -32,7 +36,7 @@ impl Chores {
         };
         // Not at once: opening an account is on the way of a login or a delivery.
         let forget_after = UnixSeconds(UnixSeconds::now().0.saturating_add(5));
-        Ok(Self { unlinked: any("unlinked")?, doomed: any("doomed")?, forget_after })
+        Ok(Self { unlinked: any("unlinked")?, doomed: any("doomed")?, expunged: Vec::new(), forget_after })
     }
 
     pub(super) fn note(&mut self, effects: &Effects) {
@@ -45,6 +49,7 @@ impl Writer {
     pub(super) fn chores_waiting(&mut self) -> bool {
         self.chores.unlinked
             || self.chores.doomed
+            || !self.chores.expunged.is_empty()
             || UnixSeconds::now() >= self.chores.forget_after
             || self.log.is_waiting()
     }
@@ -57,9 +62,14 @@ impl Writer {
         } else if self.chores.doomed {
             self.chores.doomed = false;
             self.erase_slice()
+        } else if let Some(excess) = self.chores.expunged.pop() {
+            self.forget_slice(excess)
         } else if UnixSeconds::now() >= self.chores.forget_after {
             let now = UnixSeconds::now().0;
             self.chores.forget_after = UnixSeconds(now.saturating_add(FORGET_EVERY_SECONDS));
+            let found = Excess::find(&self.connection, EXPUNGED_KEPT);
+            self.chores.expunged = found.as_deref().unwrap_or_default().to_vec();
+            self.warn(found.map(drop));
             self.alone(|transaction| forget(transaction.connection, UnixSeconds(now)))
         } else {
             self.log.tend(&self.connection, log::IDLE)
@@ -111,6 +121,20 @@ impl Writer {
         self.chores.doomed = more;
         self.chores.unlinked |= unlinked;
         Ok(())
+    }
+
+    /// Forgets a slice of the messages that were expunged long ago.
+    fn forget_slice(&mut self, excess: Excess) -> Result<(), StoreError> {
+        // As before, should somebody come meanwhile.
+        let mut left = Some(excess);
+        let done = self.alone(|transaction| {
+            left = excess.remove(transaction)?;
+            Ok(())
+        });
+        if done.is_ok() {
+            self.chores.expunged.extend(left);
+        }
+        done
     }
 
     /// A transaction of the writer's own.

@@ -5,27 +5,33 @@ use super::filing::Entry;
 use super::transaction::Delta;
 use crate::change::Event;
 use crate::{
-    Counts, FlagChange, Flags, MailboxId, ModSeq, Origin, StoreError, StoredFlags, Uid, UnixSeconds,
+    Conditional, Counts, FlagChange, Flags, MailboxId, ModSeq, Origin, StoreError, StoredFlags, Uid,
+    UnixSeconds,
 };
 
 impl Transaction<'_> {
-    /// One slice of a STORE. Messages that are gone are left out.
+    /// One slice of a STORE. Messages that are gone are left out; those changed after `unchanged_since` are named.
     pub(crate) fn change_flags(
         &mut self,
         mailbox: MailboxId,
         uids: &[Uid],
         change: &FlagChange,
+        unchanged_since: ModSeq,
         origin: Origin,
-    ) -> Result<Vec<StoredFlags>, StoreError> {
+    ) -> Result<Conditional, StoreError> {
         let mut mailbox = self.mailbox(mailbox)?;
         let mut delta = Delta::default();
         let mut used = None;
-        let mut stored = Vec::with_capacity(uids.len());
+        let mut done = Conditional::default();
         for uid in uids {
             let Some((entry, before)) = self.entry(mailbox.id, *uid)? else { continue };
+            if before > unchanged_since {
+                done.modified.push(*uid);
+                continue;
+            }
             let flags = change.apply(&entry.flags)?;
             if flags == entry.flags {
-                stored.push(StoredFlags { uid: *uid, modseq: before, flags });
+                done.stored.push(StoredFlags { uid: *uid, modseq: before, flags });
                 continue;
             }
             self.note_keywords(&mut mailbox, &flags)?;
@@ -38,12 +44,12 @@ impl Transaction<'_> {
             delta.remove(Counts::of(&entry.flags, entry.size))?;
             delta.add(Counts::of(&flags, entry.size))?;
             self.tell(mailbox.id, origin, Event::Flags { uid: *uid, modseq, flags: flags.clone() });
-            stored.push(StoredFlags { uid: *uid, modseq, flags });
+            done.stored.push(StoredFlags { uid: *uid, modseq, flags });
         }
         if let Some(modseq) = used {
             self.save_mailbox(&mailbox, delta, modseq)?;
         }
-        Ok(stored)
+        Ok(done)
     }
 
     /// Notes that a session was told of all messages below `uid`.

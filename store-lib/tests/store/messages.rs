@@ -207,12 +207,82 @@ fn expunged_messages_leave_tombstones_in_order() {
     let first = store.expunge(inbox, Some(&uids(&[3, 4])), nobody()).unwrap();
     let second = store.expunge(inbox, None, nobody()).unwrap();
     let since = |modseq: ModSeq| {
-        store.read(&Budget::default(), |reader| reader.expunged_since(inbox, modseq)).unwrap()
+        let inbox = account.mailbox("INBOX");
+        store.read(&Budget::default(), |reader| reader.expunged_since(&inbox, modseq)).unwrap()
     };
-    assert_eq!(since(before), [first.clone(), second.clone()].concat());
-    assert_eq!(since(first[0].1), second);
+    assert_eq!(since(before), Some(uids(&[2, 3])));
+    assert_eq!(since(first[0].1), Some(uids(&[2])));
     assert_eq!((first[0].0.value(), second[0].0.value()), (3, 2));
     assert!(store.expunge(inbox, None, nobody()).unwrap().is_empty());
+}
+
+/// Who asks for more than is remembered is told so, and never gets a part for the whole.
+#[test]
+fn what_was_expunged_long_ago_is_forgotten_and_that_is_said() {
+    let account = Account::new();
+    let inbox = account.id("INBOX");
+    (0..5).for_each(|_| assert!(account.deliver(&message(10)).uid.value() > 0));
+    let store = account.store();
+    store.change_flags(inbox, &uids(&[1, 2, 3, 4]), FlagChange::Add(deleted()), nobody()).unwrap();
+    let before = account.mailbox("INBOX").modseq;
+    let first = store.expunge(inbox, Some(&uids(&[1, 2])), nobody()).unwrap()[0].1;
+    let second = store.expunge(inbox, Some(&uids(&[3])), nobody()).unwrap()[0].1;
+    let third = store.expunge(inbox, Some(&uids(&[4])), nobody()).unwrap()[0].1;
+    let since = |account: &Account, modseq: ModSeq| {
+        let inbox = account.mailbox("INBOX");
+        let read = account.store().read(&Budget::default(), |reader| reader.expunged_since(&inbox, modseq));
+        read.unwrap().map(|uids| uids.into_iter().map(|uid| uid.value()).collect::<Vec<_>>())
+    };
+    for (kept, expected) in [
+        (4, [Some(vec![1, 2, 3, 4]), Some(vec![3, 4]), Some(vec![4]), Some(vec![])]),
+        // Both of the first change go, though one would have been enough.
+        (3, [None, Some(vec![3, 4]), Some(vec![4]), Some(vec![])]),
+        (1, [None, None, Some(vec![4]), Some(vec![])]),
+        (0, [None, None, None, Some(vec![])]),
+    ] {
+        store.forget_expunged(kept).unwrap();
+        let known = [before, first, second, third].map(|modseq| since(&account, modseq));
+        assert_eq!(known, expected, "{kept} kept");
+    }
+    let account = account.killed_now();
+    assert_eq!(since(&account, second), None);
+    assert_eq!(since(&account, third), Some(vec![]));
+}
+
+/// The look at the mod-sequence and the change are one (RFC 7162 §3.1.3).
+#[test]
+fn a_conditional_change_spares_what_was_changed_later() {
+    let account = Account::new();
+    let inbox = account.id("INBOX");
+    (0..3).for_each(|_| assert!(account.deliver(&message(10)).uid.value() > 0));
+    let store = account.store();
+    let known = account.mailbox("INBOX").modseq;
+    store.change_flags(inbox, &uids(&[2]), FlagChange::Add(deleted()), nobody()).unwrap();
+    let asked = uids(&[1, 2, 3, 9]);
+    let change = || FlagChange::Add(Flags::NONE.with(SystemFlag::Flagged));
+    let done = store.change_flags_since(inbox, &asked, change(), known, nobody()).unwrap();
+    assert_eq!(done.stored.iter().map(|stored| stored.uid).collect::<Vec<_>>(), uids(&[1, 3]));
+    assert_eq!(done.modified, uids(&[2]));
+    let again = store.change_flags_since(inbox, &asked, change(), known, nobody()).unwrap();
+    assert_eq!((again.stored, again.modified), (Vec::new(), uids(&[1, 2, 3])));
+    // Of two that race for the same message one wins.
+    let now = account.mailbox("INBOX").modseq;
+    let wins: usize = std::thread::scope(|scope| {
+        let racers: Vec<_> = ["$A", "$B", "$C", "$D"]
+            .map(|word| {
+                let mut flags = Flags::NONE;
+                flags.add_keyword(store_lib::Keyword::parse(word).unwrap()).unwrap();
+                let asked = uids(&[3]);
+                scope.spawn(move || {
+                    let change = FlagChange::Add(flags);
+                    store.change_flags_since(inbox, &asked, change, now, nobody()).unwrap().stored.len()
+                })
+            })
+            .into_iter()
+            .collect();
+        racers.into_iter().map(|racer| racer.join().unwrap()).sum()
+    });
+    assert_eq!(wins, 1);
 }
 
 #[test]
