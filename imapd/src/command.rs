@@ -10,6 +10,7 @@ use crate::sasl::{Secret, initial_response};
 use crate::search::{SearchKey, SearchReturn};
 use crate::sequence_set::MessageSet;
 use crate::status::StatusItem;
+use crate::sync::{FetchModifiers, SelectParameters, parse_unchanged_since};
 use crate::tag::Tag;
 
 /// Pairs in one ID (RFC 2971 §3.3).
@@ -49,10 +50,14 @@ pub enum StoreAction {
 /// What ENABLE may turn on (RFC 5161).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extension {
+    /// RFC 7162 §3.1.
+    Condstore,
     /// RFC 9051 §6.3.1.
     Imap4Rev2,
     /// METADATA: what other sessions change of it is told (RFC 5464 §4.1).
     Metadata,
+    /// RFC 7162 §3.2.3.
+    Qresync,
 }
 
 /// Every command but APPEND, which has its own event: [`crate::Append`]. In the order of RFC 3501 §6, then
@@ -82,9 +87,19 @@ pub enum Command {
         password: Secret,
     },
     /// SELECT
-    Select(String),
+    Select {
+        /// The mailbox.
+        mailbox: String,
+        /// What else is asked for.
+        parameters: SelectParameters,
+    },
     /// EXAMINE
-    Examine(String),
+    Examine {
+        /// The mailbox.
+        mailbox: String,
+        /// What else is asked for.
+        parameters: SelectParameters,
+    },
     /// ENABLE (RFC 5161), without what is not known here
     Enable(Vec<Extension>),
     /// CREATE
@@ -146,6 +161,8 @@ pub enum Command {
         set: MessageSet,
         /// What of them.
         items: Vec<FetchItem>,
+        /// Of which of them.
+        modifiers: FetchModifiers,
     },
     /// STORE
     Store {
@@ -153,6 +170,8 @@ pub enum Command {
         numbering: Numbering,
         /// Which messages.
         set: MessageSet,
+        /// UNCHANGEDSINCE (RFC 7162 §3.1.3).
+        unchanged_since: Option<u64>,
         /// What to do.
         action: StoreAction,
         /// .SILENT
@@ -193,13 +212,15 @@ pub enum Command {
 }
 
 impl Extension {
-    const ALL: [Self; 2] = [Self::Imap4Rev2, Self::Metadata];
+    const ALL: [Self; 4] = [Self::Condstore, Self::Imap4Rev2, Self::Metadata, Self::Qresync];
 
     /// The wire form.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Condstore => "CONDSTORE",
             Self::Imap4Rev2 => "IMAP4rev2",
             Self::Metadata => "METADATA",
+            Self::Qresync => "QRESYNC",
         }
     }
 
@@ -277,8 +298,14 @@ impl Command {
                 cursor.space()?;
                 Self::Login { user, password: Secret::new(cursor.astring()?.into_owned()) }
             }
-            b"SELECT" => Self::Select(cursor.mailbox()?),
-            b"EXAMINE" => Self::Examine(cursor.mailbox()?),
+            b"SELECT" => {
+                let mailbox = cursor.mailbox()?;
+                Self::Select { mailbox, parameters: SelectParameters::parse(cursor)? }
+            }
+            b"EXAMINE" => {
+                let mailbox = cursor.mailbox()?;
+                Self::Examine { mailbox, parameters: SelectParameters::parse(cursor)? }
+            }
             b"ENABLE" => Self::parse_enable(cursor)?,
             b"CREATE" => Self::parse_create(cursor)?,
             b"DELETE" => Self::Delete(cursor.mailbox()?),
@@ -334,11 +361,23 @@ impl Command {
         let set = MessageSet::parse(cursor)?;
         cursor.space()?;
         Ok(match word {
-            b"FETCH" => Self::Fetch { numbering, set, items: FetchItem::parse_all(cursor)? },
+            b"FETCH" => {
+                let items = FetchItem::parse_all(cursor)?;
+                let modifiers = FetchModifiers::parse(cursor)?;
+                // RFC 7162 §3.2.6.
+                if modifiers.vanished
+                    && (numbering == Numbering::Sequence || modifiers.changed_since.is_none())
+                {
+                    return Err(SyntaxError::Expected("VANISHED only with UID FETCH and CHANGEDSINCE"));
+                }
+                Self::Fetch { numbering, set, items, modifiers }
+            }
             b"STORE" => {
+                let unchanged_since = parse_unchanged_since(cursor)?;
                 let (action, silent) = parse_store_action(cursor)?;
                 cursor.space()?;
-                Self::Store { numbering, set, action, silent, flags: Flag::parse_store_list(cursor)? }
+                let flags = Flag::parse_store_list(cursor)?;
+                Self::Store { numbering, set, unchanged_since, action, silent, flags }
             }
             b"COPY" => Self::Copy { numbering, set, mailbox: cursor.mailbox()? },
             _ => Self::Move { numbering, set, mailbox: cursor.mailbox()? },
@@ -444,13 +483,20 @@ mod tests {
                 "LoGin joe \"p w\"",
                 Command::Login { user: b"joe".into(), password: Secret::new(b"p w".into()) },
             ),
-            ("SELECT inbox", Command::Select("inbox".into())),
+            (
+                "SELECT inbox",
+                Command::Select { mailbox: "inbox".into(), parameters: SelectParameters::default() },
+            ),
             ("CREATE \"Entw&APw-rfe\"", Command::Create { mailbox: "Entwürfe".into(), uses: Vec::new() }),
             (
                 "create x (use (\\Sent \\drafts))",
                 Command::Create { mailbox: "x".into(), uses: vec!["\\Sent".into(), "\\drafts".into()] },
             ),
-            ("ENABLE CONDSTORE imap4REV2 X-GOOD-IDEA", Command::Enable(vec![Extension::Imap4Rev2])),
+            ("ENABLE COMPRESS imap4REV2 X-GOOD-IDEA", Command::Enable(vec![Extension::Imap4Rev2])),
+            (
+                "ENABLE QRESYNC condstore qresync",
+                Command::Enable(vec![Extension::Qresync, Extension::Condstore]),
+            ),
             ("ENABLE X", Command::Enable(Vec::new())),
             ("UID EXPUNGE $", Command::Expunge(Some(MessageSet::Saved))),
             ("RENAME a b/c", Command::Rename { from: "a".into(), to: "b/c".into() }),
@@ -493,7 +539,16 @@ mod tests {
             ("SELECT", "missing argument"),
             ("SELECT a&b", "invalid modified UTF-7"),
             ("STATUS a ()", "empty list"),
-            ("STATUS a (HIGHESTMODSEQ)", "not announced"),
+            ("STATUS a (HIGHESTMODSEQS)", "no such item"),
+            ("FETCH 1 FLAGS ()", "no modifier"),
+            ("FETCH 1 FLAGS (CHANGEDSINCE)", "no mod-sequence"),
+            ("FETCH 1 FLAGS (CHANGEDSINCE 5 VANISHED)", "VANISHED without UIDs"),
+            ("UID FETCH 1 FLAGS (VANISHED)", "VANISHED without CHANGEDSINCE"),
+            ("UID FETCH 1 FLAGS CHANGEDSINCE 5", "no parentheses"),
+            ("STORE 1 (CHANGEDSINCE 5) FLAGS ()", "another command's modifier"),
+            ("STORE 1 (UNCHANGEDSINCE 5 UNCHANGEDSINCE 5) FLAGS ()", "twice"),
+            ("STORE 1 () FLAGS ()", "no modifier"),
+            ("STORE 1 (UNCHANGEDSINCE -1) FLAGS ()", "no number"),
             ("STORE 1 FLAG \\Seen", "no such data item"),
             ("STORE 1 FLAGS", "no flags"),
             ("UID NOOP", "no UID form"),

@@ -45,6 +45,8 @@ pub enum FetchItem {
     Flags,
     /// INTERNALDATE
     InternalDate,
+    /// MODSEQ (RFC 7162 §3.1.4.2)
+    ModSeq,
     /// RFC822: like `BODY[]`, under its old name.
     Rfc822,
     /// RFC822.HEADER: like `BODY.PEEK[HEADER]`.
@@ -123,6 +125,7 @@ impl FetchItem {
             (b"ENVELOPE", false) => Ok(Self::Envelope),
             (b"FLAGS", false) => Ok(Self::Flags),
             (b"INTERNALDATE", false) => Ok(Self::InternalDate),
+            (b"MODSEQ", false) => Ok(Self::ModSeq),
             (b"RFC822", false) => Ok(Self::Rfc822),
             (b"RFC822.HEADER", false) => Ok(Self::Rfc822Header),
             (b"RFC822.SIZE", false) => Ok(Self::Rfc822Size),
@@ -153,6 +156,7 @@ impl FetchItem {
             | Self::Envelope
             | Self::Flags
             | Self::InternalDate
+            | Self::ModSeq
             | Self::Rfc822Header
             | Self::Rfc822Size
             | Self::Uid => false,

@@ -83,6 +83,8 @@ pub enum SearchKey {
     Header(Vec<u8>, SearchText),
     /// LARGER: more octets than this.
     Larger(u64),
+    /// MODSEQ: changed at this mod-sequence or later (RFC 7162 §3.1.5)
+    ModSeq(u64),
     /// NOT
     Not(Box<SearchKey>),
     /// ON: internal date on this day.
@@ -153,6 +155,14 @@ impl SearchKey {
         Ok(Self::all_of(keys))
     }
 
+    /// Whether `is` holds for this key or one within it.
+    pub fn any(&self, is: &dyn Fn(&Self) -> bool) -> bool {
+        is(self)
+            || matches!(self, Self::And(keys) if keys.iter().any(|key| key.any(is)))
+            || matches!(self, Self::Not(key) if key.any(is))
+            || matches!(self, Self::Or(left, right) if left.any(is) || right.any(is))
+    }
+
     fn all_of(mut keys: Vec<Self>) -> Self {
         match (keys.pop(), keys.is_empty()) {
             (Some(only), true) => only,
@@ -220,6 +230,7 @@ impl SearchKey {
                     }
                     b"KEYWORD" => Self::Flag(Flag::keyword(cursor)?),
                     b"LARGER" => Self::Larger(cursor.number64()?),
+                    b"MODSEQ" => Self::ModSeq(crate::sync::parse_search(cursor)?),
                     b"NOT" => unless(Self::parse(cursor, depth + 1, budget)?),
                     b"ON" => Self::On(Date::parse(cursor)?),
                     b"OR" => {

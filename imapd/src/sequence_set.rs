@@ -50,6 +50,24 @@ impl SequenceSet {
         }
     }
 
+    /// Whether `*` is in it.
+    pub(crate) fn has_largest(&self) -> bool {
+        self.0.iter().any(|(first, last)| [first, last].contains(&&Bound::Largest))
+    }
+
+    /// The numbers, if each is above the one before as written and none is `*`.
+    pub(crate) fn rising(&self) -> Option<NumberSet> {
+        let mut last = 0;
+        for (from, to) in &self.0 {
+            let (Bound::Number(from), Bound::Number(to)) = (from, to) else { return None };
+            if from.get() <= last || to < from {
+                return None;
+            }
+            last = to.get();
+        }
+        Some(self.resolve(0))
+    }
+
     /// The numbers meant in a mailbox whose largest number is `largest`; zero for an empty mailbox. A range's
     /// ends may come in either order, and `*` stands for a number even below the other end, so `559:*` always
     /// has the last message (RFC 3501 §9, `seq-range` and the note on UID FETCH in §6.4.8).
@@ -110,6 +128,11 @@ impl NumberSet {
     /// The ranges, ascending.
     pub fn ranges(&self) -> &[RangeInclusive<u32>] {
         &self.0
+    }
+
+    /// How many numbers.
+    pub fn len(&self) -> u64 {
+        self.0.iter().map(|range| u64::from(range.end() - range.start()) + 1).sum()
     }
 
     /// Whether there is no number in it.

@@ -10,6 +10,8 @@ const ITEM_LIMIT: usize = 20;
 pub enum StatusItem {
     /// DELETED
     Deleted,
+    /// HIGHESTMODSEQ (RFC 7162 §3.1.7)
+    HighestModSeq,
     /// MESSAGES
     Messages,
     /// RECENT, which IMAP4rev2 does not have any more.
@@ -25,8 +27,9 @@ pub enum StatusItem {
 }
 
 impl StatusItem {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Deleted,
+        Self::HighestModSeq,
         Self::Messages,
         Self::Recent,
         Self::Size,
@@ -39,6 +42,7 @@ impl StatusItem {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Deleted => "DELETED",
+            Self::HighestModSeq => "HIGHESTMODSEQ",
             Self::Messages => "MESSAGES",
             Self::Recent => "RECENT",
             Self::Size => "SIZE",

@@ -68,6 +68,12 @@ impl ModSeq {
         i64::try_from(value).ok().map(Self)
     }
 
+    /// The one behind it.
+    #[must_use]
+    pub fn after(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
     /// The one before.
     #[must_use]
     pub fn before(self) -> Self {

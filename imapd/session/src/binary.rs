@@ -94,6 +94,7 @@ impl<'a> Asked<'a> {
             | FetchItem::Envelope
             | FetchItem::Flags
             | FetchItem::InternalDate
+            | FetchItem::ModSeq
             | FetchItem::Rfc822
             | FetchItem::Rfc822Header
             | FetchItem::Rfc822Size

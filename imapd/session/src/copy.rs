@@ -46,10 +46,7 @@ impl Session {
             let text = format!("{}messages moved", copy_uid(&moved));
             response::untagged(&mut self.connection.out, Status::Ok, &text);
         }
-        if let Some(selected) = &mut self.selected {
-            moved.pairs.iter().for_each(|(uid, _)| selected.expunged(*uid));
-        }
-        Ok(Reply::ok("MOVE completed"))
+        Ok(Reply::ok("MOVE completed").behind_expunged(!moved.pairs.is_empty()))
     }
 
     /// What COPY and MOVE are about. A client that counts messages already expunged is told before anything is done
@@ -75,10 +72,8 @@ impl Session {
             Some(set) => Some(selected.uids_at(&selected.resolve(set, Numbering::Uid)?)),
         };
         let removed = self.store.expunge(mailbox, only.as_deref(), self.origin)?;
-        if let Some(selected) = &mut self.selected {
-            removed.iter().for_each(|(uid, _)| selected.expunged(*uid));
-        }
-        Ok(Reply::ok("EXPUNGE completed"))
+        // They are told with the other changes.
+        Ok(Reply::ok("EXPUNGE completed").behind_expunged(!removed.is_empty()))
     }
 }
 

@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
 
-use imapd::{FetchItem, MessageSet, Numbering, response};
-use store_lib::{Body, Columns, Flags, Message, Reader, StoreError, Summary, Uid, UnixSeconds};
+use imapd::{FetchItem, FetchModifiers, MessageSet, Numbering, response};
+use store_lib::{Body, Columns, Flags, Message, ModSeq, Reader, StoreError, Summary, Uid, UnixSeconds};
 
 use crate::binary::{self, Decoding, Measured};
 use crate::connection::{Connection, OUTPUT_FULL};
@@ -14,7 +14,10 @@ use crate::section::{Content, write_item};
 use crate::selected::{Places, Selected, write_flags};
 use crate::session::{Session, budget};
 use crate::store::some_were_expunged;
+use crate::sync::{Awareness, modseq};
 
+/// Rows looked at in one read.
+const ROWS_PER_SLICE: usize = 2000;
 /// Messages whose octets are collected in one read at most.
 const BODIES_PER_SLICE: usize = 100;
 
@@ -28,14 +31,23 @@ struct Plan {
     /// Some items are made of the message's octets.
     bodies: bool,
     sets_seen: bool,
+    /// Only messages that were changed later.
+    changed_since: ModSeq,
 }
 
 impl Plan {
-    fn new(items: Vec<FetchItem>, numbering: Numbering) -> Self {
-        let mut plan = Self { items: Vec::new(), columns: Columns::Flags, bodies: false, sets_seen: false };
-        // The answer to a UID command always has the UID (RFC 3501 §6.4.8).
-        let uid = (numbering == Numbering::Uid).then_some(FetchItem::Uid);
-        for item in uid.into_iter().chain(items) {
+    fn new(items: Vec<FetchItem>, numbering: Numbering, since: Option<u64>, aware: &Awareness) -> Self {
+        let mut plan = Self {
+            items: Vec::new(),
+            columns: Columns::Flags,
+            bodies: false,
+            sets_seen: false,
+            changed_since: since.map_or(ModSeq::ZERO, modseq),
+        };
+        // The answer to a UID command always has the UID (RFC 3501 §6.4.8), with QRESYNC any (RFC 7162 §3.2.4).
+        let uid = (numbering == Numbering::Uid || aware.qresync).then_some(FetchItem::Uid);
+        let modseq = aware.condstore.then_some(FetchItem::ModSeq);
+        for item in uid.into_iter().chain(items).chain(modseq) {
             match &item {
                 FetchItem::Body | FetchItem::BodyStructure | FetchItem::Envelope => {
                     plan.columns = Columns::Summary
@@ -133,6 +145,7 @@ pub(crate) struct Row {
     pub(crate) flags: Flags,
     /// FETCH has set `\Seen`, so the flags are told although not asked for.
     pub(crate) newly_seen: bool,
+    pub(crate) modseq: ModSeq,
     received: UnixSeconds,
     size: u64,
     /// ENVELOPE, BODYSTRUCTURE, BODY.
@@ -147,6 +160,7 @@ impl Row {
             uid: message.uid,
             flags: message.flags,
             newly_seen: false,
+            modseq: message.modseq,
             received: message.received,
             size: message.size,
             summary: message.summary.map(|Summary { envelope, bodystructure, body, .. }| {
@@ -161,6 +175,7 @@ impl Row {
 struct Head<'a> {
     uid: Uid,
     flags: &'a Flags,
+    modseq: ModSeq,
     received: UnixSeconds,
     size: u64,
     summary: Option<[&'a [u8]; 3]>,
@@ -172,13 +187,25 @@ impl Session {
         numbering: Numbering,
         set: &MessageSet,
         items: Vec<FetchItem>,
+        modifiers: FetchModifiers,
     ) -> Result<Reply, Stop> {
-        let decoding_time = self.limits.search;
-        let selected = self.selected()?;
-        let places = selected.resolve(set, numbering)?;
+        if modifiers.vanished {
+            self.tell_vanished(set, modifiers.changed_since)?;
+        }
+        let places = self.selected()?.resolve(set, numbering)?;
+        self.fetch_places(numbering, places, items, modifiers.changed_since)
+    }
+
+    pub(crate) fn fetch_places(
+        &mut self,
+        numbering: Numbering,
+        places: Places,
+        items: Vec<FetchItem>,
+        changed_since: Option<u64>,
+    ) -> Result<Reply, Stop> {
         let asked: usize = places.iter().map(ExactSizeIterator::len).sum();
-        let plan = Plan::new(items, numbering);
-        let mut decoding = Decoding::new(decoding_time);
+        let plan = Plan::new(items, numbering, changed_since, &self.aware);
+        let mut decoding = Decoding::new(self.limits.search);
         let mut remaining = Remaining::new(places);
         while !remaining.is_done() {
             if plan.bodies {
@@ -199,21 +226,31 @@ impl Session {
 
     /// What the store keeps beside the octets: written straight from its rows.
     fn fetch_rows(&mut self, plan: &Plan, remaining: &mut Remaining) -> Result<(), Stop> {
-        let Self { store, connection, selected, .. } = self;
+        let Self { store, connection, selected, aware, .. } = self;
         let Some(selected) = selected else { return Ok(()) };
         let out = &mut connection.out;
+        let mut rows = 0;
         store.read(&budget(), |reader| {
             remaining.visit(selected, reader, plan.columns, |place, message| {
+                rows += 1;
+                if message.modseq <= plan.changed_since {
+                    return if rows < ROWS_PER_SLICE {
+                        ControlFlow::Continue(())
+                    } else {
+                        ControlFlow::Break(())
+                    };
+                }
                 let head = Head {
                     uid: message.uid,
                     flags: &message.flags,
+                    modseq: message.modseq,
                     received: message.received,
                     size: message.size,
                     summary: message
                         .summary
                         .map(|summary| [summary.envelope, summary.bodystructure, summary.body]),
                 };
-                write_head(out, selected, place, &head, &plan.items, false);
+                write_head(out, selected, aware, place, &head, &plan.items, false);
                 out.extend_from_slice(b")\r\n");
                 if out.len() >= OUTPUT_FULL { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })
@@ -231,9 +268,14 @@ impl Session {
         let Self { store, selected, .. } = &*self;
         let Some(selected) = selected else { return Ok(()) };
         let mut rows = Vec::new();
-        let mut octets = 0;
+        let (mut octets, mut looked_at) = (0, 0);
         store.read(&budget(), |reader| {
             remaining.visit(selected, reader, plan.columns, |place, message| {
+                looked_at += 1;
+                if message.modseq <= plan.changed_since {
+                    let full = looked_at >= ROWS_PER_SLICE;
+                    return if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+                }
                 octets += message.size;
                 rows.push(Row::take(place, message));
                 let full = octets >= OUTPUT_FULL as u64 || rows.len() >= BODIES_PER_SLICE;
@@ -248,7 +290,7 @@ impl Session {
             self.set_seen(&mut rows);
             self.absorb_changes()?;
         }
-        let Self { connection, selected: Some(selected), .. } = self else { return Ok(()) };
+        let Self { connection, selected: Some(selected), aware, .. } = self else { return Ok(()) };
         for row in &rows {
             let Some(body) = &row.body else {
                 remaining.visited -= 1;
@@ -264,12 +306,20 @@ impl Session {
             let head = Head {
                 uid: row.uid,
                 flags: &row.flags,
+                modseq: row.modseq,
                 received: row.received,
                 size: row.size,
                 summary: row.summary.as_ref().map(|summary| summary.each_ref().map(Vec::as_slice)),
             };
-            let mut first =
-                write_head(&mut connection.out, selected, row.place, &head, &plan.items, row.newly_seen);
+            let mut first = write_head(
+                &mut connection.out,
+                selected,
+                aware,
+                row.place,
+                &head,
+                &plan.items,
+                row.newly_seen,
+            );
             for (item, measured) in bodies {
                 if !std::mem::take(&mut first) {
                     connection.out.push(b' ');
@@ -299,6 +349,7 @@ fn is_body_item(item: &FetchItem) -> bool {
         | FetchItem::Envelope
         | FetchItem::Flags
         | FetchItem::InternalDate
+        | FetchItem::ModSeq
         | FetchItem::Rfc822Size
         | FetchItem::Uid => false,
     }
@@ -308,6 +359,7 @@ fn is_body_item(item: &FetchItem) -> bool {
 fn write_head(
     out: &mut Vec<u8>,
     selected: &Selected,
+    aware: &mut Awareness,
     place: usize,
     head: &Head<'_>,
     items: &[FetchItem],
@@ -335,6 +387,7 @@ fn write_head(
                 out.extend_from_slice(b"INTERNALDATE ");
                 response::date_time(out, head.received.0);
             }
+            FetchItem::ModSeq => aware.write_modseq(out, head.modseq),
             FetchItem::Rfc822Size => {
                 out.extend_from_slice(b"RFC822.SIZE ");
                 response::number(out, head.size);

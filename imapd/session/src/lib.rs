@@ -33,6 +33,8 @@ mod select;
 mod selected;
 mod session;
 mod store;
+mod sync;
+mod vanished;
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;

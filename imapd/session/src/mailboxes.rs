@@ -130,6 +130,7 @@ impl Session {
                 out,
                 match item {
                     StatusItem::Deleted => mailbox.counts.deleted,
+                    StatusItem::HighestModSeq => mailbox.modseq.value(),
                     StatusItem::Messages => mailbox.counts.total,
                     StatusItem::Recent => recent,
                     StatusItem::Size => mailbox.counts.size,

@@ -12,19 +12,26 @@ use crate::End;
 pub(crate) struct Reply {
     pub(crate) status: Status,
     pub(crate) text: Cow<'static, str>,
+    /// Messages were expunged: a client of QRESYNC is told the mod-sequence in this answer (RFC 7162 §3.2.7).
+    pub(crate) expunged: bool,
 }
 
 impl Reply {
     pub(crate) fn ok(text: impl Into<Cow<'static, str>>) -> Self {
-        Self { status: Status::Ok, text: text.into() }
+        Self { status: Status::Ok, text: text.into(), expunged: false }
     }
 
     pub(crate) fn no(text: impl Into<Cow<'static, str>>) -> Self {
-        Self { status: Status::No, text: text.into() }
+        Self { status: Status::No, text: text.into(), expunged: false }
     }
 
     pub(crate) fn bad(text: impl Into<Cow<'static, str>>) -> Self {
-        Self { status: Status::Bad, text: text.into() }
+        Self { status: Status::Bad, text: text.into(), expunged: false }
+    }
+
+    /// The same, behind messages that were expunged, if any were.
+    pub(crate) fn behind_expunged(self, expunged: bool) -> Self {
+        Self { expunged, ..self }
     }
 }
 

@@ -8,7 +8,7 @@ use imapd::{NameForm, NumberSet, Numbering, SearchKey, SearchReturn, Tag, date_o
 use mail_lib::header::{self, Headers};
 use mail_lib::mime::{self, Kind, Part};
 use mail_lib::text::{Decoder, Matcher};
-use store_lib::{Body, Columns, Flags, Keyword, StoreError, SystemFlag, Uid};
+use store_lib::{Body, Columns, Flags, Keyword, ModSeq, StoreError, SystemFlag, Uid};
 
 use crate::End;
 use crate::fetch::Remaining;
@@ -17,6 +17,7 @@ use crate::section::Content;
 use crate::selected::Selected;
 use crate::session::{Session, budget};
 use crate::store::flags_of;
+use crate::sync::{modseq, uses_modseq};
 
 /// Rows looked at in one read.
 const ROWS_PER_SLICE: usize = 2000;
@@ -37,6 +38,7 @@ enum Condition {
     Places(crate::selected::Places),
     /// Size in octets.
     Larger(u64),
+    ModSeq(ModSeq),
     Smaller(u64),
     Received(Days),
     Sent(Days),
@@ -74,6 +76,7 @@ struct Row {
     uid: Uid,
     recent: bool,
     flags: Flags,
+    modseq: ModSeq,
     size: u64,
     received_day: i64,
 }
@@ -111,21 +114,38 @@ impl Session {
             }
             self.search_slice(&mut condition, &mut remaining, &mut found, deadline)?;
         }
+        let highest = if uses_modseq(key) && !found.is_empty() {
+            Some(
+                self.highest_modseq(&results.map_or_else(|| found.clone(), |results| told(results, &found)))?,
+            )
+        } else {
+            None
+        };
         match results {
-            None => self.answer_plain(numbering, &found)?,
-            Some(results) => self.answer_extended(tag, numbering, results, &found)?,
+            None => self.answer_plain(numbering, &found, highest)?,
+            Some(results) => self.answer_extended(tag, numbering, results, &found, highest)?,
         }
         Ok(Reply::ok("SEARCH completed"))
     }
 
-    /// `* SEARCH 2 3 6`
-    fn answer_plain(&mut self, numbering: Numbering, found: &[usize]) -> Result<(), End> {
+    /// `* SEARCH 2 3 6`, and ` (MODSEQ 5)` behind it.
+    fn answer_plain(
+        &mut self,
+        numbering: Numbering,
+        found: &[usize],
+        highest: Option<ModSeq>,
+    ) -> Result<(), End> {
         let Self { connection, selected: Some(selected), .. } = self else { return Ok(()) };
         connection.out.extend_from_slice(b"* SEARCH");
         for place in found {
             connection.out.push(b' ');
             response::number(&mut connection.out, u64::from(selected.number_at(*place, numbering)));
             connection.flush_if_full()?;
+        }
+        if let Some(modseq) = highest {
+            connection.out.extend_from_slice(b" (MODSEQ ");
+            response::number(&mut connection.out, modseq.value());
+            connection.out.push(b')');
         }
         connection.out.extend_from_slice(b"\r\n");
         Ok(())
@@ -138,6 +158,7 @@ impl Session {
         numbering: Numbering,
         results: SearchReturn,
         found: &[usize],
+        highest: Option<ModSeq>,
     ) -> Result<(), End> {
         let Self { connection, selected: Some(selected), .. } = self else { return Ok(()) };
         if results.save {
@@ -184,6 +205,10 @@ impl Session {
             out.extend_from_slice(b" COUNT ");
             response::number(out, found.len() as u64);
         }
+        if let Some(modseq) = highest {
+            out.extend_from_slice(b" MODSEQ ");
+            response::number(out, modseq.value());
+        }
         out.extend_from_slice(b"\r\n");
         Ok(())
     }
@@ -206,6 +231,7 @@ impl Session {
                     uid: message.uid,
                     recent: selected.is_recent(message.uid),
                     flags: message.flags,
+                    modseq: message.modseq,
                     size: message.size,
                     received_day: days_of(date_of(message.received.0)),
                 };
@@ -245,6 +271,16 @@ impl Session {
     }
 }
 
+/// The messages that an answer with these results is about (RFC 4731 §3.2).
+fn told(results: SearchReturn, found: &[usize]) -> Vec<usize> {
+    if !results.is_ends_only() {
+        return found.to_vec();
+    }
+    let first = found.first().filter(|_| results.min);
+    let last = found.last().filter(|last| results.max && first != Some(last));
+    first.into_iter().chain(last).copied().collect()
+}
+
 /// A candidate with its octets.
 struct Opened<'a> {
     row: Row,
@@ -281,6 +317,7 @@ impl Condition {
                 Self::Places(selected.uid_places(&set.resolve(largest)))
             }
             SearchKey::Larger(size) => Self::Larger(*size),
+            SearchKey::ModSeq(value) => Self::ModSeq(modseq(*value)),
             SearchKey::Smaller(size) => Self::Smaller(*size),
             SearchKey::Before(date) => Self::Received(Days::Before(day(date))),
             SearchKey::On(date) => Self::Received(Days::On(day(date))),
@@ -342,6 +379,7 @@ impl Condition {
                 Some(places.get(after).is_some_and(|range| range.contains(&row.place)))
             }
             Self::Larger(size) => Some(row.size > *size),
+            Self::ModSeq(modseq) => Some(row.modseq >= *modseq),
             Self::Smaller(size) => Some(row.size < *size),
             Self::Received(days) => Some(days.matches(row.received_day)),
             Self::Sent(_) | Self::Field(..) | Self::Body(_) | Self::Text(_) => None,
@@ -386,6 +424,7 @@ impl Condition {
             | Self::Recent
             | Self::Places(_)
             | Self::Larger(_)
+            | Self::ModSeq(_)
             | Self::Smaller(_)
             | Self::Received(_) => Ok(false),
         }

@@ -146,6 +146,7 @@ pub(crate) fn write_item(
         | FetchItem::Envelope
         | FetchItem::Flags
         | FetchItem::InternalDate
+        | FetchItem::ModSeq
         | FetchItem::Rfc822Size
         | FetchItem::Uid => Ok(()),
     }

@@ -3,20 +3,31 @@
 use std::io::Write;
 use std::ops::ControlFlow;
 
-use imapd::NameForm;
 use imapd::response::{self, Status};
+use imapd::{NameForm, SelectParameters};
 use store_lib::{Columns, MailboxId, StoreError, SystemFlag, Uid};
 
 use crate::list::Line;
 use crate::reply::{Reply, Stop};
 use crate::selected::Selected;
 use crate::session::Session;
+use crate::sync::tell_highest;
+use crate::vanished::Resyncing;
 
 /// Rows looked at in one read, in search of the first unseen message.
 const ROWS_PER_SLICE: usize = 2000;
 
 impl Session {
-    pub(crate) fn select(&mut self, asked: &str, examine: bool) -> Result<Reply, Stop> {
+    pub(crate) fn select(
+        &mut self,
+        asked: &str,
+        parameters: &SelectParameters,
+        examine: bool,
+    ) -> Result<Reply, Stop> {
+        if parameters.qresync.is_some() && !self.aware.qresync {
+            // RFC 7162 §3.2.3.
+            return Err(Reply::bad("ENABLE QRESYNC comes first").into());
+        }
         // Even an attempt that fails leaves no mailbox selected (RFC 3501 §6.3.1). What comes behind CLOSED is about
         // the new one (RFC 9051 §7.1).
         if self.selected.is_some() {
@@ -27,17 +38,23 @@ impl Session {
             );
         }
         self.deselect();
+        self.aware.condstore |= parameters.condstore;
         let read_only = examine || self.facts.read_only;
         let Some(mailbox) = self.find(asked)? else {
             return Err(StoreError::NoSuchMailbox.into());
         };
         // Watch first, read after: so no change falls between.
         let changes = self.store.watch(mailbox.id)?;
-        let read = self.read(|reader| match reader.mailbox(mailbox.id)? {
-            Some(mailbox) => Ok(Some((reader.uids(mailbox.id)?, mailbox))),
-            None => Ok(None),
+        let read = self.read(|reader| {
+            let Some(mailbox) = reader.mailbox(mailbox.id)? else { return Ok(None) };
+            let uids = reader.uids(mailbox.id)?;
+            // One of another UIDVALIDITY is as if it were not there (RFC 7162 §3.2.5).
+            let resync = parameters.qresync.as_deref();
+            let resync = resync.filter(|resync| resync.uidvalidity == mailbox.uidvalidity.value());
+            let resync = resync.map(|known| Resyncing::new(reader, &mailbox, &uids, known)).transpose()?;
+            Ok(Some((mailbox, uids, resync)))
         })?;
-        let Some((uids, mailbox)) = read else { return Err(StoreError::NoSuchMailbox.into()) };
+        let Some((mailbox, uids, resync)) = read else { return Err(StoreError::NoSuchMailbox.into()) };
         // After the UIDs were read, so that none of them belongs to nobody; EXAMINE takes `\Recent` from no other session
         // (RFC 3501 §6.3.2).
         let recent = self.store.recent(mailbox.id, !read_only)?;
@@ -69,10 +86,16 @@ impl Session {
         let validity = mailbox.uidvalidity.value();
         response::untagged(out, Status::Ok, &format!("[UIDVALIDITY {validity}] UIDs are valid"));
         response::untagged(out, Status::Ok, &format!("[UIDNEXT {}] predicted next UID", mailbox.uidnext));
+        if self.aware.condstore {
+            tell_highest(out, mailbox.modseq, "the latest change");
+        }
         if !rev1 {
             Line::called(&mailbox.name, asked).write(out, [], self.names);
         }
         self.selected = Some(selected);
+        if let Some(resync) = resync {
+            self.resync(&resync)?;
+        }
         Ok(Reply::ok(match (examine, read_only) {
             (true, _) => "[READ-ONLY] EXAMINE completed",
             (false, true) => "[READ-ONLY] SELECT completed",

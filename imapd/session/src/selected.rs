@@ -1,6 +1,6 @@
 //! The selected mailbox as this client sees it: which message has which number, and what it has not been told yet.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use imapd::{MessageSet, NumberSet, Numbering, response};
@@ -22,10 +22,10 @@ pub(crate) struct Selected {
     /// Rising. The first `told` of them are known to the client.
     uids: Vec<Uid>,
     told: usize,
-    /// Expunged, and the client still counts them.
-    gone: BTreeSet<Uid>,
-    /// Flags that others changed.
-    flags: BTreeMap<Uid, Flags>,
+    /// Expunged, and the client still counts them; and a mod-sequence before that.
+    gone: BTreeMap<Uid, ModSeq>,
+    /// Flags that others changed, and when.
+    flags: BTreeMap<Uid, (Flags, ModSeq)>,
     /// Entries of it and of the server that others changed: at most [`METADATA_WAITING`].
     pub(crate) metadata: Vec<(Annotated, EntryName)>,
     /// When the store was last read as a whole: changes up to this one are in `uids` already.
@@ -66,7 +66,7 @@ impl Selected {
             changes,
             uids,
             told,
-            gone: BTreeSet::new(),
+            gone: BTreeMap::new(),
             flags: BTreeMap::new(),
             metadata: Vec::new(),
             read_at: modseq,
@@ -91,7 +91,7 @@ impl Selected {
     }
 
     pub(crate) fn is_gone(&self, uid: Uid) -> bool {
-        self.gone.contains(&uid)
+        self.gone.contains_key(&uid)
     }
 
     pub(crate) fn is_recent(&self, uid: Uid) -> bool {
@@ -136,6 +136,11 @@ impl Selected {
                 Ok(self.uid_places(&set.resolve(self.told().last().map_or(0, |uid| uid.value()))))
             }
         }
+    }
+
+    /// The UIDs of `$`.
+    pub(crate) fn saved(&self) -> &NumberSet {
+        &self.saved
     }
 
     /// Where the messages of `$` stand. Those that the client was told to be expunged are not among them (RFC 9051
@@ -218,12 +223,12 @@ impl Selected {
                     // What this session did itself it has told already, or was asked not to tell. But older flags
                     // that are still owed must not be told after it.
                     if self.is_news(modseq) && (origin != own || self.flags.contains_key(&uid)) {
-                        self.flags_changed(uid, flags);
+                        self.flags_changed(uid, flags, modseq);
                     }
                 }
                 Event::Expunged { uid, modseq } => {
                     if self.is_news(modseq) {
-                        self.expunged(uid);
+                        self.expunged(uid, modseq);
                     }
                 }
                 Event::Deleted => return false,
@@ -252,17 +257,32 @@ impl Selected {
         self.modseq
     }
 
+    /// Up to here the client was told everything, provided that it is told the flags owed to it.
+    pub(crate) fn settled(&self) -> ModSeq {
+        self.gone.values().copied().fold(self.modseq, Ord::min)
+    }
+
+    /// All that are there, also those that the client was not told of.
+    pub(crate) fn uids(&self) -> &[Uid] {
+        &self.uids
+    }
+
     pub(crate) fn arrived(&mut self, uid: Uid) {
         if self.uids.last().is_none_or(|last| *last < uid) {
             self.uids.push(uid);
         }
     }
 
-    pub(crate) fn flags_changed(&mut self, uid: Uid, flags: Flags) {
+    pub(crate) fn flags_changed(&mut self, uid: Uid, flags: Flags, modseq: ModSeq) {
         self.learn(&flags);
         if self.place(uid).is_some() {
-            self.flags.insert(uid, flags);
+            self.flags.insert(uid, (flags, modseq));
         }
+    }
+
+    /// Whether the client has older flags than another session made them.
+    pub(crate) fn owes_flags(&self, uid: Uid) -> bool {
+        self.flags.contains_key(&uid)
     }
 
     /// The client is being told this message's flags, so no older ones are owed any more.
@@ -270,10 +290,10 @@ impl Selected {
         self.flags.remove(&uid);
     }
 
-    pub(crate) fn expunged(&mut self, uid: Uid) {
+    pub(crate) fn expunged(&mut self, uid: Uid, modseq: ModSeq) {
         match self.uids.binary_search(&uid) {
             Ok(place) if place < self.told => {
-                self.gone.insert(uid);
+                self.gone.entry(uid).or_insert(modseq.before());
                 self.flags.remove(&uid);
             }
             // It came and went between two answers; the client never hears of it.
@@ -286,17 +306,22 @@ impl Selected {
 
     /// After events were lost: `uids` are those there are at `modseq`.
     pub(crate) fn compare(&mut self, uids: &[Uid], modseq: ModSeq) {
+        let since = self.modseq;
         (self.read_at, self.modseq) = (modseq, modseq);
         let missing = self.uids.iter().filter(|uid| uids.binary_search(uid).is_err());
         for uid in missing.copied().collect::<Vec<_>>() {
-            self.expunged(uid);
+            // Some time after what was known.
+            self.expunged(uid, since.after());
         }
         uids.iter().for_each(|uid| self.arrived(*uid));
     }
 
     /// Takes expunged messages out of the numbering; `tell` gets the numbers of the EXPUNGE responses, each counted
-    /// after the ones before (RFC 3501 §7.4.1).
-    pub(crate) fn tell_expunged<E>(&mut self, mut tell: impl FnMut(u64) -> Result<(), E>) -> Result<(), E> {
+    /// after the ones before (RFC 3501 §7.4.1), and the UIDs.
+    pub(crate) fn tell_expunged<E>(
+        &mut self,
+        mut tell: impl FnMut(u64, Uid) -> Result<(), E>,
+    ) -> Result<(), E> {
         if self.gone.is_empty() {
             return Ok(());
         }
@@ -305,12 +330,12 @@ impl Selected {
         let mut outcome = Ok(());
         self.uids.retain(|uid| {
             number += 1;
-            if !gone.contains(uid) {
+            if !gone.contains_key(uid) {
                 return true;
             }
             number -= 1;
             if outcome.is_ok() {
-                outcome = tell(number + 1);
+                outcome = tell(number + 1, *uid);
             }
             false
         });
@@ -331,7 +356,7 @@ impl Selected {
     }
 
     /// Flags owed to the client.
-    pub(crate) fn take_flags(&mut self) -> BTreeMap<Uid, Flags> {
+    pub(crate) fn take_flags(&mut self) -> BTreeMap<Uid, (Flags, ModSeq)> {
         std::mem::take(&mut self.flags)
     }
 
@@ -431,10 +456,10 @@ mod tests {
     #[test]
     fn expunge_numbers_count_after_those_before_them() {
         let (mut selected, _dir) = selected([1, 2, 3, 4, 5]);
-        uids([1, 2, 5, 7]).into_iter().for_each(|uid| selected.expunged(uid));
+        uids([1, 2, 5, 7]).into_iter().for_each(|uid| selected.expunged(uid, ModSeq::MAX));
         let mut told = Vec::new();
         selected
-            .tell_expunged(|number| {
+            .tell_expunged(|number, _| {
                 told.push(number);
                 Ok::<_, std::convert::Infallible>(())
             })
@@ -448,7 +473,7 @@ mod tests {
         let (mut selected, _dir) = selected([1]);
         uids([2, 3]).into_iter().for_each(|uid| selected.arrived(uid));
         assert!(selected.resolve(&set("2"), Numbering::Sequence).is_err());
-        uids([2]).into_iter().for_each(|uid| selected.expunged(uid));
+        uids([2]).into_iter().for_each(|uid| selected.expunged(uid, ModSeq::MAX));
         assert_eq!(selected.tell_arrived(), Some(2));
         assert_eq!(selected.tell_arrived(), None);
         assert_eq!(selected.told(), uids([1, 3]));
@@ -468,7 +493,7 @@ mod tests {
             |origin, flags| Change { origin, event: Event::Flags { uid, modseq: selected_modseq(), flags } };
         let changes = vec![change(other, Flags::NONE.with(SystemFlag::Seen)), change(own, both.clone())];
         assert!(selected.absorb(changes, own));
-        assert_eq!(selected.take_flags().get(&uid), Some(&both));
+        assert_eq!(selected.take_flags().get(&uid), Some(&(both, selected_modseq())));
     }
 
     /// Any modseq above zero: the store makes them, so one is asked for.

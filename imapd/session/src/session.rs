@@ -5,12 +5,15 @@ use std::time::{Duration, Instant};
 
 use imapd::response::{self, Status};
 use imapd::{Command, Event, Extension, Limits, NameForm, Numbering, Parser, Tag, Tagged};
-use store_lib::{Budget, Columns, Drained, Origin, Reader, Store, StoreError, Uid};
+use store_lib::{Budget, Columns, Drained, Origin, Reader, Store, StoreError};
 
 use crate::append::Appending;
 use crate::connection::{Connection, Ready};
 use crate::reply::{Reply, Stop};
 use crate::selected::{Selected, write_flags};
+use crate::store::Storing;
+use crate::sync::Awareness;
+use crate::vanished::VanishedLines;
 use crate::{End, Facts, SessionLimits};
 
 /// A short read that takes longer than this is a fault of the disk.
@@ -30,6 +33,7 @@ pub(crate) struct Session {
     pub(crate) names: NameForm,
     /// ENABLE METADATA
     pub(crate) enabled_metadata: bool,
+    pub(crate) aware: Awareness,
     receiving: Receiving,
     /// In a row.
     bad_commands: u32,
@@ -80,6 +84,7 @@ impl Session {
             selected: None,
             names: NameForm::default(),
             enabled_metadata: false,
+            aware: Awareness::default(),
             receiving,
             bad_commands: 0,
         })
@@ -222,6 +227,7 @@ impl Session {
     }
 
     fn command(&mut self, tag: Tag, command: Command) -> Result<Next, End> {
+        self.note_awareness(&command);
         let expunges = match &command {
             Command::Fetch { numbering, .. }
             | Command::Store { numbering, .. }
@@ -251,8 +257,8 @@ impl Session {
             | Command::StartTls
             | Command::Authenticate { .. }
             | Command::Login { .. }
-            | Command::Select(_)
-            | Command::Examine(_)
+            | Command::Select { .. }
+            | Command::Examine { .. }
             | Command::Create { .. }
             | Command::Delete(_)
             | Command::Rename { .. }
@@ -283,7 +289,16 @@ impl Session {
     /// The end of a command: what changed meanwhile, then the tagged answer.
     fn finish(&mut self, tag: &Tag, reply: Reply, expunges: Expunges) -> Result<(), End> {
         self.tell_changes(expunges)?;
-        response::tagged(&mut self.connection.out, tag, reply.status, &reply.text);
+        let Self { connection, selected, aware, .. } = self;
+        let mut text = reply.text;
+        if let Some(selected) = selected {
+            if reply.expunged && aware.qresync {
+                text = format!("[HIGHESTMODSEQ {}] {text}", selected.settled().value()).into();
+                aware.forget_shown();
+            }
+            aware.settle(&mut connection.out, selected);
+        }
+        response::tagged(&mut connection.out, tag, reply.status, &text);
         Ok(())
     }
 
@@ -295,6 +310,7 @@ impl Session {
             out.push(b' ');
             out.extend_from_slice(extension.as_str().as_bytes());
             match extension {
+                Extension::Condstore => {}
                 Extension::Metadata => self.enabled_metadata = true,
                 Extension::Imap4Rev2 => {
                     self.names = NameForm::Utf8;
@@ -302,6 +318,7 @@ impl Session {
                         selected.shows_recent = false;
                     }
                 }
+                Extension::Qresync => self.aware.qresync = true,
             }
         }
         out.extend_from_slice(b"\r\n");
@@ -319,8 +336,8 @@ impl Session {
             Command::StartTls | Command::Authenticate { .. } | Command::Login { .. } => {
                 Err(Reply::bad("already logged in").into())
             }
-            Command::Select(mailbox) => self.select(&mailbox, false),
-            Command::Examine(mailbox) => self.select(&mailbox, true),
+            Command::Select { mailbox, parameters } => self.select(&mailbox, &parameters, false),
+            Command::Examine { mailbox, parameters } => self.select(&mailbox, &parameters, true),
             Command::Create { mailbox, uses } => self.create(&mailbox, &uses),
             Command::Delete(mailbox) => self.delete(&mailbox),
             Command::Rename { from, to } => self.rename(&from, &to),
@@ -335,9 +352,12 @@ impl Session {
             Command::Unselect => self.unselect(),
             Command::Expunge(set) => self.expunge(set.as_ref()),
             Command::Search { numbering, results, key } => self.search(tag, numbering, results, &key),
-            Command::Fetch { numbering, set, items } => self.fetch(numbering, &set, items),
-            Command::Store { numbering, set, action, silent, flags } => {
-                self.store_flags(numbering, &set, action, silent, &flags)
+            Command::Fetch { numbering, set, items, modifiers } => {
+                self.fetch(numbering, &set, items, modifiers)
+            }
+            Command::Store { numbering, set, unchanged_since, action, silent, flags } => {
+                let how = Storing { action, silent, unchanged_since };
+                self.store_flags(numbering, &set, how, &flags)
             }
             Command::Copy { numbering, set, mailbox } => self.copy(numbering, &set, &mailbox),
             Command::Move { numbering, set, mailbox } => self.move_messages(numbering, &set, &mailbox),
@@ -392,11 +412,15 @@ impl Session {
     }
 
     /// Notes and tells what changed in the selected mailbox.
-    fn tell_changes(&mut self, expunges: Expunges) -> Result<(), End> {
+    pub(crate) fn tell_changes(&mut self, expunges: Expunges) -> Result<(), End> {
         self.absorb_changes()?;
-        let Self { selected: Some(selected), connection, store, .. } = self else { return Ok(()) };
-        if expunges == Expunges::Tell {
-            selected.tell_expunged(|number| {
+        let Self { selected: Some(selected), connection, store, aware, .. } = self else { return Ok(()) };
+        if expunges == Expunges::Tell && aware.qresync {
+            let mut lines = VanishedLines::now();
+            selected.tell_expunged(|_, uid| lines.push(connection, uid.value()..=uid.value()))?;
+            lines.end(connection)?;
+        } else if expunges == Expunges::Tell {
+            selected.tell_expunged(|number, _| {
                 connection.out.extend_from_slice(b"* ");
                 response::number(&mut connection.out, number);
                 connection.out.extend_from_slice(b" EXPUNGE\r\n");
@@ -424,7 +448,7 @@ impl Session {
             }
         }
         selected.introduce(&mut connection.out);
-        for (uid, flags) in selected.take_flags() {
+        for (uid, (flags, modseq)) in selected.take_flags() {
             let Some(place) = selected.place(uid) else { continue };
             let out = &mut connection.out;
             out.extend_from_slice(b"* ");
@@ -433,6 +457,7 @@ impl Session {
             response::number(out, u64::from(uid.value()));
             out.extend_from_slice(b" FLAGS ");
             write_flags(out, &flags, selected.tells_recent(uid));
+            aware.append_modseq(out, modseq);
             out.extend_from_slice(b")\r\n");
             connection.flush_if_full()?;
         }
@@ -468,7 +493,7 @@ impl Session {
             self.read(|reader| {
                 reader.fetch(mailbox, *first..=*last, Columns::Flags, |message| {
                     if message.modseq > since {
-                        changed.push((message.uid, message.flags));
+                        changed.push((message.uid, message.flags, message.modseq));
                     }
                     std::ops::ControlFlow::Continue(())
                 })
@@ -476,7 +501,9 @@ impl Session {
         }
         if let Some(selected) = &mut self.selected {
             selected.compare(&uids, modseq);
-            changed.into_iter().for_each(|(uid, flags): (Uid, _)| selected.flags_changed(uid, flags));
+            for (uid, flags, modseq) in changed {
+                selected.flags_changed(uid, flags, modseq);
+            }
         }
         Ok(())
     }

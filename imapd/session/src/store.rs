@@ -1,15 +1,26 @@
 //! STORE (RFC 3501 §6.4.6).
 
-use imapd::{Flag, MessageSet, Numbering, StoreAction, response};
-use store_lib::{FlagChange, Flags, Keyword, SystemFlag};
+use imapd::{Flag, MessageSet, NumberSet, Numbering, StoreAction, response};
+use store_lib::{FlagChange, Flags, Keyword, ModSeq, SystemFlag};
 
 use crate::fetch::Row;
 use crate::reply::{Reply, Stop};
 use crate::selected::write_flags;
 use crate::session::Session;
+use crate::sync::modseq;
 
 /// Messages changed in one go; the answers to them leave before the next.
 const MESSAGES_PER_SLICE: usize = 500;
+
+/// How STORE changes flags.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Storing {
+    pub(crate) action: StoreAction,
+    /// The client does not want to be told.
+    pub(crate) silent: bool,
+    /// Only of messages that were not changed later.
+    pub(crate) unchanged_since: Option<u64>,
+}
 
 /// The store's flags for those of a command.
 pub(crate) fn flags_of(flags: &[Flag]) -> Result<Flags, Reply> {
@@ -40,50 +51,75 @@ impl Session {
         &mut self,
         numbering: Numbering,
         set: &MessageSet,
-        action: StoreAction,
-        silent: bool,
+        how: Storing,
         flags: &[Flag],
     ) -> Result<Reply, Stop> {
         let selected = self.writable()?;
         let mailbox = selected.mailbox;
         let uids = selected.uids_at(&selected.resolve(set, numbering)?);
         let flags = flags_of(flags)?;
+        let unchanged_since = how.unchanged_since.map_or(ModSeq::MAX, modseq);
         let mut missing = false;
+        let mut modified = NumberSet::default();
         for slice in uids.chunks(MESSAGES_PER_SLICE) {
-            let change = match action {
+            let change = match how.action {
                 StoreAction::Replace => FlagChange::Replace(flags.clone()),
                 StoreAction::Add => FlagChange::Add(flags.clone()),
                 StoreAction::Remove => FlagChange::Remove(flags.clone()),
             };
-            let stored = self.store.change_flags(mailbox, slice, change, self.origin)?;
-            missing |= stored.len() < slice.len();
+            let done = self.store.change_flags_since(mailbox, slice, change, unchanged_since, self.origin)?;
+            missing |= done.stored.len() + done.modified.len() < slice.len();
             // Our own changes come back as events; taken in time, they do not crowd out those of others.
             self.absorb_changes()?;
-            let Self { selected: Some(selected), connection, .. } = &mut *self else { break };
-            for message in stored {
+            let Self { selected: Some(selected), connection, aware, .. } = &mut *self else { break };
+            for place in done.modified.iter().filter_map(|uid| selected.place(*uid)) {
+                modified.push(selected.number_at(place, numbering));
+            }
+            for message in done.stored {
                 selected.learn(&message.flags);
                 selected.introduce(&mut connection.out);
-                let Some(place) = selected.place(message.uid).filter(|_| !silent) else { continue };
+                // Whoever keeps mod-sequences is told those at least (RFC 7162 §3.1.3).
+                let tells = !how.silent || aware.condstore;
+                let Some(place) = selected.place(message.uid).filter(|_| tells) else { continue };
+                // Flags that another session changed are owed although this STORE is silent.
+                let silent = how.silent && !selected.owes_flags(message.uid);
                 selected.flags_told(message.uid);
                 let out = &mut connection.out;
                 out.extend_from_slice(b"* ");
                 response::number(out, place as u64 + 1);
                 out.extend_from_slice(b" FETCH (");
-                if numbering == Numbering::Uid {
+                let mut before: &[u8] = b"";
+                if numbering == Numbering::Uid || aware.qresync {
                     out.extend_from_slice(b"UID ");
                     response::number(out, u64::from(message.uid.value()));
-                    out.push(b' ');
+                    before = b" ";
                 }
-                out.extend_from_slice(b"FLAGS ");
-                write_flags(out, &message.flags, selected.tells_recent(message.uid));
+                if !silent {
+                    out.extend_from_slice(before);
+                    out.extend_from_slice(b"FLAGS ");
+                    write_flags(out, &message.flags, selected.tells_recent(message.uid));
+                    before = b" ";
+                }
+                if aware.condstore {
+                    out.extend_from_slice(before);
+                    aware.write_modseq(out, message.modseq);
+                }
                 out.extend_from_slice(b")\r\n");
             }
             connection.flush_if_full()?;
         }
-        if missing && numbering == Numbering::Sequence {
-            return Ok(some_were_expunged());
+        let missing = missing && numbering == Numbering::Sequence;
+        if !modified.is_empty() {
+            let mut code = b"[MODIFIED ".to_vec();
+            response::number_set(&mut code, &modified);
+            let code = String::from_utf8(code).unwrap_or_default();
+            return Ok(if missing {
+                Reply::no(format!("{code}] some were changed, others are expunged"))
+            } else {
+                Reply::ok(format!("{code}] some were changed"))
+            });
         }
-        Ok(Reply::ok("STORE completed"))
+        Ok(if missing { some_were_expunged() } else { Reply::ok("STORE completed") })
     }
 
     /// Sets `\Seen` on messages whose bodies the client fetches. Reading goes on when it cannot be set: a full disk
@@ -103,6 +139,7 @@ impl Session {
                         && let Some(stored) = stored.get(at)
                     {
                         row.flags = stored.flags.clone();
+                        row.modseq = stored.modseq;
                         row.newly_seen = true;
                     }
                 }

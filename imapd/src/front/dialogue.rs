@@ -218,8 +218,8 @@ impl Dialogue {
                 let ask = Ask::Sasl(SaslStep::Start { mechanism, transport, initial });
                 Step::Login(Attempt { tag, ask })
             }
-            Command::Select(_)
-            | Command::Examine(_)
+            Command::Select { .. }
+            | Command::Examine { .. }
             | Command::Enable(_)
             | Command::Create { .. }
             | Command::Delete(_)

@@ -46,6 +46,12 @@ impl Account {
         self.store.append(found.id, staged, Flags::NONE, received, Origin::NONE).unwrap();
     }
 
+    pub(crate) fn uidvalidity(&self, mailbox: &str) -> u32 {
+        let name = MailboxName::parse(mailbox).unwrap();
+        let found = self.store.read(&Default::default(), |reader| reader.find(&name)).unwrap().unwrap();
+        found.uidvalidity.value()
+    }
+
     pub(crate) fn log_in(&self) -> Client {
         self.log_in_with(SessionLimits::default(), false)
     }

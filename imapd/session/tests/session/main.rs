@@ -5,5 +5,6 @@ mod decoded;
 mod harness;
 mod limits;
 mod properties;
+mod resync;
 mod transcripts;
 mod updates;

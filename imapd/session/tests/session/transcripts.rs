@@ -4,6 +4,7 @@
 //! # path: RFC section            the first line
 //! D: INBOX simple.eml            a delivery, filed before the next line
 //! C: a1 NOOP                     the client sends a line
+//! C: a2 SELECT x (QRESYNC ($VALIDITY 5))    with the UIDVALIDITY of INBOX
 //! S: a1 OK NOOP completed        the server answers with a line; … stands for anything
 //! C2: … S2: …                    a second client of the same account
 //! ```
@@ -48,6 +49,7 @@ fn replay(path: &Path, piece: usize) {
                 account.file(mailbox, &message(file));
             }
             "C" | "C2" => {
+                let rest = rest.replace("$VALIDITY", &account.uidvalidity("INBOX").to_string());
                 let bytes = format!("{rest}\r\n").into_bytes();
                 let client = clients.get_mut(&speaker).unwrap();
                 bytes.chunks(piece).for_each(|piece| client.send(piece));
