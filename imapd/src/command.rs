@@ -58,6 +58,8 @@ pub enum Extension {
     Metadata,
     /// RFC 7162 §3.2.3.
     Qresync,
+    /// RFC 9586.
+    UidOnly,
 }
 
 /// Every command but APPEND, which has its own event: [`crate::Append`]. In the order of RFC 3501 §6, then
@@ -212,7 +214,8 @@ pub enum Command {
 }
 
 impl Extension {
-    const ALL: [Self; 4] = [Self::Condstore, Self::Imap4Rev2, Self::Metadata, Self::Qresync];
+    const ALL: [Self; 5] =
+        [Self::Condstore, Self::Imap4Rev2, Self::Metadata, Self::Qresync, Self::UidOnly];
 
     /// The wire form.
     pub fn as_str(self) -> &'static str {
@@ -221,6 +224,7 @@ impl Extension {
             Self::Imap4Rev2 => "IMAP4rev2",
             Self::Metadata => "METADATA",
             Self::Qresync => "QRESYNC",
+            Self::UidOnly => "UIDONLY",
         }
     }
 

@@ -8,7 +8,7 @@
 //! Shared by the front (`mox-imapd`, before login) and by `imapd-session` (after login, inside the account's
 //! process), so that both read exactly the same language. IMAP4rev1 (RFC 3501) and IMAP4rev2 (RFC 9051) with
 //! LITERAL+ (RFC 7888), ID (RFC 2971), BINARY (RFC 3516), SPECIAL-USE and CREATE-SPECIAL-USE (RFC 6154), several
-//! patterns in LIST (RFC 5258), LIST-STATUS (RFC 5819), CONDSTORE and QRESYNC (RFC 7162).
+//! patterns in LIST (RFC 5258), LIST-STATUS (RFC 5819), CONDSTORE and QRESYNC (RFC 7162), UIDONLY (RFC 9586).
 //!
 //! Holds: the bytes of the one command being received. Never: a socket, a clock, a file, a message body
 //! (the literal of APPEND passes through in the caller's own buffer).

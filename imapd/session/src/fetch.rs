@@ -44,8 +44,10 @@ impl Plan {
             sets_seen: false,
             changed_since: since.map_or(ModSeq::ZERO, modseq),
         };
-        // The answer to a UID command always has the UID (RFC 3501 §6.4.8), with QRESYNC any (RFC 7162 §3.2.4).
-        let uid = (numbering == Numbering::Uid || aware.qresync).then_some(FetchItem::Uid);
+        // The answer to a UID command always has the UID (RFC 3501 §6.4.8), with QRESYNC any (RFC 7162 §3.2.4);
+        // UIDFETCH has it already (RFC 9586 §3.3).
+        let uid =
+            ((numbering == Numbering::Uid || aware.qresync) && !aware.uid_only).then_some(FetchItem::Uid);
         let modseq = aware.condstore.then_some(FetchItem::ModSeq);
         for item in uid.into_iter().chain(items).chain(modseq) {
             match &item {
@@ -365,9 +367,7 @@ fn write_head(
     items: &[FetchItem],
     add_flags: bool,
 ) -> bool {
-    out.extend_from_slice(b"* ");
-    response::number(out, place as u64 + 1);
-    out.extend_from_slice(b" FETCH (");
+    aware.begin_fetch(out, place, head.uid);
     let extra = (add_flags && !items.contains(&FetchItem::Flags)).then_some(&FetchItem::Flags);
     let mut first = true;
     for item in items.iter().chain(extra).filter(|item| !is_body_item(item)) {

@@ -63,8 +63,13 @@ impl Session {
             self.store.keep_recent(mailbox.id);
         }
         let rev1 = self.names == NameForm::ModifiedUtf7;
-        let first_unseen =
-            if rev1 && mailbox.counts.unseen > 0 { self.first_unseen(mailbox.id, &uids)? } else { None };
+        // UNSEEN is a sequence number.
+        let tells_unseen = rev1 && !self.aware.uid_only;
+        let first_unseen = if tells_unseen && mailbox.counts.unseen > 0 {
+            self.first_unseen(mailbox.id, &uids)?
+        } else {
+            None
+        };
         let (id, modseq, keywords) = (mailbox.id, mailbox.modseq, mailbox.keywords);
         let mut selected = Selected::new(id, read_only, changes, uids, modseq, recent, keywords);
         selected.shows_recent = rev1;

@@ -319,12 +319,14 @@ impl Session {
                     }
                 }
                 Extension::Qresync => self.aware.qresync = true,
+                Extension::UidOnly => self.aware.uid_only = true,
             }
         }
         out.extend_from_slice(b"\r\n");
     }
 
     fn execute(&mut self, tag: &Tag, command: Command) -> Result<Reply, Stop> {
+        self.check_numbering(&command)?;
         match command {
             Command::Capability => {
                 self.connection.out.extend_from_slice(b"* CAPABILITY ");
@@ -415,7 +417,7 @@ impl Session {
     pub(crate) fn tell_changes(&mut self, expunges: Expunges) -> Result<(), End> {
         self.absorb_changes()?;
         let Self { selected: Some(selected), connection, store, aware, .. } = self else { return Ok(()) };
-        if expunges == Expunges::Tell && aware.qresync {
+        if expunges == Expunges::Tell && aware.tells_vanished() {
             let mut lines = VanishedLines::now();
             selected.tell_expunged(|_, uid| lines.push(connection, uid.value()..=uid.value()))?;
             lines.end(connection)?;
@@ -451,11 +453,13 @@ impl Session {
         for (uid, (flags, modseq)) in selected.take_flags() {
             let Some(place) = selected.place(uid) else { continue };
             let out = &mut connection.out;
-            out.extend_from_slice(b"* ");
-            response::number(out, place as u64 + 1);
-            out.extend_from_slice(b" FETCH (UID ");
-            response::number(out, u64::from(uid.value()));
-            out.extend_from_slice(b" FLAGS ");
+            aware.begin_fetch(out, place, uid);
+            if !aware.uid_only {
+                out.extend_from_slice(b"UID ");
+                response::number(out, u64::from(uid.value()));
+                out.push(b' ');
+            }
+            out.extend_from_slice(b"FLAGS ");
             write_flags(out, &flags, selected.tells_recent(uid));
             aware.append_modseq(out, modseq);
             out.extend_from_slice(b")\r\n");

@@ -85,11 +85,9 @@ impl Session {
                 let silent = how.silent && !selected.owes_flags(message.uid);
                 selected.flags_told(message.uid);
                 let out = &mut connection.out;
-                out.extend_from_slice(b"* ");
-                response::number(out, place as u64 + 1);
-                out.extend_from_slice(b" FETCH (");
+                aware.begin_fetch(out, place, message.uid);
                 let mut before: &[u8] = b"";
-                if numbering == Numbering::Uid || aware.qresync {
+                if (numbering == Numbering::Uid || aware.qresync) && !aware.uid_only {
                     out.extend_from_slice(b"UID ");
                     response::number(out, u64::from(message.uid.value()));
                     before = b" ";

@@ -1,11 +1,12 @@
-//! What the client is told beside flags once it synchronises by mod-sequences (RFC 7162 §3.1, §3.2.4).
+//! What the client has enabled, and what its answers look like then: mod-sequences (RFC 7162 §3.1, §3.2.4) and no sequence
+//! numbers (RFC 9586).
 
 use imapd::response::{self, Status};
-use imapd::{Command, Extension, FetchItem, SearchKey, StatusItem};
-use store_lib::{Columns, ModSeq, StoreError};
+use imapd::{Command, Extension, FetchItem, Numbering, SearchKey, SelectParameters, StatusItem};
+use store_lib::{Columns, ModSeq, StoreError, Uid};
 
 use crate::fetch::Remaining;
-use crate::reply::Stop;
+use crate::reply::{Reply, Stop};
 use crate::selected::Selected;
 use crate::session::Session;
 
@@ -19,17 +20,36 @@ pub(crate) struct Awareness {
     pub(crate) condstore: bool,
     /// QRESYNC: VANISHED instead of EXPUNGE, and a UID in every FETCH response.
     pub(crate) qresync: bool,
+    /// UIDONLY: no sequence number either way.
+    pub(crate) uid_only: bool,
     /// The highest mod-sequence that this command's answers have shown.
     shown: ModSeq,
 }
 
 impl Default for Awareness {
     fn default() -> Self {
-        Self { condstore: false, qresync: false, shown: ModSeq::ZERO }
+        Self { condstore: false, qresync: false, uid_only: false, shown: ModSeq::ZERO }
     }
 }
 
 impl Awareness {
+    /// Whether expunged messages are told by VANISHED, with their UIDs.
+    pub(crate) fn tells_vanished(&self) -> bool {
+        self.qresync || self.uid_only
+    }
+
+    /// `* 3 FETCH (`, or `* 17 UIDFETCH (`.
+    pub(crate) fn begin_fetch(&self, out: &mut Vec<u8>, place: usize, uid: Uid) {
+        out.extend_from_slice(b"* ");
+        if self.uid_only {
+            response::number(out, u64::from(uid.value()));
+            out.extend_from_slice(b" UIDFETCH (");
+        } else {
+            response::number(out, place as u64 + 1);
+            out.extend_from_slice(b" FETCH (");
+        }
+    }
+
     /// `MODSEQ (5)`
     pub(crate) fn write_modseq(&mut self, out: &mut Vec<u8>, modseq: ModSeq) {
         self.shown = self.shown.max(modseq);
@@ -87,12 +107,38 @@ fn enables_condstore(command: &Command) -> bool {
         || matches!(command, Command::List(list) if asks(&list.returns.status))
 }
 
+/// Whether the command has sequence numbers in it (RFC 9586 §3).
+fn uses_sequence_numbers(command: &Command) -> bool {
+    let is_number = |key: &SearchKey| matches!(key, SearchKey::Sequence(_));
+    let has_matches = |parameters: &SelectParameters| {
+        parameters.qresync.as_ref().is_some_and(|resync| resync.matches.is_some())
+    };
+    matches!(
+        command,
+        Command::Fetch { numbering: Numbering::Sequence, .. }
+            | Command::Store { numbering: Numbering::Sequence, .. }
+            | Command::Copy { numbering: Numbering::Sequence, .. }
+            | Command::Move { numbering: Numbering::Sequence, .. }
+            | Command::Search { numbering: Numbering::Sequence, .. }
+    ) || matches!(command, Command::Search { key, .. } if key.any(&is_number))
+        || matches!(command, Command::Select { parameters, .. } if has_matches(parameters))
+        || matches!(command, Command::Examine { parameters, .. } if has_matches(parameters))
+}
+
 /// Whether a search has the key MODSEQ, and its answer therefore the highest one found.
 pub(crate) fn uses_modseq(key: &SearchKey) -> bool {
     key.any(&|key| matches!(key, SearchKey::ModSeq(_)))
 }
 
 impl Session {
+    /// Who has enabled UIDONLY has no use for sequence numbers, and is told so.
+    pub(crate) fn check_numbering(&self, command: &Command) -> Result<(), Reply> {
+        if self.aware.uid_only && uses_sequence_numbers(command) {
+            return Err(Reply::bad("[UIDREQUIRED] UIDONLY is enabled: say it with UIDs"));
+        }
+        Ok(())
+    }
+
     /// From the first command on that shows that the client knows mod-sequences it is told them.
     pub(crate) fn note_awareness(&mut self, command: &Command) {
         if self.aware.condstore || !enables_condstore(command) {

@@ -111,8 +111,8 @@ fn hostile_sets_cost_no_more_than_the_mailbox() {
     let even: Vec<String> = (0..900).map(|place| (2 + 2 * place).to_string()).collect();
     let known = format!("{before} {} ({} {})", even.join(","), odd.join(","), even.join(","));
     assert!(known.len() > 8_000);
-    // Mailbox 1, 3 to 50: of the even ones only 2 is missing below UIDNEXT.
-    assert_eq!(vanished(&mut client, &account, &known), ["2"]);
+    // 4 is the third, as the client says: so it knows of 2.
+    assert!(vanished(&mut client, &account, &known).is_empty());
     assert!(begun.elapsed() < std::time::Duration::from_secs(5));
 }
 
