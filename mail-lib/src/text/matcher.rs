@@ -1,20 +1,22 @@
-//! A search without regard to case, across the borders of pieces.
+//! A search by `i;unicode-casemap` (RFC 5051), across the borders of pieces.
 
-use memchr::memchr3;
+use memchr::memchr2;
 
-/// Looks for a text without regard to case in text that comes in pieces. The empty text is found at once.
+use super::casemap::map_char;
+
+/// Looks for a text without regard to case in text that comes in pieces. The empty text is found at once. Accents are
+/// characters of their own then, as [`super::casemap()`] has them: `cafe` is in `café`.
 ///
-/// Knuth, Morris and Pratt's automaton over characters in lower case: its state is one number, so pieces may be cut
+/// Knuth, Morris and Pratt's automaton over mapped characters: its state is one number, so pieces may be cut
 /// anywhere, and no text makes it slower than one look at each character or two.
 #[derive(Debug, Clone)]
 pub struct Matcher {
-    /// What is looked for, folded.
+    /// What is looked for, mapped.
     needle: Vec<char>,
     /// For each length matched: the next shorter prefix of the needle that is also its end.
     shorter: Vec<usize>,
-    /// The octets that a character may start with which folds to the first one, if that is ASCII: text up to one of
-    /// them is passed over quickly.
-    first: Option<[u8; 3]>,
+    /// The ASCII characters that are mapped to the first one: ASCII text up to one of them is passed over quickly.
+    first: Option<[u8; 2]>,
     matched: usize,
     found: bool,
 }
@@ -23,18 +25,16 @@ impl Matcher {
     /// Looks for `needle`.
     #[must_use]
     pub fn new(needle: &str) -> Self {
-        let needle: Vec<char> = needle.chars().flat_map(folded).collect();
-        let first = match needle.first().copied().map(u8::try_from) {
-            Some(Ok(lower)) if lower.is_ascii() => {
-                let other = match lower {
-                    b'k' => 0xe2, // the Kelvin sign folds to k
-                    b'i' => 0xc4, // a dotted capital I folds to i and a dot
-                    lower => lower,
-                };
-                Some([lower, lower.to_ascii_uppercase(), other])
-            }
-            Some(_) | None => None,
-        };
+        let mut mapped = Vec::with_capacity(needle.len());
+        for c in needle.chars() {
+            map_char(c, |c| mapped.push(c));
+        }
+        let needle = mapped;
+        let first = needle.first().copied().map(|first| match u8::try_from(first) {
+            Ok(upper) if upper.is_ascii() => [upper, upper.to_ascii_lowercase()],
+            // Nothing in ASCII is mapped to it.
+            _ => [b'\0', b'\0'],
+        });
         let shorter = shorter_prefixes(&needle);
         Self { found: needle.is_empty(), needle, shorter, first, matched: 0 }
     }
@@ -42,21 +42,25 @@ impl Matcher {
     /// The next piece. True once the needle was seen, and from then on.
     pub fn push(&mut self, piece: &str) -> bool {
         let mut rest = piece;
+        // How much of what is left is known to be ASCII.
+        let mut ascii = 0;
         while !self.found {
             if self.matched == 0
-                && let Some([lower, upper, other]) = self.first
+                && let Some([upper, lower]) = self.first
             {
-                let Some(at) = memchr3(lower, upper, other, rest.as_bytes()) else { break };
+                if ascii == 0 {
+                    ascii = rest.bytes().position(|octet| !octet.is_ascii()).unwrap_or(rest.len());
+                }
+                let run = rest.get(..ascii).unwrap_or_default();
+                let at = memchr2(upper, lower, run.as_bytes()).unwrap_or(run.len());
                 rest = rest.get(at..).unwrap_or_default();
+                ascii -= at;
             }
             let mut chars = rest.chars();
             let Some(c) = chars.next() else { break };
             rest = chars.as_str();
-            if c.is_ascii() {
-                self.step(c.to_ascii_lowercase());
-            } else {
-                folded(c).for_each(|c| self.step(c));
-            }
+            ascii = ascii.saturating_sub(1);
+            map_char(c, |c| self.step(c));
         }
         self.found
     }
@@ -93,11 +97,6 @@ impl Matcher {
     }
 }
 
-/// In lower case, character by character; the two small sigmas are one.
-fn folded(c: char) -> impl Iterator<Item = char> {
-    c.to_lowercase().map(|c| if c == 'ς' { 'σ' } else { c })
-}
-
 fn shorter_prefixes(needle: &[char]) -> Vec<usize> {
     let mut shorter: Vec<usize> = Vec::with_capacity(needle.len());
     let mut length = 0;
@@ -120,6 +119,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::text::casemap;
 
     #[test]
     fn text_is_found_without_regard_to_case_at_every_cut() {
@@ -135,6 +135,11 @@ mod tests {
             ("kelvin", "a \u{212a}elvin", true),
             ("i\u{307}x", "a \u{130}X", true),
             ("ü", "aÜ", true),
+            ("ü", "aU\u{308}", true),
+            ("cafe", "ein Café", true),
+            ("café", "ein Cafe", false),
+            ("tel", "℡ 1", true),
+            ("文字", "全文字列", true),
             ("x", "", false),
         ] {
             for (cut, _) in text.char_indices().chain([(text.len(), ' ')]) {
@@ -158,13 +163,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn found_is_what_contains_says(needle in "[abAB]{0,4}", pieces in proptest::collection::vec("[abAB]{0,6}", 0..6)) {
+        fn found_is_what_contains_says(
+            needle in "[abABéÉ文]{0,4}", pieces in proptest::collection::vec("[abABéÉ文ﬁ ]{0,6}", 0..6)
+        ) {
             let mut matcher = Matcher::new(&needle);
             for piece in &pieces {
                 matcher.push(piece);
             }
-            let text = pieces.concat().to_lowercase();
-            prop_assert_eq!(matcher.found(), text.contains(&needle.to_lowercase()));
+            let text = casemap(&pieces.concat());
+            prop_assert_eq!(matcher.found(), text.contains(&casemap(&needle)));
         }
     }
 }
