@@ -9,9 +9,11 @@ use crate::metadata::{GetMetadata, SetMetadata};
 use crate::sasl::{Secret, initial_response};
 use crate::search::{SearchKey, SearchReturn};
 use crate::sequence_set::MessageSet;
+use crate::sort::SortCriterion;
 use crate::status::StatusItem;
 use crate::sync::{FetchModifiers, SelectParameters, parse_unchanged_since};
 use crate::tag::Tag;
+use crate::thread::ThreadAlgorithm;
 
 /// Pairs in one ID (RFC 2971 §3.3).
 const ID_PAIR_LIMIT: usize = 30;
@@ -155,6 +157,26 @@ pub enum Command {
         /// The condition.
         key: SearchKey,
     },
+    /// SORT (RFC 5256 §3)
+    Sort {
+        /// What the answer counts.
+        numbering: Numbering,
+        /// RETURN (RFC 5267 §3), if it is there.
+        results: Option<SearchReturn>,
+        /// What to order by.
+        criteria: Vec<SortCriterion>,
+        /// The condition.
+        key: SearchKey,
+    },
+    /// THREAD (RFC 5256 §3)
+    Thread {
+        /// What the answer counts.
+        numbering: Numbering,
+        /// How.
+        algorithm: ThreadAlgorithm,
+        /// The condition.
+        key: SearchKey,
+    },
     /// FETCH
     Fetch {
         /// What the set counts.
@@ -276,6 +298,8 @@ impl Command {
                     b"STATUS",
                     b"APPEND",
                     b"SEARCH",
+                    b"SORT",
+                    b"THREAD",
                     b"FETCH",
                     b"STORE",
                     b"COPY",
@@ -358,6 +382,12 @@ impl Command {
         if word == b"SEARCH" {
             let results = SearchReturn::parse(cursor)?;
             return Ok(Self::Search { numbering, results, key: SearchKey::parse_all(cursor)? });
+        }
+        if word == b"SORT" {
+            return crate::sort::parse(numbering, cursor);
+        }
+        if word == b"THREAD" {
+            return crate::thread::parse(numbering, cursor);
         }
         if ![&b"FETCH"[..], b"STORE", b"COPY", b"MOVE"].contains(&word) {
             return Err(SyntaxError::UnknownCommand);

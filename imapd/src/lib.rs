@@ -8,7 +8,8 @@
 //! Shared by the front (`mox-imapd`, before login) and by `imapd-session` (after login, inside the account's
 //! process), so that both read exactly the same language. IMAP4rev1 (RFC 3501) and IMAP4rev2 (RFC 9051) with
 //! LITERAL+ (RFC 7888), ID (RFC 2971), BINARY (RFC 3516), SPECIAL-USE and CREATE-SPECIAL-USE (RFC 6154), several
-//! patterns in LIST (RFC 5258), LIST-STATUS (RFC 5819), CONDSTORE and QRESYNC (RFC 7162), UIDONLY (RFC 9586).
+//! patterns in LIST (RFC 5258), LIST-STATUS (RFC 5819), CONDSTORE and QRESYNC (RFC 7162), UIDONLY (RFC 9586), SORT and
+//! THREAD (RFC 5256, RFC 5957, RFC 5267 §3) and WITHIN (RFC 5032).
 //!
 //! Holds: the bytes of the one command being received. Never: a socket, a clock, a file, a message body
 //! (the literal of APPEND passes through in the caller's own buffer).
@@ -35,9 +36,11 @@ pub mod response;
 mod sasl;
 mod search;
 mod sequence_set;
+mod sort;
 mod status;
 mod sync;
 mod tag;
+mod thread;
 
 pub use append::Append;
 pub use capability::{BEFORE_LOGIN, LOGIN_DISABLED, SESSION};
@@ -53,6 +56,8 @@ pub use parser::{Bad, Event, Fatal, Limits, Parser};
 pub use sasl::{SaslAnswer, SaslError, Secret, encode_challenge};
 pub use search::{SearchKey, SearchReturn, SearchText};
 pub use sequence_set::{Bound, MessageSet, NumberSet, SequenceSet};
+pub use sort::{SortCriterion, SortKey};
 pub use status::StatusItem;
 pub use sync::{FetchModifiers, Resync, SelectParameters, SequenceMatch};
 pub use tag::Tag;
+pub use thread::ThreadAlgorithm;

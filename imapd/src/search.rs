@@ -1,5 +1,7 @@
 //! What SEARCH asks for (RFC 3501 §6.4.4, RFC 9051 §6.4.4).
 
+use std::num::NonZeroU32;
+
 use crate::cursor::{Cursor, NESTING_LIMIT, SyntaxError};
 use crate::date::Date;
 use crate::flag::Flag;
@@ -87,6 +89,8 @@ pub enum SearchKey {
     ModSeq(u64),
     /// NOT
     Not(Box<SearchKey>),
+    /// OLDER: internal date so many seconds ago or earlier (RFC 5032).
+    Older(NonZeroU32),
     /// ON: internal date on this day.
     On(Date),
     /// OR
@@ -115,6 +119,8 @@ pub enum SearchKey {
     To(SearchText),
     /// UID
     Uid(SequenceSet),
+    /// YOUNGER: internal date so many seconds ago or later (RFC 5032).
+    Younger(NonZeroU32),
 }
 
 /// Text to look for, regardless of case.
@@ -139,13 +145,21 @@ impl SearchKey {
         let mut ahead = cursor.clone();
         if ahead.take_while(|octet| octet.is_ascii_alphabetic()).eq_ignore_ascii_case(b"CHARSET") {
             ahead.space()?;
-            let charset = ahead.astring()?;
-            if !charset.eq_ignore_ascii_case(b"UTF-8") && !charset.eq_ignore_ascii_case(b"US-ASCII") {
-                return Err(SyntaxError::Charset);
-            }
+            parse_charset(&mut ahead)?;
             ahead.space()?;
             *cursor = ahead;
         }
+        Self::parse_keys(cursor)
+    }
+
+    /// What stands behind the criteria of SORT: a charset, which has to be there, then the keys.
+    pub(crate) fn parse_with_charset(cursor: &mut Cursor<'_>) -> Result<Self, SyntaxError> {
+        parse_charset(cursor)?;
+        cursor.space()?;
+        Self::parse_keys(cursor)
+    }
+
+    fn parse_keys(cursor: &mut Cursor<'_>) -> Result<Self, SyntaxError> {
         let mut budget = KEY_LIMIT;
         let mut keys = vec![Self::parse(cursor, 0, &mut budget)?];
         while !cursor.is_empty() {
@@ -232,6 +246,7 @@ impl SearchKey {
                     b"LARGER" => Self::Larger(cursor.number64()?),
                     b"MODSEQ" => Self::ModSeq(crate::sync::parse_search(cursor)?),
                     b"NOT" => unless(Self::parse(cursor, depth + 1, budget)?),
+                    b"OLDER" => Self::Older(cursor.nonzero()?),
                     b"ON" => Self::On(Date::parse(cursor)?),
                     b"OR" => {
                         let left = Self::parse(cursor, depth + 1, budget)?;
@@ -248,11 +263,18 @@ impl SearchKey {
                     b"TO" => Self::To(SearchText::parse(cursor)?),
                     b"UID" => Self::parse_set(cursor, Self::Uid)?,
                     b"UNKEYWORD" => unless(Self::Flag(Flag::keyword(cursor)?)),
+                    b"YOUNGER" => Self::Younger(cursor.nonzero()?),
                     _ => return Err(SyntaxError::Expected("a search key")),
                 }
             }
         })
     }
+}
+
+fn parse_charset(cursor: &mut Cursor<'_>) -> Result<(), SyntaxError> {
+    let charset = cursor.astring()?;
+    let known = charset.eq_ignore_ascii_case(b"UTF-8") || charset.eq_ignore_ascii_case(b"US-ASCII");
+    if known { Ok(()) } else { Err(SyntaxError::Charset) }
 }
 
 #[cfg(test)]

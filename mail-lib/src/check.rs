@@ -4,6 +4,7 @@ use crate::{
     header::{self, Headers},
     imap,
     mime::{Index, Indexed, Indexer, Kind, MAX_DEPTH, MAX_HEADERS, MAX_PARTS, Section},
+    ordering::{MAX_KEY, MAX_REFERENCES, OrderKeys},
 };
 
 /// Indexes `input` whole, octet by octet and in odd chunks, renders it, and panics where a promise is broken.
@@ -91,6 +92,9 @@ fn check_header(input: &[u8]) {
         assert!(text.len() <= 3 * field.value.len());
         assert!(header::base_subject(&text).text.len() <= text.len());
     }
+    let keys = OrderKeys::find(Headers::new(input));
+    let texts = [keys.subject_key(), &keys.cc, &keys.from, &keys.to, &keys.display_from, &keys.display_to];
+    assert!(texts.iter().all(|text| text.len() <= MAX_KEY) && keys.references.len() <= MAX_REFERENCES);
     let section = input.get(..header::section_end(input).unwrap_or(input.len())).unwrap_or_default();
     if let Ok(origin) = header::origin(section) {
         let mut all = Headers::new(input).all("from");

@@ -4,7 +4,7 @@
 //!   SMTP path ──▶ address::parse_path ──▶ Path, Address
 //!   message ────▶ mime::Indexer::push … finish ──▶ Indexed ─┬─▶ Index  (stored: offsets, kinds, lines)
 //!                                                           ├─▶ imap::envelope, bodystructure, body
-//!                                                           └─▶ Headers (date, ids, subject)
+//!                                                           └─▶ Headers ──▶ OrderKeys: what SORT and THREAD go by
 //!   BODY[2.1] ──▶ Index::locate ──▶ a range of the stored octets: one pread
 //!   SEARCH ─────▶ text::Decoder ──▶ text::Matcher
 //! ```
@@ -19,6 +19,7 @@ pub mod address;
 pub mod header;
 pub mod imap;
 pub mod mime;
+pub mod ordering;
 pub mod text;
 
 #[cfg(any(test, fuzzing))]

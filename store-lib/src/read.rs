@@ -32,7 +32,7 @@ pub struct Budget {
 
 impl Budget {
     /// Whether it is used up.
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.cancel.as_ref().is_some_and(|cancel| cancel.load(Ordering::Relaxed))
             || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
@@ -43,9 +43,9 @@ impl Budget {
 pub struct Reader<'a> {
     pub(crate) connection: &'a Connection,
     files: &'a Files,
-    budget: &'a Budget,
+    pub(crate) budget: &'a Budget,
     /// No tables of parts are given.
-    raw: bool,
+    pub(crate) raw: bool,
 }
 
 /// The reader connections, opened when first needed.
@@ -201,6 +201,14 @@ impl Store {
             connection.prepare_cached("COMMIT")?.execute(())?;
         }
         value
+    }
+}
+
+impl<'a> Reader<'a> {
+    /// The writer's own view, within its transaction.
+    pub(crate) fn of_writer(connection: &'a Connection, files: &'a Files) -> Self {
+        static UNLIMITED: Budget = Budget { deadline: None, cancel: None };
+        Self { connection, files, budget: &UNLIMITED, raw: false }
     }
 }
 
@@ -374,7 +382,7 @@ fn summary<'a>(row: &'a Row<'_>) -> Result<Option<Summary<'a>>, StoreError> {
     }))
 }
 
-fn uid(row: &Row<'_>, column: usize) -> Result<Uid, StoreError> {
+pub(crate) fn uid(row: &Row<'_>, column: usize) -> Result<Uid, StoreError> {
     Uid::new(row.get(column)?).ok_or_else(|| StoreError::damaged("message row without a UID"))
 }
 
@@ -383,6 +391,6 @@ pub(crate) fn text<'a>(row: &'a Row<'_>, column: usize) -> Result<Option<&'a str
     row.get_ref(column)?.as_str_or_null().map_err(|_| StoreError::damaged("a column is not text"))
 }
 
-fn blob<'a>(row: &'a Row<'_>, column: usize) -> Result<Option<&'a [u8]>, StoreError> {
+pub(crate) fn blob<'a>(row: &'a Row<'_>, column: usize) -> Result<Option<&'a [u8]>, StoreError> {
     row.get_ref(column)?.as_blob_or_null().map_err(|_| StoreError::damaged("a column is not octets"))
 }

@@ -117,6 +117,7 @@ const MIGRATIONS: &[&str] = &[
     -- Rows of `expunged` up to this modseq may have been removed.
     ALTER TABLE mailbox ADD COLUMN expunged_from INTEGER NOT NULL DEFAULT 0;
 ",
+    crate::ordering::MIGRATION,
 ];
 
 /// What an account begins with.

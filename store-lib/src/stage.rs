@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use mail_lib::{imap, mime::Indexer};
+use mail_lib::{imap, mime::Indexer, ordering::OrderKeys};
 
 use crate::files::{Files, KeptFile, NewFile};
 use crate::{Store, StoreError};
@@ -83,6 +83,7 @@ pub(crate) struct Rendered {
     pub(crate) body: Vec<u8>,
     pub(crate) bodystructure: Vec<u8>,
     pub(crate) envelope: Vec<u8>,
+    pub(crate) order: OrderKeys,
 }
 
 impl Store {
@@ -183,6 +184,7 @@ impl Stager {
                 body: imap::body(&indexed),
                 bodystructure: imap::bodystructure(&indexed),
                 envelope: imap::envelope(indexed.headers()),
+                order: OrderKeys::find(indexed.headers()),
             }
         });
         if self.file.is_some() {

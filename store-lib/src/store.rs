@@ -40,7 +40,7 @@ struct Inner {
     origins: AtomicU64,
     /// Per mailbox, up to where sessions were told of messages: ahead of what is stored.
     recent: Mutex<HashMap<MailboxId, u32>>,
-    raw: AtomicBool,
+    raw: Arc<AtomicBool>,
 }
 
 /// One message to be filed by delivery.
@@ -146,8 +146,10 @@ impl Store {
             files.sweep(hand.crashed_run(database), |name| is_named(&connection, name))?;
         }
         let (hub, queue) = (Hub::default(), Arc::new(Queue::new()));
+        let raw = Arc::new(AtomicBool::new(false));
+        let (files_too, queue_too) = (Arc::clone(&files), Arc::clone(&queue));
         let writer =
-            Writer::new(connection, dir.clone(), Arc::clone(&files), hub.clone(), Arc::clone(&queue));
+            Writer::new(connection, dir.clone(), files_too, hub.clone(), queue_too, Arc::clone(&raw));
         let writer = writer.map_err(|error| error.within(&dir))?;
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(|error| StoreError::Fault(error.to_string()))?;
@@ -162,7 +164,7 @@ impl Store {
             writer: Mutex::new(Some(thread)),
             origins: AtomicU64::new(0),
             recent: Mutex::default(),
-            raw: AtomicBool::new(false),
+            raw,
         })))
     }
 

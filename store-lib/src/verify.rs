@@ -63,7 +63,8 @@ impl Store {
             for mailbox in reader.mailboxes()? {
                 check_mailbox(reader, &mailbox, &mut report)?;
             }
-            check_sharing(reader.connection, &mut report)
+            check_sharing(reader.connection, &mut report)?;
+            crate::ordering::check(reader.connection, &mut report)
         })?;
         // In short reads: hashing everything at once would keep the log from being folded in.
         let mut after = 0;

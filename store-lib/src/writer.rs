@@ -12,6 +12,7 @@
 mod chores;
 mod filing;
 mod flags;
+mod headings;
 mod log;
 mod mailboxes;
 mod metadata;
@@ -25,6 +26,7 @@ mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use rusqlite::Connection;
@@ -75,6 +77,8 @@ pub(crate) struct Writer {
     numbers: Numbers,
     chores: Chores,
     log: Log,
+    /// Nothing is looked into.
+    raw: Arc<AtomicBool>,
 }
 
 impl Writer {
@@ -84,11 +88,12 @@ impl Writer {
         files: Arc<Files>,
         hub: Hub,
         queue: Arc<Queue>,
+        raw: Arc<AtomicBool>,
     ) -> Result<Self, StoreError> {
         let numbers = Numbers::load(&connection)?;
         let log = Log::watch(&mut connection, &dir)?;
         let chores = Chores::load(&connection)?;
-        Ok(Self { connection, dir, files, hub, queue, numbers, chores, log })
+        Ok(Self { connection, dir, files, hub, queue, numbers, chores, log, raw })
     }
 
     /// The thread: until the queue is closed and empty.

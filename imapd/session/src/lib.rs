@@ -32,9 +32,12 @@ mod section;
 mod select;
 mod selected;
 mod session;
+mod sort;
 mod store;
 mod sync;
 mod vanished;
+mod thread;
+mod threading;
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -63,7 +66,7 @@ pub struct SessionLimits {
     pub command: Duration,
     /// For the client to take 64 KiB of output.
     pub write: Duration,
-    /// For one SEARCH, for the patterns of one LIST, and for what one FETCH decodes.
+    /// For one SEARCH, SORT or THREAD, for the patterns of one LIST, and for what one FETCH decodes.
     pub search: Duration,
     /// Octets of a message by APPEND.
     pub message: u64,

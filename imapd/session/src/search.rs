@@ -1,14 +1,15 @@
 //! SEARCH (RFC 3501 §6.4.4, RFC 9051 §6.4.4), in slices. What the rows of the store decide is decided there; only
 //! messages that are still open then have their octets read, outside the reader.
 
+use std::num::NonZeroU32;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use imapd::{NameForm, NumberSet, Numbering, SearchKey, SearchReturn, Tag, date_of, days_of, response};
+use imapd::{NameForm, Numbering, SearchKey, SearchReturn, Tag, date_of, days_of, response};
 use mail_lib::header::{self, Headers};
 use mail_lib::mime::{self, Kind, Part};
 use mail_lib::text::{Decoder, Matcher};
-use store_lib::{Body, Columns, Flags, Keyword, ModSeq, StoreError, SystemFlag, Uid};
+use store_lib::{Body, Columns, Flags, Keyword, ModSeq, StoreError, SystemFlag, Uid, UnixSeconds};
 
 use crate::End;
 use crate::fetch::Remaining;
@@ -41,6 +42,10 @@ enum Condition {
     ModSeq(ModSeq),
     Smaller(u64),
     Received(Days),
+    /// Seconds since 1970, or later ones.
+    ReceivedSince(i64),
+    /// Seconds since 1970, or earlier ones.
+    ReceivedUntil(i64),
     Sent(Days),
     Field(String, Matcher),
     Body(Matcher),
@@ -78,6 +83,7 @@ struct Row {
     flags: Flags,
     modseq: ModSeq,
     size: u64,
+    received: i64,
     received_day: i64,
 }
 
@@ -95,6 +101,24 @@ impl Session {
             // IMAP4rev2 knows no other answer (RFC 9051 §6.4.4).
             NameForm::Utf8 => results.or(Some(SearchReturn { all: true, ..SearchReturn::default() })),
         };
+        let first_only = results.is_some_and(|results| results.is_ends_only() && !results.max);
+        let found = self.search_for(key, results, first_only, deadline)?;
+        let highest = self.highest_told(key, results, &found)?;
+        match results {
+            None => self.answer_plain(b"* SEARCH", numbering, &found, highest)?,
+            Some(results) => self.answer_extended(tag, numbering, results, &found, highest)?,
+        }
+        Ok(Reply::ok("SEARCH completed"))
+    }
+
+    /// Places of the messages that a search is for, rising; `first_only`: at least the first one.
+    pub(crate) fn search_for(
+        &mut self,
+        key: &SearchKey,
+        results: Option<SearchReturn>,
+        first_only: bool,
+        deadline: Instant,
+    ) -> Result<Vec<usize>, Stop> {
         let selected = self.selected()?;
         let condition = Condition::new(key, selected);
         // Whatever stops it now, nothing is saved then (RFC 9051 §6.4.4.1).
@@ -102,8 +126,14 @@ impl Session {
             selected.save([]);
         }
         let mut condition = condition?;
-        let first_only = results.is_some_and(|results| results.is_ends_only() && !results.max);
-        let mut remaining = Remaining::new(selected.all_places());
+        let places = selected.all_places();
+        if let Condition::All = condition {
+            self.absorb_changes()?;
+            let Some(selected) = &self.selected else { return Ok(Vec::new()) };
+            let is_there = |(place, uid): (usize, &Uid)| (!selected.is_gone(*uid)).then_some(place);
+            return Ok(selected.told().iter().enumerate().filter_map(is_there).collect());
+        }
+        let mut remaining = Remaining::new(places);
         let mut found = Vec::new();
         while !remaining.is_done() && (!first_only || found.is_empty()) {
             if Instant::now() >= deadline {
@@ -114,29 +144,35 @@ impl Session {
             }
             self.search_slice(&mut condition, &mut remaining, &mut found, deadline)?;
         }
-        let highest = if uses_modseq(key) && !found.is_empty() {
-            Some(
-                self.highest_modseq(&results.map_or_else(|| found.clone(), |results| told(results, &found)))?,
-            )
-        } else {
-            None
-        };
-        match results {
-            None => self.answer_plain(numbering, &found, highest)?,
-            Some(results) => self.answer_extended(tag, numbering, results, &found, highest)?,
+        Ok(found)
+    }
+
+    /// What an answer says of mod-sequences: the highest one of the messages that it tells, if the key asked for any
+    /// (RFC 7162 §3.1.5, §3.1.6, §3.1.10).
+    pub(crate) fn highest_told(
+        &mut self,
+        key: &SearchKey,
+        results: Option<SearchReturn>,
+        found: &[usize],
+    ) -> Result<Option<ModSeq>, Stop> {
+        if !uses_modseq(key) || found.is_empty() {
+            return Ok(None);
         }
-        Ok(Reply::ok("SEARCH completed"))
+        let mut told = results.map_or_else(|| found.to_vec(), |results| told(results, found));
+        told.sort_unstable();
+        Ok(Some(self.highest_modseq(&told)?))
     }
 
     /// `* SEARCH 2 3 6`, and ` (MODSEQ 5)` behind it.
-    fn answer_plain(
+    pub(crate) fn answer_plain(
         &mut self,
+        word: &[u8],
         numbering: Numbering,
         found: &[usize],
         highest: Option<ModSeq>,
     ) -> Result<(), End> {
         let Self { connection, selected: Some(selected), .. } = self else { return Ok(()) };
-        connection.out.extend_from_slice(b"* SEARCH");
+        connection.out.extend_from_slice(word);
         for place in found {
             connection.out.push(b' ');
             response::number(&mut connection.out, u64::from(selected.number_at(*place, numbering)));
@@ -152,7 +188,7 @@ impl Session {
     }
 
     /// `* ESEARCH (TAG "a1") UID MIN 2 MAX 6 ALL 2:3,6 COUNT 3` (RFC 4731 §3.1), and what `$` stands for from now on.
-    fn answer_extended(
+    pub(crate) fn answer_extended(
         &mut self,
         tag: &Tag,
         numbering: Numbering,
@@ -164,12 +200,14 @@ impl Session {
         if results.save {
             // With MIN and MAX alone it is those that are saved (RFC 9051 §6.4.4.1, table 4).
             let first = found.first().filter(|_| results.min);
-            let last = found.last().filter(|last| results.max && first != Some(last));
-            if results.is_ends_only() {
-                selected.save(first.into_iter().chain(last).copied());
-            } else {
-                selected.save(found.iter().copied());
-            }
+            let last = found.last().filter(|_| results.max);
+            let mut saved = match results.is_ends_only() {
+                true => first.into_iter().chain(last).copied().collect(),
+                false => found.to_vec(),
+            };
+            saved.sort_unstable();
+            saved.dedup();
+            selected.save(saved);
         }
         if !results.answers() {
             return Ok(());
@@ -190,12 +228,16 @@ impl Session {
             }
         }
         if results.all && !found.is_empty() {
-            let mut numbers = NumberSet::default();
-            found.iter().for_each(|place| numbers.push(selected.number_at(*place, numbering)));
+            let mut numbers = found.iter().map(|place| selected.number_at(*place, numbering)).peekable();
             let mut before: &[u8] = b" ALL ";
-            for range in numbers.ranges() {
+            // In the order found, which SORT chose: a range only ever rises (RFC 5267 §3.2).
+            while let Some(first) = numbers.next() {
+                let mut last = first;
+                while let Some(next) = numbers.next_if(|next| last.checked_add(1) == Some(*next)) {
+                    last = next;
+                }
                 connection.out.extend_from_slice(before);
-                response::number_range(&mut connection.out, range);
+                response::number_range(&mut connection.out, &(first..=last));
                 connection.flush_if_full()?;
                 before = b",";
             }
@@ -233,6 +275,7 @@ impl Session {
                     flags: message.flags,
                     modseq: message.modseq,
                     size: message.size,
+                    received: message.received.0,
                     received_day: days_of(date_of(message.received.0)),
                 };
                 match condition.by_row(&row) {
@@ -322,6 +365,8 @@ impl Condition {
             SearchKey::Before(date) => Self::Received(Days::Before(day(date))),
             SearchKey::On(date) => Self::Received(Days::On(day(date))),
             SearchKey::Since(date) => Self::Received(Days::Since(day(date))),
+            SearchKey::Older(seconds) => Self::ReceivedUntil(seconds_ago(*seconds)),
+            SearchKey::Younger(seconds) => Self::ReceivedSince(seconds_ago(*seconds)),
             SearchKey::SentBefore(date) => Self::Sent(Days::Before(day(date))),
             SearchKey::SentOn(date) => Self::Sent(Days::On(day(date))),
             SearchKey::SentSince(date) => Self::Sent(Days::Since(day(date))),
@@ -382,6 +427,8 @@ impl Condition {
             Self::ModSeq(modseq) => Some(row.modseq >= *modseq),
             Self::Smaller(size) => Some(row.size < *size),
             Self::Received(days) => Some(days.matches(row.received_day)),
+            Self::ReceivedSince(time) => Some(row.received >= *time),
+            Self::ReceivedUntil(time) => Some(row.received <= *time),
             Self::Sent(_) | Self::Field(..) | Self::Body(_) | Self::Text(_) => None,
         }
     }
@@ -426,7 +473,9 @@ impl Condition {
             | Self::Larger(_)
             | Self::ModSeq(_)
             | Self::Smaller(_)
-            | Self::Received(_) => Ok(false),
+            | Self::Received(_)
+            | Self::ReceivedSince(_)
+            | Self::ReceivedUntil(_) => Ok(false),
         }
     }
 }
@@ -492,6 +541,11 @@ impl Opened<'_> {
         }
         Ok(matcher.found())
     }
+}
+
+/// The time that OLDER and YOUNGER are about (RFC 5032 §2).
+fn seconds_ago(seconds: NonZeroU32) -> i64 {
+    UnixSeconds::now().0.saturating_sub(i64::from(seconds.get()))
 }
 
 /// Each field by itself, as `name: value`.

@@ -231,7 +231,9 @@ impl Session {
         let expunges = match &command {
             Command::Fetch { numbering, .. }
             | Command::Store { numbering, .. }
-            | Command::Search { numbering, .. } => match numbering {
+            | Command::Search { numbering, .. }
+            | Command::Sort { numbering, .. }
+            | Command::Thread { numbering, .. } => match numbering {
                 Numbering::Sequence => Expunges::Keep,
                 Numbering::Uid => Expunges::Tell,
             },
@@ -354,6 +356,10 @@ impl Session {
             Command::Unselect => self.unselect(),
             Command::Expunge(set) => self.expunge(set.as_ref()),
             Command::Search { numbering, results, key } => self.search(tag, numbering, results, &key),
+            Command::Sort { numbering, results, criteria, key } => {
+                self.sort(tag, numbering, results, &criteria, &key)
+            }
+            Command::Thread { numbering, algorithm, key } => self.thread(numbering, algorithm, &key),
             Command::Fetch { numbering, set, items, modifiers } => {
                 self.fetch(numbering, &set, items, modifiers)
             }

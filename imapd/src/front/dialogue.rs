@@ -233,6 +233,8 @@ impl Dialogue {
             | Command::Close
             | Command::Expunge(_)
             | Command::Search { .. }
+            | Command::Sort { .. }
+            | Command::Thread { .. }
             | Command::Fetch { .. }
             | Command::Store { .. }
             | Command::Copy { .. }

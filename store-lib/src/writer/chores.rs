@@ -24,6 +24,9 @@ pub(super) struct Chores {
     doomed: bool,
     /// Expunged messages that are remembered for too long.
     expunged: Vec<Excess>,
+    /// Messages of an older version have no row in `heading` yet; and it is time to see to that.
+    pub(super) headings: bool,
+    pub(super) headings_due: bool,
     forget_after: UnixSeconds,
 }
 
@@ -36,7 +39,15 @@ impl Chores {
         };
         // Not at once: opening an account is on the way of a login or a delivery.
         let forget_after = UnixSeconds(UnixSeconds::now().0.saturating_add(5));
-        Ok(Self { unlinked: any("unlinked")?, doomed: any("doomed")?, expunged: Vec::new(), forget_after })
+        let headings = any("heading_backlog")?;
+        Ok(Self {
+            unlinked: any("unlinked")?,
+            doomed: any("doomed")?,
+            expunged: Vec::new(),
+            headings,
+            headings_due: false,
+            forget_after,
+        })
     }
 
     pub(super) fn note(&mut self, effects: &Effects) {
@@ -51,6 +62,7 @@ impl Writer {
             || self.chores.doomed
             || !self.chores.expunged.is_empty()
             || UnixSeconds::now() >= self.chores.forget_after
+            || self.headings_wait()
             || self.log.is_waiting()
     }
 
@@ -70,7 +82,11 @@ impl Writer {
             let found = Excess::find(&self.connection, EXPUNGED_KEPT);
             self.chores.expunged = found.as_deref().unwrap_or_default().to_vec();
             self.warn(found.map(drop));
+            // By now whoever opened the store has said whether anything may be looked into.
+            self.chores.headings_due = true;
             self.alone(|transaction| forget(transaction.connection, UnixSeconds(now)))
+        } else if self.headings_wait() {
+            self.fill_headings()
         } else {
             self.log.tend(&self.connection, log::IDLE)
         };
@@ -138,7 +154,7 @@ impl Writer {
     }
 
     /// A transaction of the writer's own.
-    fn alone(
+    pub(super) fn alone(
         &mut self,
         work: impl FnOnce(&mut Transaction<'_>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {

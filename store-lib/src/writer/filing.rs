@@ -108,6 +108,9 @@ impl Transaction<'_> {
                 summary.map(|rendered| &rendered.envelope),
             ),
         )?;
+        if let Some(rendered) = summary {
+            self.insert_heading(id, &rendered.order)?;
+        }
         if let Octets::Memory(octets) = &staged.octets {
             let piece = if octets.len() <= 4 * SMALL_PIECE { SMALL_PIECE } else { LARGE_PIECE };
             for (place, piece) in (id * PIECES..).zip(octets.chunks(piece)) {

@@ -369,3 +369,71 @@ fn a_reader_that_stays_holds_the_log_back_until_it_goes() {
     assert_eq!(committed(&dir), 200);
     check(&store);
 }
+
+/// As after an update from a version without rows in `heading`: what was filed then is sorted all the same, and has its
+/// rows when the chores were done.
+#[test]
+fn rows_for_sorting_are_filled_in_behind() {
+    use crate::{SortKey, SortValue, Uid};
+    use std::ops::ControlFlow;
+
+    let (_dir, store) = account();
+    for number in 0..250_u8 {
+        let octets = format!("Subject: Re: {}\r\nDate: 1 Jan 2024\r\n\r\n", 255 - number);
+        let parse = if number == 7 { Parse::No } else { Parse::Yes };
+        let staged = store.stage(b"X-Prefix: x\r\n", &mut octets.as_bytes(), parse, 1 << 20).unwrap();
+        let (send, receive) = mpsc::channel();
+        let delivery = Delivery {
+            id: DeliveryId([number; 16]),
+            mailbox: MailboxName::inbox(),
+            flags: Flags::NONE,
+            received: UnixSeconds(i64::from(number)),
+        };
+        store.deliver(staged, delivery, move |result| send.send(result.is_ok()).unwrap());
+        assert!(receive.recv().unwrap());
+    }
+    let run = |work: fn(&mut Transaction<'_>, &crate::files::Files) -> Result<bool, StoreError>| {
+        let (send, receive) = mpsc::channel();
+        let files = std::sync::Arc::clone(store.files());
+        store.queue().push(
+            Rank::Session { messages: 1 },
+            move |transaction: &mut Transaction<'_>| work(transaction, &files),
+            move |result, _| send.send(result).unwrap(),
+        );
+        receive.recv().unwrap().unwrap()
+    };
+    let values = |key: SortKey| {
+        let inbox = MailboxName::inbox();
+        let mut values = Vec::new();
+        let read = store.read(&Budget::default(), |reader| {
+            let mailbox = reader.find(&inbox)?.unwrap().id;
+            reader.sort_values(mailbox, Uid::MIN..=Uid::MAX, key, |uid, value| {
+                values.push(match value {
+                    SortValue::Number(number) => format!("{} {number}", uid.value()),
+                    SortValue::Text(text) => format!("{} {text}", uid.value()),
+                });
+                ControlFlow::Continue(())
+            })
+        });
+        read.unwrap();
+        values
+    };
+    let before = (values(SortKey::Subject), values(SortKey::Date));
+    assert_eq!((before.0[0].as_str(), before.0[7].as_str()), ("1 255", "8 "));
+    assert_eq!((before.1[0].as_str(), before.1[7].as_str()), ("1 1704067200", "8 7"));
+    run(|transaction, _| {
+        transaction.execute("DELETE FROM heading WHERE body <= 249", ())?;
+        transaction
+            .execute("INSERT INTO heading_backlog SELECT min(id), 249 FROM body HAVING count(*) > 0", ())?;
+        Ok(true)
+    });
+    assert_eq!((values(SortKey::Subject), values(SortKey::Date)), before);
+    check(&store);
+    let mut slices = 0;
+    while run(|transaction, files| transaction.fill_headings(files)) {
+        slices += 1;
+        assert_eq!((values(SortKey::Subject), values(SortKey::Date)), before);
+        check(&store);
+    }
+    assert_eq!(slices, 3);
+}

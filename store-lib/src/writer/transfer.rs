@@ -124,6 +124,7 @@ impl Transaction<'_> {
                 self.execute("UPDATE shared SET more = more - 1 WHERE body = ?1", [body])?;
             }
             None => {
+                self.remove_heading(body)?;
                 let file: Option<Option<String>> =
                     self.row("DELETE FROM body WHERE id = ?1 RETURNING file", [body], |row| row.get(0))?;
                 match file.flatten() {
