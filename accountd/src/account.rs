@@ -24,6 +24,9 @@ use crate::{Activity, admin, delivery::Deliveries, safe_mode, sessions::Sessions
 /// Of every thread: nothing here recurses deeply. Address space, of which only what is used costs memory.
 pub(crate) const STACK: usize = 512 * 1024;
 
+/// In seconds.
+const DAY: i64 = 24 * 3600;
+
 /// How often it is looked whether all has ended.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -91,6 +94,7 @@ impl Account {
             tracing::warn!(account = %settings.account,
                 "safe mode after several crashes: for a while messages are filed and shown without being looked into");
         }
+        store.keep_deleted(i64::from(settings.undelete_days) * DAY, settings.undelete_size);
         let activity = Activity::new();
         let limits = SessionLimits {
             idle: Duration::from_millis(u64::from(settings.idle_timeout_ms)),

@@ -1,4 +1,6 @@
-//! What moxctl asks of an account: is all mail there and whole?
+//! What moxctl asks of an account: is all mail there and whole, and may what was expunged come back?
+
+mod undelete;
 
 use std::os::unix::net::UnixStream;
 
@@ -25,15 +27,26 @@ pub(crate) fn serve(store: &Store, supervisor: &dyn Supervisor, stream: UnixStre
     };
     loop {
         match answerer.next_question() {
-            Ok(Some(Question { request: AdminToAccountd::Verify, fds: _, responder })) => {
-                let answer = match verify(store) {
-                    Ok(verified) => AccountdToAdmin::Verified(verified),
-                    Err(error) => AccountdToAdmin::Refused(error.to_string()),
-                };
-                responder.reply(&answer, &[]);
+            Ok(Some(Question { request, fds: _, responder })) => {
+                let answer = answer(store, request);
+                responder.reply(&answer.unwrap_or_else(AccountdToAdmin::Refused), &[]);
             }
             Ok(None) => return,
             Err(violation) => return supervisor.violation(ChannelId::AdminAccountd, violation),
+        }
+    }
+}
+
+fn answer(store: &Store, request: AdminToAccountd) -> Result<AccountdToAdmin, String> {
+    match request {
+        AdminToAccountd::Verify => {
+            verify(store).map(AccountdToAdmin::Verified).map_err(|error| error.to_string())
+        }
+        AdminToAccountd::DeletedList { which, after } => {
+            undelete::list(store, which, after).map(AccountdToAdmin::Deleted)
+        }
+        AdminToAccountd::Undelete { which, into } => {
+            undelete::restore(store, which, into).map(AccountdToAdmin::Undeleted)
         }
     }
 }

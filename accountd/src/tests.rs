@@ -1,5 +1,6 @@
 //! A real store in a directory of its own, with made-up neighbours on real socketpairs.
 
+mod caring;
 mod crashing;
 mod delivering;
 mod serving;
@@ -18,6 +19,7 @@ use std::{
 
 use ipc_proto::{
     AccountId, ChannelId, ConnectionId, DeliveryId, SessionId, Violation,
+    admin::AdminAccountd,
     blocking::Asker,
     control::{AccountdSettings, Order, PreviousEnd},
     delivery::{AccountDelivery, AccountdToQueued, QueuedAccountd, QueuedToAccountd},
@@ -71,6 +73,8 @@ fn settings() -> AccountdSettings {
         sessions: 2,
         idle_timeout_ms: 1_800_000,
         write_timeout_ms: 10_000,
+        undelete_days: 7,
+        undelete_size: 4 << 30,
         previous: PreviousEnd::Harmless,
     }
 }
@@ -97,6 +101,15 @@ impl World {
             Order::Channel { channel: ChannelId::QueuedAccountd, account: Some(number()), run: Run(1) };
         assert_eq!(self.account.take(order, vec![theirs.into()]).unwrap(), Next::Continue);
         ours
+    }
+
+    /// A channel of moxctl.
+    fn moxctl(&self) -> Asker<AdminAccountd> {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let order =
+            Order::Channel { channel: ChannelId::AdminAccountd, account: Some(number()), run: Run(0) };
+        self.account.take(order, vec![theirs.into()]).unwrap();
+        Asker::new(ours).unwrap()
     }
 
     fn queued(&self) -> Asker<QueuedAccountd> {

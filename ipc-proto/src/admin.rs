@@ -3,6 +3,7 @@
 use bincode::{Decode, Encode};
 
 use crate::{
+    care::{DeletedInfo, Undeleted, Which},
     channel::{Message, channel},
     control::{Layers, Role},
     types::AccountId,
@@ -128,6 +129,21 @@ pub const MAX_LISTED_ACCOUNTS: usize = 200;
 pub enum AdminToAccountd {
     /// Read every message and count everything again. Answered by `Verified`.
     Verify,
+    /// At most [`crate::care::DELETED_PAGE`] expunged messages that can come back, in the order in which they went. Answered by
+    /// `Deleted`.
+    DeletedList {
+        /// Which of them.
+        which: Which,
+        /// The id of the last one of the page before; 0 for the first page.
+        after: u64,
+    },
+    /// Bring expunged messages back. Answered by `Undeleted`.
+    Undelete {
+        /// Which of those that can.
+        which: Which,
+        /// Into this mailbox; `None`: where they were.
+        into: Option<String>,
+    },
 }
 
 /// What an account's process answers moxctl.
@@ -135,6 +151,10 @@ pub enum AdminToAccountd {
 pub enum AccountdToAdmin {
     /// What was found.
     Verified(Verified),
+    /// A page.
+    Deleted(Vec<DeletedInfo>),
+    /// They are back.
+    Undeleted(Undeleted),
     /// One line that says what is wrong and what to do.
     Refused(String),
 }

@@ -399,6 +399,10 @@ pub struct AccountdSettings {
     pub idle_timeout_ms: u32,
     /// A client that does not read for so long loses its session, milliseconds.
     pub write_timeout_ms: u32,
+    /// Expunged messages can come back for so many days; 0: not at all.
+    pub undelete_days: u32,
+    /// So many octets of them at most.
+    pub undelete_size: u64,
     /// How its process before this one ended.
     pub previous: PreviousEnd,
 }

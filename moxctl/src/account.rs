@@ -8,11 +8,13 @@ use ipc_proto::{
 use serde::Serialize;
 
 use crate::{
+    care,
     cli::Account,
     control::{self, Directory, Instance},
     failure::Failure,
     output::{Output, printable},
     table::Table,
+    undelete,
 };
 
 /// An account as it is printed.
@@ -61,6 +63,7 @@ pub(crate) fn run(command: Account, instance: &Instance, output: &Output) -> Res
         }
         Account::Add { name, address } => return add(name, address, &directory, output),
         Account::Show { name } => return show(&name, &directory, output),
+        Account::Undelete(command) => return undelete::run(command, &directory, instance, output),
         Account::Verify { name } => return verify(&name, &directory, instance, output),
         Account::Rm { name } => {
             let done = format!("account {name} removed; its mail is still in the data directory");
@@ -124,14 +127,10 @@ fn show(name: &str, directory: &Directory, output: &Output) -> Result<(), Failur
 }
 
 fn verify(name: &str, directory: &Directory, instance: &Instance, output: &Output) -> Result<(), Failure> {
-    let account = directory.account(name)?;
-    let (reply, _) =
-        instance.account(account.id)?.call(&AdminToAccountd::Verify, Vec::new()).map_err(|error| {
-            Failure::Unavailable(format!("the process of account {name}: {error}; its log says more"))
-        })?;
-    let Verified { mailboxes, messages, octets, problems } = match reply {
+    let account = care::open(name, directory, instance)?;
+    let Verified { mailboxes, messages, octets, problems } = match account.ask(&AdminToAccountd::Verify)? {
         AccountdToAdmin::Verified(verified) => verified,
-        AccountdToAdmin::Refused(line) => return Err(Failure::Refused(line)),
+        other => return Err(care::odd(other)),
     };
     let found = Found { name: account.name, mailboxes, messages, octets, problems };
     output.show(&found, report);

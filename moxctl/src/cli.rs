@@ -14,6 +14,7 @@ use crate::{
     failure::{self, Failure},
     output::Output,
     queue::Queue,
+    undelete::Undelete,
 };
 
 /// Where packages put the control socket.
@@ -176,6 +177,8 @@ pub(crate) enum Account {
         /// Its name
         name: String,
     },
+    /// Bring back messages that were expunged, or went with their mailbox
+    Undelete(Undelete),
     /// Read all of an account's mail and compare it with what was stored
     Verify {
         /// Its name

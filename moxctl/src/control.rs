@@ -120,8 +120,9 @@ impl Instance {
     }
 
     /// A channel to one account's process.
-    pub(crate) fn account(&self, account: AccountId) -> Result<Asker<AdminAccountd>, Failure> {
-        self.open(&AdminToSupervisor::OpenAccount(account))
+    pub(crate) fn account(&self, account: AccountId) -> Result<Channel<AdminAccountd>, Failure> {
+        let asker = self.open(&AdminToSupervisor::OpenAccount(account))?;
+        Ok(Channel { asker, who: "the account's process" })
     }
 
     fn open<C: channel::Channel>(&self, request: &AdminToSupervisor) -> Result<Asker<C>, Failure> {

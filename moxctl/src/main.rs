@@ -4,7 +4,7 @@
 //!   moxctl status, reload, stop ─────▶ control socket ──▶ moxd
 //!   moxctl domain, account, alias, … ▶ control socket ──▶ moxd hands over a channel ──▶ authd
 //!   moxctl queue ────────────────────▶ control socket ──▶ moxd hands over a channel ──▶ queued
-//!   moxctl account verify ───────────▶ control socket ──▶ moxd hands over a channel ──▶ that account's process
+//!   moxctl account verify, undelete ─▶ control socket ──▶ moxd hands over a channel ──▶ that account's process
 //!   moxctl localserve ── starts ─────▶ moxd, in a directory of its own, until Ctrl-C
 //! ```
 //!
@@ -19,6 +19,7 @@ mod account;
 mod address;
 mod alias;
 mod app_password;
+mod care;
 mod check;
 mod cli;
 mod control;
@@ -38,6 +39,7 @@ mod status;
 mod stop;
 mod sys;
 mod table;
+mod undelete;
 
 use std::process::ExitCode;
 

@@ -30,6 +30,7 @@ mod read;
 mod schema;
 mod stage;
 mod store;
+mod undelete;
 mod verify;
 mod writer;
 
@@ -46,4 +47,5 @@ pub use ordering::{SortKey, SortValue, ThreadKeys};
 pub use read::{Budget, Reader};
 pub use stage::{BodySource, Parse, Staged, Stager};
 pub use store::{Conditional, Copied, Delivered, Delivery, Filed, FlagChange, Store, StoredFlags};
+pub use undelete::{DeletedMessage, Restored, Which};
 pub use verify::{Problem, Report};

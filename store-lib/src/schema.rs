@@ -118,6 +118,21 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE mailbox ADD COLUMN expunged_from INTEGER NOT NULL DEFAULT 0;
 ",
     crate::ordering::MIGRATION,
+    "
+    -- Expunged messages that can come back, in the order in which they went. Each counts as one message of its body.
+    CREATE TABLE kept (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at INTEGER NOT NULL,
+        mailbox INTEGER NOT NULL,
+        flags INTEGER NOT NULL,
+        keywords TEXT,
+        received INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        body INTEGER NOT NULL
+    ) STRICT;
+    -- Deleted mailboxes whose messages can come back.
+    CREATE TABLE gone (mailbox INTEGER PRIMARY KEY, name TEXT NOT NULL, special_use INTEGER) STRICT;
+",
 ];
 
 /// What an account begins with.

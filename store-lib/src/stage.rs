@@ -6,6 +6,7 @@ use std::sync::Arc;
 use mail_lib::{imap, mime::Indexer, ordering::OrderKeys};
 
 use crate::files::{Files, KeptFile, NewFile};
+use crate::writer::{Queue, Rank, Transaction};
 use crate::{Store, StoreError};
 
 /// Messages up to this size live in the database; it is also the buffer of larger ones on their way to a file.
@@ -47,6 +48,7 @@ pub enum Parse {
 #[derive(Debug)]
 pub struct Stager {
     files: Arc<Files>,
+    queue: Arc<Queue>,
     prefix: Vec<u8>,
     limit: u64,
     received: u64,
@@ -102,6 +104,7 @@ impl Store {
         };
         Stager {
             files: Arc::clone(self.files()),
+            queue: Arc::clone(self.queue()),
             prefix: prefix.to_vec(),
             limit,
             received: 0,
@@ -136,6 +139,11 @@ impl Store {
 impl Stager {
     /// The next octets. Over the limit: [`StoreError::TooLarge`], now and for every further piece.
     pub fn push(&mut self, piece: &[u8]) -> Result<(), StoreError> {
+        let queue = Arc::clone(&self.queue);
+        look_for_room(&queue, self.take(piece))
+    }
+
+    fn take(&mut self, piece: &[u8]) -> Result<(), StoreError> {
         self.received = self.received.saturating_add(piece.len() as u64);
         if self.received > self.limit {
             return Err(StoreError::TooLarge { limit: self.limit });
@@ -173,7 +181,12 @@ impl Stager {
     }
 
     /// There are no more octets: makes a large message's file durable.
-    pub fn finish(mut self) -> Result<Staged, StoreError> {
+    pub fn finish(self) -> Result<Staged, StoreError> {
+        let queue = Arc::clone(&self.queue);
+        look_for_room(&queue, self.complete())
+    }
+
+    fn complete(mut self) -> Result<Staged, StoreError> {
         if self.received > self.limit {
             return Err(StoreError::TooLarge { limit: self.limit });
         }
@@ -202,6 +215,18 @@ impl Stager {
             summary,
         })
     }
+}
+
+/// Of a disk that is full the writer has to hear, since what was deleted makes room.
+fn look_for_room<T>(queue: &Queue, result: Result<T, StoreError>) -> Result<T, StoreError> {
+    if let Err(StoreError::NoSpace) = result {
+        let tell = |transaction: &mut Transaction<'_>| {
+            transaction.effects.full = true;
+            Ok(())
+        };
+        queue.push(Rank::Session { messages: 1 }, tell, |_, _| ());
+    }
+    result
 }
 
 impl Staged {

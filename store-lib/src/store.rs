@@ -16,7 +16,7 @@ use crate::change::{Changes, Hub};
 use crate::files::{BodyName, Files};
 use crate::hand::{Hand, LastEnd};
 use crate::read::Pool;
-use crate::writer::{Expunge, Originals, Outcome, Queue, Rank, SLICE, Transaction, Writer};
+use crate::writer::{Expunge, Keeping, Originals, Outcome, Queue, Rank, SLICE, Transaction, Writer};
 use crate::{
     Annotated, Budget, DeliveryId, Flags, MailboxId, MailboxName, MetadataChange, ModSeq, Origin, SpecialUse,
     Staged, StoreError, SystemFlag, Uid, UidValidity, UnixSeconds, schema, writer,
@@ -37,6 +37,7 @@ struct Inner {
     pool: Pool,
     queue: Arc<Queue>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    keeping: Arc<Keeping>,
     origins: AtomicU64,
     /// Per mailbox, up to where sessions were told of messages: ahead of what is stored.
     recent: Mutex<HashMap<MailboxId, u32>>,
@@ -145,11 +146,17 @@ impl Store {
         if hand.crashed() {
             files.sweep(hand.crashed_run(database), |name| is_named(&connection, name))?;
         }
-        let (hub, queue) = (Hub::default(), Arc::new(Queue::new()));
+        let (hub, queue, keeping) = (Hub::default(), Arc::new(Queue::new()), Arc::<Keeping>::default());
         let raw = Arc::new(AtomicBool::new(false));
-        let (files_too, queue_too) = (Arc::clone(&files), Arc::clone(&queue));
-        let writer =
-            Writer::new(connection, dir.clone(), files_too, hub.clone(), queue_too, Arc::clone(&raw));
+        let writer = Writer::new(
+            connection,
+            dir.clone(),
+            Arc::clone(&files),
+            hub.clone(),
+            Arc::clone(&queue),
+            Arc::clone(&keeping),
+            Arc::clone(&raw),
+        );
         let writer = writer.map_err(|error| error.within(&dir))?;
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(|error| StoreError::Fault(error.to_string()))?;
@@ -162,6 +169,7 @@ impl Store {
             hub,
             queue,
             writer: Mutex::new(Some(thread)),
+            keeping,
             origins: AtomicU64::new(0),
             recent: Mutex::default(),
             raw,
@@ -460,7 +468,7 @@ impl Store {
     }
 
     /// Queues a session's job and waits for it.
-    fn session<T: Send + 'static>(
+    pub(crate) fn session<T: Send + 'static>(
         &self,
         messages: usize,
         work: impl FnMut(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
@@ -484,7 +492,10 @@ impl Store {
         &self.0.hand
     }
 
-    #[cfg(test)]
+    pub(crate) fn keeping(&self) -> &Keeping {
+        &self.0.keeping
+    }
+
     pub(crate) fn queue(&self) -> &Arc<Queue> {
         &self.0.queue
     }

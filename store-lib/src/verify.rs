@@ -153,10 +153,12 @@ fn check_sharing(connection: &Connection, report: &mut Report) -> Result<(), Sto
     let mut statement = connection.prepare(
         "SELECT id, messages, expected FROM (
              SELECT body.id AS id, ifnull(used.messages, 0) AS messages, 1 + ifnull(more, 0) AS expected
-             FROM body LEFT JOIN (SELECT body, count(*) AS messages FROM message GROUP BY body) AS used
+             FROM body LEFT JOIN (SELECT body, count(*) AS messages FROM
+                 (SELECT body FROM message UNION ALL SELECT body FROM kept) GROUP BY body) AS used
                  ON used.body = body.id
              LEFT JOIN shared ON shared.body = body.id)
          WHERE messages <> expected
+         UNION ALL SELECT body, count(*), 0 FROM kept WHERE body NOT IN (SELECT id FROM body) GROUP BY body
          UNION ALL SELECT body, count(*), 0 FROM message WHERE body NOT IN (SELECT id FROM body) GROUP BY body
          UNION ALL SELECT body, 0, more FROM shared WHERE body NOT IN (SELECT id FROM body)
          UNION ALL SELECT id / 8, 0, 0 FROM octets WHERE id / 8 NOT IN (SELECT id FROM body WHERE file IS NULL)",

@@ -13,6 +13,7 @@ mod chores;
 mod filing;
 mod flags;
 mod headings;
+mod kept;
 mod log;
 mod mailboxes;
 mod metadata;
@@ -32,6 +33,7 @@ use std::time::Instant;
 use rusqlite::Connection;
 
 pub(crate) use filing::{PIECES, delivered};
+pub(crate) use kept::Keeping;
 pub(crate) use queue::{Queue, Rank, SLICE};
 pub(crate) use tombstones::EXPUNGED_KEPT;
 pub(crate) use transaction::Transaction;
@@ -75,6 +77,7 @@ pub(crate) struct Writer {
     hub: Hub,
     queue: Arc<Queue>,
     numbers: Numbers,
+    keeping: Arc<Keeping>,
     chores: Chores,
     log: Log,
     /// Nothing is looked into.
@@ -88,12 +91,13 @@ impl Writer {
         files: Arc<Files>,
         hub: Hub,
         queue: Arc<Queue>,
+        keeping: Arc<Keeping>,
         raw: Arc<AtomicBool>,
     ) -> Result<Self, StoreError> {
         let numbers = Numbers::load(&connection)?;
         let log = Log::watch(&mut connection, &dir)?;
         let chores = Chores::load(&connection)?;
-        Ok(Self { connection, dir, files, hub, queue, numbers, chores, log, raw })
+        Ok(Self { connection, dir, files, hub, queue, numbers, keeping, chores, log, raw })
     }
 
     /// The thread: until the queue is closed and empty.
@@ -137,6 +141,9 @@ impl Writer {
         self.chores.note(&effects);
         self.hub.publish(&effects.events);
         for (job, outcome) in jobs {
+            if let Outcome::Failed(StoreError::NoSpace) | Outcome::Unknown(StoreError::NoSpace) = outcome {
+                self.chores.make_room();
+            }
             job.answer(match outcome {
                 Outcome::Committed => Outcome::Committed,
                 Outcome::Failed(error) => Outcome::Failed(error.within(&self.dir)),
@@ -189,7 +196,7 @@ impl Writer {
         if !alone && let Err(error) = self.execute("SAVEPOINT job") {
             return Step::Lost(error);
         }
-        let mut transaction = Transaction::new(&self.connection, &mut self.numbers);
+        let mut transaction = Transaction::new(&self.connection, &mut self.numbers, &self.keeping);
         let result = job.run(&mut transaction).map(|()| transaction.effects);
         let stands = !self.connection.is_autocommit();
         match result {

@@ -169,6 +169,10 @@ pub struct Limits {
     pub spool_files: u32,
     /// First pause before a stored message is tried again.
     pub queue_retry: Pause,
+    /// Expunged messages can come back for so many days; 0: not at all.
+    pub undelete_days: u32,
+    /// So much of them for each account at most.
+    pub undelete_size: Size,
     /// An IMAP session without a command ends after this.
     pub imap_idle: Pause,
     /// A client that reads nothing for this long is let go.
@@ -222,6 +226,8 @@ impl Default for Limits {
             direct_recipients: 20,
             spool_files: 200,
             queue_retry: pause(5),
+            undelete_days: 7,
+            undelete_size: Size(4 << 30),
             imap_idle: pause(30 * 60),
             write: pause(5 * 60),
             smtp_command: pause(30),

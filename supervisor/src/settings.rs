@@ -29,6 +29,8 @@ pub fn of(
             sessions: limits.account_sessions,
             idle_timeout_ms: limits.imap_idle.milliseconds(),
             write_timeout_ms: limits.write.milliseconds(),
+            undelete_days: limits.undelete_days,
+            undelete_size: limits.undelete_size.0,
             previous,
         }),
         (Role::Smtpd, _) => RoleSettings::Smtpd(smtp(config, limits.smtp_connections)),

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 
 use ipc_proto::{
-    admin::{AccountdToAdmin, AdminAccountd, AdminToAccountd},
+    admin::{AccountdToAdmin, AdminToAccountd},
     control::SessionFacts,
     types::{Protocol, Run},
 };
@@ -159,17 +159,14 @@ fn a_verification_counts_what_is_there() {
     let directory = tempfile::tempdir().unwrap();
     let world = World::open(directory.path());
     assert_eq!(deliver(&world.queued(), 1, TEXT), AccountdToQueued::Filed);
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let order = Order::Channel { channel: ChannelId::AdminAccountd, account: Some(number()), run: Run(0) };
-    world.account.take(order, vec![theirs.into()]).unwrap();
-    let moxctl = Asker::<AdminAccountd>::new(ours).unwrap();
+    let moxctl = world.moxctl();
     match moxctl.call(&AdminToAccountd::Verify, Vec::new()).unwrap().0 {
         AccountdToAdmin::Verified(verified) => {
             assert_eq!((verified.messages, verified.problems), (1, Vec::<String>::new()));
             assert_eq!(verified.octets, stored(TEXT).len() as u64);
             assert!(verified.mailboxes >= 1);
         }
-        AccountdToAdmin::Refused(line) => panic!("{line}"),
+        other => panic!("{other:?}"),
     }
     assert!(!world.account.activity().is_idle(), "moxctl is still there");
     drop(moxctl);

@@ -1,6 +1,6 @@
 //! What the admin asks about aliases, of an account and of the queue.
 
-use ipc_proto::{admin::*, alias::*, authd::*, queue::*};
+use ipc_proto::{admin::*, alias::*, authd::*, care::*, queue::*};
 
 use super::{CONNECTION, DELIVERY, Sample, address, at, reply, request, samples_of};
 
@@ -47,6 +47,12 @@ pub(super) fn accountd() -> Vec<Sample> {
     let (ask, answer) = (request::<AdminAccountd>, reply::<AdminAccountd>);
     let mut all = samples_of!(ask, AdminToAccountd {
         AdminToAccountd::Verify => "Verify": AdminToAccountd::Verify,
+        AdminToAccountd::DeletedList { .. } => "DeletedList":
+            AdminToAccountd::DeletedList { which: Which::default(), after: 3 },
+        AdminToAccountd::Undelete { .. } => "Undelete": AdminToAccountd::Undelete {
+            which: Which { ids: Some(vec![1, 2]), mailbox: Some("INBOX".to_owned()), since: Some(at()) },
+            into: Some("Recovered".to_owned()),
+        },
     });
     all.extend(samples_of!(answer, AccountdToAdmin {
         AccountdToAdmin::Verified(_) => "Verified": AccountdToAdmin::Verified(Verified {
@@ -54,6 +60,19 @@ pub(super) fn accountd() -> Vec<Sample> {
             messages: 2,
             octets: 3,
             problems: vec!["a row without its body".to_owned()],
+        }),
+        AccountdToAdmin::Deleted(_) => "Deleted": AccountdToAdmin::Deleted(vec![DeletedInfo {
+            id: 1,
+            mailbox: Some("INBOX".to_owned()),
+            at: at(),
+            received: at(),
+            size: 2,
+            from: "Ada".to_owned(),
+            subject: "x".to_owned(),
+        }]),
+        AccountdToAdmin::Undeleted(_) => "Undeleted": AccountdToAdmin::Undeleted(Undeleted {
+            messages: 2,
+            mailboxes: vec![("INBOX".to_owned(), 2)],
         }),
         AccountdToAdmin::Refused(_) => "Refused": AccountdToAdmin::Refused("busy".to_owned()),
     }));

@@ -97,6 +97,8 @@ fn settings() -> Vec<Order> {
         sessions: 2,
         idle_timeout_ms: 3,
         write_timeout_ms: 4,
+        undelete_days: 5,
+        undelete_size: 6,
         previous: PreviousEnd::Harmless,
     };
     let crashed = AccountdSettings { previous: PreviousEnd::Crash { sessions: true }, ..accountd.clone() };

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
 mod aliases;
+mod care;
 mod codes;
 mod localserve;
 mod login_keys;
@@ -191,7 +192,7 @@ fn a_verification_that_finds_something_fails() {
         let found = problems.clone();
         let instance = Instance::new(
             |_| AuthdToAdmin::Accounts(vec![account(3, "alice")]),
-            move |asked| {
+            move |asked, _| {
                 assert_eq!(asked, AccountId::new(3).unwrap());
                 let problems = found.clone();
                 AccountdToAdmin::Verified(Verified { mailboxes: 6, messages: 10, octets: 1000, problems })

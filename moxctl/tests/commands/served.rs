@@ -15,7 +15,10 @@ use std::{
 
 use ipc_proto::{
     AccountId,
-    admin::{AccountdToAdmin, AdminAccountd, AdminSupervisor, AdminToSupervisor, SupervisorToAdmin},
+    admin::{
+        AccountdToAdmin, AdminAccountd, AdminSupervisor, AdminToAccountd, AdminToSupervisor,
+        SupervisorToAdmin,
+    },
     authd::{AdminAuthd, AdminToAuthd, AuthdToAdmin},
     blocking::Answerer,
     queue::{AdminQueued, AdminToQueued, QueuedToAdmin},
@@ -67,18 +70,18 @@ pub(crate) struct Instance {
 }
 
 type Directory = Arc<dyn Fn(&AdminToAuthd) -> AuthdToAdmin + Send + Sync>;
-type Account = Arc<dyn Fn(AccountId) -> AccountdToAdmin + Send + Sync>;
+type Account = Arc<dyn Fn(AccountId, &AdminToAccountd) -> AccountdToAdmin + Send + Sync>;
 
 impl Instance {
     pub(crate) fn with_directory(
         directory: impl Fn(&AdminToAuthd) -> AuthdToAdmin + Send + Sync + 'static,
     ) -> Self {
-        Self::new(directory, |_| AccountdToAdmin::Refused("no account is served".into()))
+        Self::new(directory, |_, _| AccountdToAdmin::Refused("no account is served".into()))
     }
 
     pub(crate) fn new(
         directory: impl Fn(&AdminToAuthd) -> AuthdToAdmin + Send + Sync + 'static,
-        account: impl Fn(AccountId) -> AccountdToAdmin + Send + Sync + 'static,
+        account: impl Fn(AccountId, &AdminToAccountd) -> AccountdToAdmin + Send + Sync + 'static,
     ) -> Self {
         let queue = |_: &AdminToQueued| QueuedToAdmin::Refused("no queue is served".into());
         Self::serving(Arc::new(directory), Arc::new(account), queue)
@@ -88,7 +91,7 @@ impl Instance {
         let refused = || "nothing else is served".to_owned();
         Self::serving(
             Arc::new(move |_| AuthdToAdmin::Refused(refused())),
-            Arc::new(move |_| AccountdToAdmin::Refused(refused())),
+            Arc::new(move |_, _| AccountdToAdmin::Refused(refused())),
             queue,
         )
     }
@@ -155,7 +158,8 @@ fn supervise(
                 thread::spawn(move || {
                     let mut answerer = Answerer::<AdminAccountd>::new(ours, 1).unwrap();
                     while let Ok(Some(question)) = answerer.next_question() {
-                        question.responder.reply(&account(id), &[]);
+                        let reply = account(id, &question.request);
+                        question.responder.reply(&reply, &[]);
                     }
                 });
                 question.responder.reply(&SupervisorToAdmin::Opened, &[OwnedFd::from(theirs)]);

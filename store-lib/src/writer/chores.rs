@@ -1,17 +1,18 @@
 //! What the writer does when nobody waits: erasing what was deleted, forgetting old deliveries and what was expunged long
-//! ago, looking after its log.
+//! ago, letting go of what was kept for undelete long enough, looking after its log.
 
 use rusqlite::Connection;
 
 use super::Writer;
+use super::kept::Kept;
 use super::log;
 use super::tombstones::{EXPUNGED_KEPT, Excess};
 use super::transaction::{Effects, Transaction};
 use crate::files::BodyName;
-use crate::{StoreError, UnixSeconds};
+use crate::{MailboxId, StoreError, Uid, UnixSeconds};
 
 /// Files or messages that one chore takes.
-const LIMIT: i64 = 500;
+pub(super) const LIMIT: i64 = 500;
 /// How long a repeated delivery is recognised.
 const DELIVERED_SECONDS: i64 = 7 * 24 * 3600;
 /// How often older ones are forgotten.
@@ -28,6 +29,7 @@ pub(super) struct Chores {
     pub(super) headings: bool,
     pub(super) headings_due: bool,
     forget_after: UnixSeconds,
+    pub(super) kept: Kept,
 }
 
 impl Chores {
@@ -40,12 +42,14 @@ impl Chores {
         // Not at once: opening an account is on the way of a login or a delivery.
         let forget_after = UnixSeconds(UnixSeconds::now().0.saturating_add(5));
         let headings = any("heading_backlog")?;
+        let kept = Kept::new(forget_after);
         Ok(Self {
             unlinked: any("unlinked")?,
             doomed: any("doomed")?,
             expunged: Vec::new(),
             headings,
             headings_due: false,
+            kept,
             forget_after,
         })
     }
@@ -53,6 +57,12 @@ impl Chores {
     pub(super) fn note(&mut self, effects: &Effects) {
         self.unlinked |= effects.unlinked;
         self.doomed |= effects.doomed;
+        self.kept.note(effects);
+    }
+
+    /// The disk is full: what was deleted makes room for what comes in.
+    pub(super) fn make_room(&mut self) {
+        self.kept.make_room();
     }
 }
 
@@ -63,6 +73,7 @@ impl Writer {
             || !self.chores.expunged.is_empty()
             || UnixSeconds::now() >= self.chores.forget_after
             || self.headings_wait()
+            || self.chores.kept.is_due(&self.keeping)
             || self.log.is_waiting()
     }
 
@@ -87,6 +98,8 @@ impl Writer {
             self.alone(|transaction| forget(transaction.connection, UnixSeconds(now)))
         } else if self.headings_wait() {
             self.fill_headings()
+        } else if self.chores.kept.is_due(&self.keeping) {
+            self.let_go()
         } else {
             self.log.tend(&self.connection, log::IDLE)
         };
@@ -112,30 +125,14 @@ impl Writer {
 
     /// Removes a slice of the messages of a deleted mailbox, at the end the mailbox's traces too.
     fn erase_slice(&mut self) -> Result<(), StoreError> {
-        let find = "SELECT mailbox FROM doomed LIMIT 1";
-        let (mut more, mut unlinked) = (false, false);
+        let (mut more, mut effects) = (false, Effects::default());
         self.alone(|transaction| {
-            let Some(mailbox) = transaction.row(find, (), |row| row.get::<_, i64>(0))? else { return Ok(()) };
-            more = true;
-            let messages: Vec<(u32, i64)> = {
-                let sql = "SELECT uid, body FROM message WHERE mailbox = ?1 LIMIT ?2";
-                let mut statement = transaction.connection.prepare_cached(sql)?;
-                let rows = statement.query_map((mailbox, LIMIT), |row| Ok((row.get(0)?, row.get(1)?)))?;
-                rows.collect::<Result<_, _>>()?
-            };
-            for (uid, body) in &messages {
-                transaction.execute("DELETE FROM message WHERE mailbox = ?1 AND uid = ?2", (mailbox, uid))?;
-                transaction.release_body(*body)?;
-            }
-            if i64::try_from(messages.len()) != Ok(LIMIT) {
-                transaction.execute("DELETE FROM expunged WHERE mailbox = ?1", [mailbox])?;
-                transaction.execute("DELETE FROM doomed WHERE mailbox = ?1", [mailbox])?;
-            }
-            unlinked = transaction.effects.unlinked;
+            more = transaction.erase_slice()?;
+            effects = std::mem::take(&mut transaction.effects);
             Ok(())
         })?;
-        self.chores.doomed = more;
-        self.chores.unlinked |= unlinked;
+        self.chores.note(&effects);
+        self.chores.doomed |= more;
         Ok(())
     }
 
@@ -165,12 +162,36 @@ impl Writer {
             return Ok(());
         }
         self.execute("BEGIN IMMEDIATE")?;
-        let done = work(&mut Transaction::new(&self.connection, &mut self.numbers));
+        let done = work(&mut Transaction::new(&self.connection, &mut self.numbers, &self.keeping));
         let done = done.and_then(|()| self.execute("COMMIT"));
         if done.is_err() {
             self.roll_back();
         }
         done
+    }
+}
+
+impl Transaction<'_> {
+    /// A slice of the messages of one deleted mailbox; with the last one go the mailbox's traces. `false`: none waits.
+    pub(crate) fn erase_slice(&mut self) -> Result<bool, StoreError> {
+        let find = "SELECT mailbox FROM doomed LIMIT 1";
+        let Some(mailbox) = self.row(find, (), |row| row.get(0).map(MailboxId))? else { return Ok(false) };
+        let uids: Vec<u32> = {
+            let sql = "SELECT uid FROM message WHERE mailbox = ?1 LIMIT ?2";
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let rows = statement.query_map((mailbox.0, LIMIT), |row| row.get(0))?;
+            rows.collect::<Result<_, _>>()?
+        };
+        for uid in uids.iter().filter_map(|uid| Uid::new(*uid)) {
+            let Some((entry, _)) = self.entry(mailbox, uid)? else { continue };
+            self.execute("DELETE FROM message WHERE mailbox = ?1 AND uid = ?2", (mailbox.0, uid.value()))?;
+            self.keep(mailbox, &entry)?;
+        }
+        if i64::try_from(uids.len()) != Ok(LIMIT) {
+            self.execute("DELETE FROM expunged WHERE mailbox = ?1", [mailbox.0])?;
+            self.execute("DELETE FROM doomed WHERE mailbox = ?1", [mailbox.0])?;
+        }
+        Ok(true)
     }
 }
 

@@ -44,6 +44,7 @@ impl Transaction<'_> {
         self.execute("DELETE FROM mailbox WHERE id = ?1", [mailbox.id.0])?;
         self.execute("DELETE FROM metadata WHERE mailbox = ?1", [mailbox.id.0])?;
         self.execute("INSERT INTO doomed (mailbox) VALUES (?1)", [mailbox.id.0])?;
+        self.note_gone(&mailbox)?;
         self.effects.doomed = true;
         self.tell(mailbox.id, origin, Event::Deleted);
         self.tell_mailboxes_changed(origin);

@@ -8,7 +8,10 @@ use tempfile::TempDir;
 
 use super::queue::{Gathering, Job};
 use super::{Outcome, Queue, Rank, Transaction};
-use crate::{Budget, Delivery, DeliveryId, Flags, MailboxName, Parse, Store, StoreError, UnixSeconds};
+use crate::{
+    Budget, Delivery, DeliveryId, FlagChange, Flags, MailboxName, Origin, Parse, Store, StoreError,
+    SystemFlag, UnixSeconds, Which,
+};
 
 fn account() -> (TempDir, Store) {
     let dir = TempDir::new().unwrap();
@@ -436,4 +439,72 @@ fn rows_for_sorting_are_filled_in_behind() {
         check(&store);
     }
     assert_eq!(slices, 3);
+}
+
+/// The rows of what is kept, changed behind the store's back.
+fn change_kept(store: &Store, sql: &'static str) {
+    let (send, receive) = mpsc::channel();
+    store.queue().push(
+        Rank::Session { messages: 1 },
+        move |transaction: &mut Transaction<'_>| Ok(transaction.connection.execute_batch(sql)?),
+        move |result, _| send.send(result).unwrap(),
+    );
+    receive.recv().unwrap().unwrap();
+}
+
+fn kept_ids(store: &Store) -> Vec<u64> {
+    store.deleted(&Which::default(), 0, 100).unwrap().into_iter().map(|one| one.id).collect()
+}
+
+fn expunge_all(store: &Store) {
+    let inbox =
+        store.read(&Budget::default(), |reader| reader.find(&MailboxName::inbox())).unwrap().unwrap().id;
+    let uids = store.read(&Budget::default(), |reader| reader.uids(inbox)).unwrap();
+    let mark = FlagChange::Add(Flags::NONE.with(SystemFlag::Deleted));
+    store.change_flags(inbox, &uids, mark, Origin::NONE).unwrap();
+    store.expunge(inbox, None, Origin::NONE).unwrap();
+}
+
+fn delivered(store: &Store, number: u8, size: usize) -> Result<(), StoreError> {
+    let (send, receive) = mpsc::channel();
+    deliver(store, number, size, move |result| send.send(result).unwrap());
+    receive.recv().unwrap()
+}
+
+#[test]
+fn what_was_kept_long_enough_goes_and_so_does_what_a_wrong_clock_wrote() {
+    let (_dir, store) = account();
+    for number in 1..=4 {
+        delivered(&store, number, 10).unwrap();
+    }
+    expunge_all(&store);
+    assert_eq!(kept_ids(&store), [1, 2, 3, 4]);
+    change_kept(
+        &store,
+        "UPDATE kept SET at = at - 3 * 86400 WHERE id = 1; UPDATE kept SET at = at + 30 * 86400 WHERE id = 2",
+    );
+    store.keep_deleted(2 * 86_400, u64::MAX);
+    let end = std::time::Instant::now() + Duration::from_secs(20);
+    while kept_ids(&store) != [3, 4] {
+        assert!(std::time::Instant::now() < end, "{:?}", kept_ids(&store));
+    }
+    check(&store);
+}
+
+/// A full database: what was deleted makes room for what comes in.
+#[test]
+fn a_full_disk_lets_go_of_what_was_kept() {
+    let (_dir, store) = account();
+    for number in 1..=20 {
+        delivered(&store, number, 60_000).unwrap();
+    }
+    expunge_all(&store);
+    change_kept(&store, "PRAGMA max_page_count = 1");
+    assert!(matches!(delivered(&store, 30, 60_000), Err(StoreError::NoSpace)));
+    let end = std::time::Instant::now() + Duration::from_secs(20);
+    while !kept_ids(&store).is_empty() {
+        assert!(std::time::Instant::now() < end, "{:?}", kept_ids(&store));
+    }
+    delivered(&store, 30, 60_000).unwrap();
+    check(&store);
 }

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
+use super::Keeping;
 use crate::change::{Change, Event, Published};
 use crate::flag::{self, Flags, MAX_KEYWORDS_PER_MAILBOX};
 use crate::{Counts, Mailbox, MailboxId, ModSeq, Origin, StoreError};
@@ -23,6 +24,12 @@ pub(crate) struct Effects {
     pub(super) unlinked: bool,
     /// A mailbox was deleted.
     pub(super) doomed: bool,
+    /// Octets of messages that are kept for undelete now and were not before.
+    pub(super) kept: i64,
+    /// Somebody found no space.
+    pub(crate) full: bool,
+    /// What is kept is to be looked through now.
+    pub(crate) look: bool,
 }
 
 /// One job's view of the transaction.
@@ -30,7 +37,8 @@ pub(crate) struct Effects {
 pub(crate) struct Transaction<'a> {
     pub(super) connection: &'a Connection,
     numbers: &'a mut Numbers,
-    pub(super) effects: Effects,
+    pub(super) keeping: &'a Keeping,
+    pub(crate) effects: Effects,
 }
 
 /// A change of a mailbox's counts.
@@ -82,12 +90,15 @@ impl Effects {
         self.events.append(&mut other.events);
         self.unlinked |= other.unlinked;
         self.doomed |= other.doomed;
+        self.kept = self.kept.saturating_add(other.kept);
+        self.full |= other.full;
+        self.look |= other.look;
     }
 }
 
 impl<'a> Transaction<'a> {
-    pub(super) fn new(connection: &'a Connection, numbers: &'a mut Numbers) -> Self {
-        Self { connection, numbers, effects: Effects::default() }
+    pub(super) fn new(connection: &'a Connection, numbers: &'a mut Numbers, keeping: &'a Keeping) -> Self {
+        Self { connection, numbers, keeping, effects: Effects::default() }
     }
 
     /// Above every earlier one. One per job and mailbox is enough: the job is one change.

@@ -75,7 +75,10 @@ impl Transaction<'_> {
             }
             let modseq = *used.get_or_insert_with(|| self.next_modseq());
             self.remove_message(mailbox.id, *uid, &entry, modseq, &mut delta, origin)?;
-            self.release_body(entry.body)?;
+            match which {
+                Expunge::Deleted => self.keep(mailbox.id, &entry)?,
+                Expunge::Named => self.release_body(entry.body)?,
+            }
             expunged.push((*uid, modseq));
         }
         if let Some(modseq) = used {

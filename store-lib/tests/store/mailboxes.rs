@@ -92,6 +92,7 @@ fn deleting_refuses_inbox_parents_and_what_is_not_there() {
 #[test]
 fn the_messages_of_a_deleted_mailbox_go_in_the_background() {
     let account = Account::new();
+    account.store().keep_deleted(0, 0);
     let id = account.store().create(&name("big"), None, nobody()).unwrap();
     for size in [10, 70_000, 5_000] {
         account.try_deliver("big", &vec![b'x'; size], fresh_id()).unwrap();

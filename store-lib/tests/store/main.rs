@@ -7,3 +7,4 @@ mod messages;
 mod metadata;
 mod model;
 mod opening;
+mod undelete;

@@ -2,10 +2,12 @@
 
 use ipc_proto::{
     ChannelId, ConnectionId, DeliveryId, Secret,
+    admin::AdminToAccountd,
     authd::{
         AdminToAuthd, AuthdToImapd, AuthdToQueued, AuthdToSmtpd, AuthdToSubmitd, Client, ClientReply,
         ImapdToAuthd, Login, Owner, QueuedToAuthd, Recipient, SmtpdToAuthd, SubmitdToAuthd,
     },
+    care::Which,
     channel::Message,
     delivery::{AccountdToQueued, Outcome, QueuedToAccountd, QueuedToSmtpd, SmtpdToQueued},
     frame::{self, HEADER, Kind},
@@ -69,6 +71,10 @@ pub(crate) fn lines(end: End, what: &str) -> Vec<String> {
         "admins-queue-request" => {
             let last = (Timestamp { seconds: -1, nanoseconds: 0 }, DeliveryId([0xff; 16]));
             send(&whole(kind, &AdminToQueued::List { after: Some(last) }))
+        }
+        "admins-account-request" => {
+            let which = Which { ids: Some(vec![u64::MAX]), ..Which::default() };
+            send(&whole(kind, &AdminToAccountd::Undelete { which, into: Some("INBOX".to_owned()) }))
         }
         "unasked-reply" => send(&raw(1, 0, Kind::Reply, &[0])),
         "second-hello" => send(&frame::hello(channel)),
