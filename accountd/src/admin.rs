@@ -1,5 +1,6 @@
-//! What moxctl asks of an account: is all mail there and whole, and may what was expunged come back?
+//! What moxctl asks of an account: is all mail there and whole, may what was expunged come back, how long does it stay?
 
+mod retention;
 mod undelete;
 
 use std::os::unix::net::UnixStream;
@@ -47,6 +48,10 @@ fn answer(store: &Store, request: AdminToAccountd) -> Result<AccountdToAdmin, St
         }
         AdminToAccountd::Undelete { which, into } => {
             undelete::restore(store, which, into).map(AccountdToAdmin::Undeleted)
+        }
+        AdminToAccountd::RetentionList => retention::list(store).map(AccountdToAdmin::Retentions),
+        AdminToAccountd::RetentionSet { mailbox, rule } => {
+            retention::set(store, &mailbox, rule).map(|()| AccountdToAdmin::Done)
         }
     }
 }

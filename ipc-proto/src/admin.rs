@@ -3,7 +3,7 @@
 use bincode::{Decode, Encode};
 
 use crate::{
-    care::{DeletedInfo, Undeleted, Which},
+    care::{DeletedInfo, RetentionInfo, RetentionRule, Undeleted, Which},
     channel::{Message, channel},
     control::{Layers, Role},
     types::AccountId,
@@ -144,6 +144,15 @@ pub enum AdminToAccountd {
         /// Into this mailbox; `None`: where they were.
         into: Option<String>,
     },
+    /// All retention rules, of at most 100 mailboxes. Answered by `Retentions`.
+    RetentionList,
+    /// Set or remove the retention rule of a mailbox. Answered by `Done`.
+    RetentionSet {
+        /// Which.
+        mailbox: String,
+        /// `None`: messages stay.
+        rule: Option<RetentionRule>,
+    },
 }
 
 /// What an account's process answers moxctl.
@@ -155,6 +164,10 @@ pub enum AccountdToAdmin {
     Deleted(Vec<DeletedInfo>),
     /// They are back.
     Undeleted(Undeleted),
+    /// All of them.
+    Retentions(Vec<RetentionInfo>),
+    /// It is done.
+    Done,
     /// One line that says what is wrong and what to do.
     Refused(String),
 }

@@ -48,3 +48,30 @@ pub struct Undeleted {
     /// How many to which mailbox; of at most [`MAX_NAMED`] mailboxes.
     pub mailboxes: Vec<(String, u64)>,
 }
+
+/// How long messages of a mailbox stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct RetentionRule {
+    /// Days, since a message came in and since it came into the mailbox.
+    pub days: u32,
+    /// And then.
+    pub then: Then,
+}
+
+/// What becomes of a message that is old enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Then {
+    /// It is expunged.
+    Expunge,
+    /// It goes to the mailbox for deleted mail.
+    Trash,
+}
+
+/// The rule of one mailbox.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct RetentionInfo {
+    /// Which.
+    pub mailbox: String,
+    /// Its rule.
+    pub rule: RetentionRule,
+}

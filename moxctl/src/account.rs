@@ -13,6 +13,7 @@ use crate::{
     control::{self, Directory, Instance},
     failure::Failure,
     output::{Output, printable},
+    retention,
     table::Table,
     undelete,
 };
@@ -63,6 +64,7 @@ pub(crate) fn run(command: Account, instance: &Instance, output: &Output) -> Res
         }
         Account::Add { name, address } => return add(name, address, &directory, output),
         Account::Show { name } => return show(&name, &directory, output),
+        Account::Retention(command) => return retention::run(command, &directory, instance, output),
         Account::Undelete(command) => return undelete::run(command, &directory, instance, output),
         Account::Verify { name } => return verify(&name, &directory, instance, output),
         Account::Rm { name } => {

@@ -39,8 +39,10 @@ impl AccountProcess {
 pub(crate) fn odd(answer: AccountdToAdmin) -> Failure {
     match answer {
         AccountdToAdmin::Refused(line) => Failure::Refused(line),
-        AccountdToAdmin::Verified(_) | AccountdToAdmin::Deleted(_) | AccountdToAdmin::Undeleted(_) => {
-            odd_answer()
-        }
+        AccountdToAdmin::Verified(_)
+        | AccountdToAdmin::Deleted(_)
+        | AccountdToAdmin::Undeleted(_)
+        | AccountdToAdmin::Retentions(_)
+        | AccountdToAdmin::Done => odd_answer(),
     }
 }

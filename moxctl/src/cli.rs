@@ -14,6 +14,7 @@ use crate::{
     failure::{self, Failure},
     output::Output,
     queue::Queue,
+    retention::Retention,
     undelete::Undelete,
 };
 
@@ -177,6 +178,8 @@ pub(crate) enum Account {
         /// Its name
         name: String,
     },
+    /// Show or set how long messages of a mailbox stay
+    Retention(Retention),
     /// Bring back messages that were expunged, or went with their mailbox
     Undelete(Undelete),
     /// Read all of an account's mail and compare it with what was stored

@@ -4,7 +4,7 @@
 //!   moxctl status, reload, stop ─────▶ control socket ──▶ moxd
 //!   moxctl domain, account, alias, … ▶ control socket ──▶ moxd hands over a channel ──▶ authd
 //!   moxctl queue ────────────────────▶ control socket ──▶ moxd hands over a channel ──▶ queued
-//!   moxctl account verify, undelete ─▶ control socket ──▶ moxd hands over a channel ──▶ that account's process
+//!   moxctl account verify, … ────────▶ control socket ──▶ moxd hands over a channel ──▶ that account's process
 //!   moxctl localserve ── starts ─────▶ moxd, in a directory of its own, until Ctrl-C
 //! ```
 //!
@@ -34,6 +34,7 @@ mod packaging;
 mod password;
 mod queue;
 mod reload;
+mod retention;
 mod signals;
 mod status;
 mod stop;

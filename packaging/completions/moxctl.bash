@@ -4,16 +4,17 @@ _moxctl() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         word="${COMP_WORDS[i]}"
         case "$before" in
-            "--certificate" | "--dir" | "--expires" | "--fingerprint" | "--for" | "--into" | "--ip" | "--limit" | "--mailbox" | "--member" | "--message" | "--port-offset" | "--post" | "--protocols" | "--since" | "--socket") before=; continue ;;
+            "--certificate" | "--days" | "--dir" | "--expires" | "--fingerprint" | "--for" | "--into" | "--ip" | "--limit" | "--mailbox" | "--member" | "--message" | "--port-offset" | "--post" | "--protocols" | "--since" | "--socket" | "--then") before=; continue ;;
         esac
         before="$word"
         case "$at $word" in
-            "moxctl" | "moxctl localserve" | "moxctl status" | "moxctl reload" | "moxctl stop" | "moxctl config" | "moxctl config check" | "moxctl domain" | "moxctl domain add" | "moxctl domain list" | "moxctl domain show" | "moxctl domain rm" | "moxctl domain enable" | "moxctl domain disable" | "moxctl account" | "moxctl account add" | "moxctl account list" | "moxctl account show" | "moxctl account rm" | "moxctl account enable" | "moxctl account disable" | "moxctl account undelete" | "moxctl account verify" | "moxctl address" | "moxctl address add" | "moxctl address list" | "moxctl address show" | "moxctl address enable" | "moxctl address disable" | "moxctl address rm" | "moxctl alias" | "moxctl alias add" | "moxctl alias list" | "moxctl alias show" | "moxctl alias set" | "moxctl alias member" | "moxctl alias member add" | "moxctl alias member rm" | "moxctl alias rm" | "moxctl alias enable" | "moxctl alias disable" | "moxctl queue" | "moxctl queue list" | "moxctl queue show" | "moxctl password" | "moxctl password set" | "moxctl apppassword" | "moxctl apppassword add" | "moxctl apppassword list" | "moxctl apppassword rm" | "moxctl loginkey" | "moxctl loginkey add" | "moxctl loginkey list" | "moxctl loginkey rm" | "moxctl login" | "moxctl login list" | "moxctl abuse" | "moxctl abuse list" | "moxctl abuse clear") at="$at $word" ;;
+            "moxctl" | "moxctl localserve" | "moxctl status" | "moxctl reload" | "moxctl stop" | "moxctl config" | "moxctl config check" | "moxctl domain" | "moxctl domain add" | "moxctl domain list" | "moxctl domain show" | "moxctl domain rm" | "moxctl domain enable" | "moxctl domain disable" | "moxctl account" | "moxctl account add" | "moxctl account list" | "moxctl account show" | "moxctl account rm" | "moxctl account enable" | "moxctl account disable" | "moxctl account retention" | "moxctl account undelete" | "moxctl account verify" | "moxctl address" | "moxctl address add" | "moxctl address list" | "moxctl address show" | "moxctl address enable" | "moxctl address disable" | "moxctl address rm" | "moxctl alias" | "moxctl alias add" | "moxctl alias list" | "moxctl alias show" | "moxctl alias set" | "moxctl alias member" | "moxctl alias member add" | "moxctl alias member rm" | "moxctl alias rm" | "moxctl alias enable" | "moxctl alias disable" | "moxctl queue" | "moxctl queue list" | "moxctl queue show" | "moxctl password" | "moxctl password set" | "moxctl apppassword" | "moxctl apppassword add" | "moxctl apppassword list" | "moxctl apppassword rm" | "moxctl loginkey" | "moxctl loginkey add" | "moxctl loginkey list" | "moxctl loginkey rm" | "moxctl login" | "moxctl login list" | "moxctl abuse" | "moxctl abuse list" | "moxctl abuse clear") at="$at $word" ;;
         esac
     done
     local words=
     case "$before" in
         "--certificate") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
+        "--days") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
         "--dir") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
         "--expires") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
         "--fingerprint") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
@@ -29,6 +30,7 @@ _moxctl() {
         "--protocols") words="imap submission" ;;
         "--since") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
         "--socket") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
+        "--then") words="expunge trash" ;;
         *)
             case "$at" in
                 "moxctl") words="localserve status reload stop config domain account address alias queue password apppassword loginkey login abuse --socket --dir --json" ;;
@@ -45,13 +47,14 @@ _moxctl() {
                 "moxctl domain rm") words="--socket --dir --json" ;;
                 "moxctl domain enable") words="--socket --dir --json" ;;
                 "moxctl domain disable") words="--socket --dir --json" ;;
-                "moxctl account") words="add list show rm enable disable undelete verify --socket --dir --json" ;;
+                "moxctl account") words="add list show rm enable disable retention undelete verify --socket --dir --json" ;;
                 "moxctl account add") words="--socket --dir --json" ;;
                 "moxctl account list") words="--socket --dir --json" ;;
                 "moxctl account show") words="--socket --dir --json" ;;
                 "moxctl account rm") words="--socket --dir --json" ;;
                 "moxctl account enable") words="--socket --dir --json" ;;
                 "moxctl account disable") words="--socket --dir --json" ;;
+                "moxctl account retention") words="--days --then --off --socket --dir --json" ;;
                 "moxctl account undelete") words="--list --all --message --mailbox --since --into --socket --dir --json" ;;
                 "moxctl account verify") words="--socket --dir --json" ;;
                 "moxctl address") words="add list show enable disable rm --socket --dir --json" ;;

@@ -3,16 +3,16 @@ function __moxctl_at
     set -l at moxctl
     set -l before ""
     for word in (commandline -opc)[2..]
-        if contains -- "$before" "--certificate" "--dir" "--expires" "--fingerprint" "--for" "--into" "--ip" "--limit" "--mailbox" "--member" "--message" "--port-offset" "--post" "--protocols" "--since" "--socket"
+        if contains -- "$before" "--certificate" "--days" "--dir" "--expires" "--fingerprint" "--for" "--into" "--ip" "--limit" "--mailbox" "--member" "--message" "--port-offset" "--post" "--protocols" "--since" "--socket" "--then"
             set before ""
             continue
         end
         set before $word
-        if contains -- "$at $word" "moxctl" "moxctl localserve" "moxctl status" "moxctl reload" "moxctl stop" "moxctl config" "moxctl config check" "moxctl domain" "moxctl domain add" "moxctl domain list" "moxctl domain show" "moxctl domain rm" "moxctl domain enable" "moxctl domain disable" "moxctl account" "moxctl account add" "moxctl account list" "moxctl account show" "moxctl account rm" "moxctl account enable" "moxctl account disable" "moxctl account undelete" "moxctl account verify" "moxctl address" "moxctl address add" "moxctl address list" "moxctl address show" "moxctl address enable" "moxctl address disable" "moxctl address rm" "moxctl alias" "moxctl alias add" "moxctl alias list" "moxctl alias show" "moxctl alias set" "moxctl alias member" "moxctl alias member add" "moxctl alias member rm" "moxctl alias rm" "moxctl alias enable" "moxctl alias disable" "moxctl queue" "moxctl queue list" "moxctl queue show" "moxctl password" "moxctl password set" "moxctl apppassword" "moxctl apppassword add" "moxctl apppassword list" "moxctl apppassword rm" "moxctl loginkey" "moxctl loginkey add" "moxctl loginkey list" "moxctl loginkey rm" "moxctl login" "moxctl login list" "moxctl abuse" "moxctl abuse list" "moxctl abuse clear"
+        if contains -- "$at $word" "moxctl" "moxctl localserve" "moxctl status" "moxctl reload" "moxctl stop" "moxctl config" "moxctl config check" "moxctl domain" "moxctl domain add" "moxctl domain list" "moxctl domain show" "moxctl domain rm" "moxctl domain enable" "moxctl domain disable" "moxctl account" "moxctl account add" "moxctl account list" "moxctl account show" "moxctl account rm" "moxctl account enable" "moxctl account disable" "moxctl account retention" "moxctl account undelete" "moxctl account verify" "moxctl address" "moxctl address add" "moxctl address list" "moxctl address show" "moxctl address enable" "moxctl address disable" "moxctl address rm" "moxctl alias" "moxctl alias add" "moxctl alias list" "moxctl alias show" "moxctl alias set" "moxctl alias member" "moxctl alias member add" "moxctl alias member rm" "moxctl alias rm" "moxctl alias enable" "moxctl alias disable" "moxctl queue" "moxctl queue list" "moxctl queue show" "moxctl password" "moxctl password set" "moxctl apppassword" "moxctl apppassword add" "moxctl apppassword list" "moxctl apppassword rm" "moxctl loginkey" "moxctl loginkey add" "moxctl loginkey list" "moxctl loginkey rm" "moxctl login" "moxctl login list" "moxctl abuse" "moxctl abuse list" "moxctl abuse clear"
             set at "$at $word"
         end
     end
-    test "$at" = "$argv[1]"; and not contains -- "$before" "--certificate" "--dir" "--expires" "--fingerprint" "--for" "--into" "--ip" "--limit" "--mailbox" "--member" "--message" "--port-offset" "--post" "--protocols" "--since" "--socket"
+    test "$at" = "$argv[1]"; and not contains -- "$before" "--certificate" "--days" "--dir" "--expires" "--fingerprint" "--for" "--into" "--ip" "--limit" "--mailbox" "--member" "--message" "--port-offset" "--post" "--protocols" "--since" "--socket" "--then"
 end
 function __moxctl_before
     set -l words (commandline -opc)
@@ -106,6 +106,7 @@ complete -c moxctl -n '__moxctl_at "moxctl account"' -a show -d 'Show an account
 complete -c moxctl -n '__moxctl_at "moxctl account"' -a rm -d 'Remove an account and its addresses; its mail stays on disk'
 complete -c moxctl -n '__moxctl_at "moxctl account"' -a enable -d 'Take mail and logins again'
 complete -c moxctl -n '__moxctl_at "moxctl account"' -a disable -d 'Take neither mail nor logins for now; open sessions end'
+complete -c moxctl -n '__moxctl_at "moxctl account"' -a retention -d 'Show or set how long messages of a mailbox stay'
 complete -c moxctl -n '__moxctl_at "moxctl account"' -a undelete -d 'Bring back messages that were expunged, or went with their mailbox'
 complete -c moxctl -n '__moxctl_at "moxctl account"' -a verify -d 'Read all of an account\'s mail and compare it with what was stored'
 complete -c moxctl -n '__moxctl_at "moxctl account"' -a --socket -d 'The control socket of moxd [default: /run/moxd/control.sock]'
@@ -135,6 +136,13 @@ complete -c moxctl -f -n '__moxctl_at "moxctl account disable"'
 complete -c moxctl -n '__moxctl_at "moxctl account disable"' -a --socket -d 'The control socket of moxd [default: /run/moxd/control.sock]'
 complete -c moxctl -n '__moxctl_at "moxctl account disable"' -a --dir -d 'The directory of a localserve instance; its control socket is DIR/run/control.sock'
 complete -c moxctl -n '__moxctl_at "moxctl account disable"' -a --json -d 'Print JSON, also of what went wrong'
+complete -c moxctl -f -n '__moxctl_at "moxctl account retention"'
+complete -c moxctl -n '__moxctl_at "moxctl account retention"' -a --days -d 'Days that a message stays, counted from when it came in and from when it came into this mailbox'
+complete -c moxctl -n '__moxctl_at "moxctl account retention"' -a --then -d 'What becomes of it then'
+complete -c moxctl -n '__moxctl_at "moxctl account retention"' -a --off -d 'Take the mailbox\'s rule away'
+complete -c moxctl -n '__moxctl_at "moxctl account retention"' -a --socket -d 'The control socket of moxd [default: /run/moxd/control.sock]'
+complete -c moxctl -n '__moxctl_at "moxctl account retention"' -a --dir -d 'The directory of a localserve instance; its control socket is DIR/run/control.sock'
+complete -c moxctl -n '__moxctl_at "moxctl account retention"' -a --json -d 'Print JSON, also of what went wrong'
 complete -c moxctl -f -n '__moxctl_at "moxctl account undelete"'
 complete -c moxctl -n '__moxctl_at "moxctl account undelete"' -a --list -d 'Only list what could come back'
 complete -c moxctl -n '__moxctl_at "moxctl account undelete"' -a --all -d 'Everything that could come back'
@@ -350,3 +358,5 @@ complete -c moxctl -f -n '__moxctl_before --post' -a members -d 'Its members'
 complete -c moxctl -f -n '__moxctl_before --post' -a anyone -d 'Everybody'
 complete -c moxctl -f -n '__moxctl_before --protocols' -a imap -d 'Reading mail'
 complete -c moxctl -f -n '__moxctl_before --protocols' -a submission -d 'Sending mail'
+complete -c moxctl -f -n '__moxctl_before --then' -a expunge -d 'It is expunged; `moxctl account undelete` brings it back for a time'
+complete -c moxctl -f -n '__moxctl_before --then' -a trash -d 'It is moved to the mailbox for deleted mail'

@@ -27,6 +27,7 @@ mod metadata;
 mod name;
 mod ordering;
 mod read;
+mod retention;
 mod schema;
 mod stage;
 mod store;
@@ -45,6 +46,7 @@ pub use metadata::{Annotated, EntryName, EntryNameError, MAX_METADATA_VALUE, Met
 pub use name::{MailboxName, NameError, SEPARATOR, SpecialUse};
 pub use ordering::{SortKey, SortValue, ThreadKeys};
 pub use read::{Budget, Reader};
+pub use retention::{Retention, Then};
 pub use stage::{BodySource, Parse, Staged, Stager};
 pub use store::{Conditional, Copied, Delivered, Delivery, Filed, FlagChange, Store, StoredFlags};
 pub use undelete::{DeletedMessage, Restored, Which};

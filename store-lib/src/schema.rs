@@ -133,6 +133,12 @@ const MIGRATIONS: &[&str] = &[
     -- Deleted mailboxes whose messages can come back.
     CREATE TABLE gone (mailbox INTEGER PRIMARY KEY, name TEXT NOT NULL, special_use INTEGER) STRICT;
 ",
+    "
+    -- How long messages of a mailbox stay, and what becomes of them then.
+    CREATE TABLE retention (mailbox INTEGER PRIMARY KEY, days INTEGER NOT NULL, outcome INTEGER NOT NULL) STRICT;
+    -- Once a day: the changes made by then.
+    CREATE TABLE day (at INTEGER PRIMARY KEY, modseq INTEGER NOT NULL) STRICT;
+",
 ];
 
 /// What an account begins with.

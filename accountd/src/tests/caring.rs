@@ -2,7 +2,7 @@
 
 use ipc_proto::{
     admin::{AccountdToAdmin, AdminToAccountd},
-    care::{Undeleted, Which},
+    care::{RetentionInfo, RetentionRule, Then, Undeleted, Which},
 };
 use store_lib::{FlagChange, Flags, Origin, SystemFlag};
 
@@ -43,5 +43,32 @@ fn an_expunged_message_is_listed_and_comes_back() {
     assert_eq!(ask(list()), AccountdToAdmin::Deleted(Vec::new()));
     assert!(matches!(ask(undelete("a//b")), AccountdToAdmin::Refused(_)), "not a name");
     assert_eq!(world.inbox().len(), 1);
+    world.check();
+}
+
+#[test]
+fn retention_rules_are_set_and_listed() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path());
+    let moxctl = world.moxctl();
+    let ask = |request| moxctl.call(&request, Vec::new()).unwrap().0;
+    let set = |mailbox: &str, rule| ask(AdminToAccountd::RetentionSet { mailbox: mailbox.to_owned(), rule });
+    let rule = |then| RetentionRule { days: 30, then };
+    assert_eq!(set("Trash", Some(rule(Then::Expunge))), AccountdToAdmin::Done);
+    assert_eq!(set("Junk", Some(rule(Then::Trash))), AccountdToAdmin::Done);
+    for (mailbox, why) in [("Trash", "trash cannot"), ("Nowhere", "no such mailbox"), ("", "no empty level")]
+    {
+        match set(mailbox, Some(rule(Then::Trash))) {
+            AccountdToAdmin::Refused(line) => assert!(line.contains(why), "{line}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    let info = |mailbox: &str, then| RetentionInfo { mailbox: mailbox.to_owned(), rule: rule(then) };
+    let all = vec![info("Junk", Then::Trash), info("Trash", Then::Expunge)];
+    assert_eq!(ask(AdminToAccountd::RetentionList), AccountdToAdmin::Retentions(all));
+    assert_eq!(set("Junk", None), AccountdToAdmin::Done);
+    let AccountdToAdmin::Retentions(left) = ask(AdminToAccountd::RetentionList) else { panic!() };
+    assert_eq!(left.len(), 1);
+    drop(moxctl);
     world.check();
 }

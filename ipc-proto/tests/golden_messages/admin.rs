@@ -53,6 +53,11 @@ pub(super) fn accountd() -> Vec<Sample> {
             which: Which { ids: Some(vec![1, 2]), mailbox: Some("INBOX".to_owned()), since: Some(at()) },
             into: Some("Recovered".to_owned()),
         },
+        AdminToAccountd::RetentionList => "RetentionList": AdminToAccountd::RetentionList,
+        AdminToAccountd::RetentionSet { .. } => "RetentionSet": AdminToAccountd::RetentionSet {
+            mailbox: "Trash".to_owned(),
+            rule: Some(RetentionRule { days: 30, then: Then::Expunge }),
+        },
     });
     all.extend(samples_of!(answer, AccountdToAdmin {
         AccountdToAdmin::Verified(_) => "Verified": AccountdToAdmin::Verified(Verified {
@@ -74,6 +79,11 @@ pub(super) fn accountd() -> Vec<Sample> {
             messages: 2,
             mailboxes: vec![("INBOX".to_owned(), 2)],
         }),
+        AccountdToAdmin::Retentions(_) => "Retentions": AccountdToAdmin::Retentions(vec![RetentionInfo {
+            mailbox: "Junk".to_owned(),
+            rule: RetentionRule { days: 30, then: Then::Trash },
+        }]),
+        AccountdToAdmin::Done => "Done": AccountdToAdmin::Done,
         AccountdToAdmin::Refused(_) => "Refused": AccountdToAdmin::Refused("busy".to_owned()),
     }));
     all

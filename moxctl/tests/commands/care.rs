@@ -6,7 +6,7 @@ use ipc_proto::{
     AccountId,
     admin::{AccountdToAdmin, AdminToAccountd},
     authd::AuthdToAdmin,
-    care::{DELETED_PAGE, DeletedInfo, Undeleted, Which},
+    care::{DELETED_PAGE, DeletedInfo, RetentionInfo, RetentionRule, Then, Undeleted, Which},
     types::Timestamp,
 };
 
@@ -45,6 +45,11 @@ fn served(messages: u64) -> (Instance, Arc<Mutex<Vec<AdminToAccountd>>>) {
                     let mailboxes = vec![("Sent".to_owned(), messages)];
                     AccountdToAdmin::Undeleted(Undeleted { messages, mailboxes })
                 }
+                AdminToAccountd::RetentionList => AccountdToAdmin::Retentions(vec![RetentionInfo {
+                    mailbox: "Junk".to_owned(),
+                    rule: RetentionRule { days: 30, then: Then::Trash },
+                }]),
+                AdminToAccountd::RetentionSet { .. } => AccountdToAdmin::Done,
                 AdminToAccountd::Verify => AccountdToAdmin::Refused("not here".to_owned()),
             }
         },
@@ -93,4 +98,29 @@ fn messages_come_back_as_they_are_chosen() {
         assert_eq!(done.code, 2, "{wrong}: {}", done.stderr);
     }
     assert_eq!(asked.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn retention_rules_are_shown_set_and_taken_away() {
+    let (instance, asked) = served(0);
+    let listed = moxctl(&instance, "account retention alice --json", "").json();
+    assert_eq!(listed, serde_json::json!([{ "mailbox": "Junk", "days": 30, "then": "trash" }]));
+    let rule = |days, then| Some(RetentionRule { days, then });
+    for (arguments, mailbox, rule) in [
+        ("Trash --days 30 --then expunge", "Trash", rule(30, Then::Expunge)),
+        ("Junk --days 7 --then trash", "Junk", rule(7, Then::Trash)),
+        ("Junk --off", "Junk", None),
+    ] {
+        asked.lock().unwrap().clear();
+        let done = moxctl(&instance, &format!("account retention alice {arguments}"), "");
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        let mailbox = mailbox.to_owned();
+        assert_eq!(*asked.lock().unwrap(), [AdminToAccountd::RetentionSet { mailbox, rule }]);
+    }
+    for wrong in
+        ["--days 3 --then trash", "Junk --days 3", "Junk --then trash", "Junk --days 0 --then trash", "--off"]
+    {
+        let done = moxctl(&instance, &format!("account retention alice {wrong}"), "");
+        assert_eq!(done.code, 2, "{wrong}: {}", done.stderr);
+    }
 }

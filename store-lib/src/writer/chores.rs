@@ -1,5 +1,5 @@
 //! What the writer does when nobody waits: erasing what was deleted, forgetting old deliveries and what was expunged long
-//! ago, letting go of what was kept for undelete long enough, looking after its log.
+//! ago, letting go of what was kept for undelete long enough, carrying out retention rules, looking after its log.
 
 use rusqlite::Connection;
 
@@ -30,6 +30,7 @@ pub(super) struct Chores {
     pub(super) headings_due: bool,
     forget_after: UnixSeconds,
     pub(super) kept: Kept,
+    pub(super) age_after: UnixSeconds,
 }
 
 impl Chores {
@@ -51,6 +52,7 @@ impl Chores {
             headings_due: false,
             kept,
             forget_after,
+            age_after: forget_after,
         })
     }
 
@@ -58,6 +60,9 @@ impl Chores {
         self.unlinked |= effects.unlinked;
         self.doomed |= effects.doomed;
         self.kept.note(effects);
+        if effects.old {
+            self.age_after = UnixSeconds(0);
+        }
     }
 
     /// The disk is full: what was deleted makes room for what comes in.
@@ -74,6 +79,7 @@ impl Writer {
             || UnixSeconds::now() >= self.chores.forget_after
             || self.headings_wait()
             || self.chores.kept.is_due(&self.keeping)
+            || UnixSeconds::now() >= self.chores.age_after
             || self.log.is_waiting()
     }
 
@@ -100,6 +106,9 @@ impl Writer {
             self.fill_headings()
         } else if self.chores.kept.is_due(&self.keeping) {
             self.let_go()
+        } else if UnixSeconds::now() >= self.chores.age_after {
+            self.age();
+            Ok(())
         } else {
             self.log.tend(&self.connection, log::IDLE)
         };

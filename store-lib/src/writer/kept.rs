@@ -139,12 +139,13 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// The name of a mailbox that is being deleted, so that its messages can come back.
+    /// The name of a mailbox that is being deleted, so that its messages can come back. Its rule goes.
     pub(super) fn note_gone(&mut self, mailbox: &Mailbox) -> Result<(), StoreError> {
         self.execute(
             "INSERT INTO gone (mailbox, name, special_use) VALUES (?1, ?2, ?3)",
             (mailbox.id.0, mailbox.name.as_str(), mailbox.special_use.map(SpecialUse::code)),
         )?;
+        self.execute("DELETE FROM retention WHERE mailbox = ?1", [mailbox.id.0])?;
         Ok(())
     }
 

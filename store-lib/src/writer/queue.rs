@@ -55,6 +55,14 @@ impl<T, W, D: FnOnce(Result<T, StoreError>, &Outcome)> fmt::Debug for Task<T, W,
     }
 }
 
+/// A job that the writer gives itself.
+pub(super) fn job<T: Send + 'static>(
+    work: impl FnMut(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+    done: impl FnOnce(Result<T, StoreError>, &Outcome) + Send + 'static,
+) -> Box<dyn Job> {
+    Box::new(Task { work: Some(work), value: None, done: Some(done) })
+}
+
 impl<T, W, D> Job for Task<T, W, D>
 where
     T: Send,
@@ -163,7 +171,7 @@ impl Queue {
         work: impl FnMut(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
         done: impl FnOnce(Result<T, StoreError>, &Outcome) + Send + 'static,
     ) {
-        let job: Box<dyn Job> = Box::new(Task { work: Some(work), value: None, done: Some(done) });
+        let job = job(work, done);
         let mut waiting = self.lock();
         while waiting.open && waiting.is_full(rank) {
             waiting = self.room.wait(waiting).unwrap_or_else(PoisonError::into_inner);

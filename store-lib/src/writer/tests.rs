@@ -9,8 +9,8 @@ use tempfile::TempDir;
 use super::queue::{Gathering, Job};
 use super::{Outcome, Queue, Rank, Transaction};
 use crate::{
-    Budget, Delivery, DeliveryId, FlagChange, Flags, MailboxName, Origin, Parse, Store, StoreError,
-    SystemFlag, UnixSeconds, Which,
+    Budget, Delivery, DeliveryId, FlagChange, Flags, MailboxName, Origin, Parse, Retention, Store,
+    StoreError, SystemFlag, Then, UnixSeconds, Which,
 };
 
 fn account() -> (TempDir, Store) {
@@ -507,4 +507,85 @@ fn a_full_disk_lets_go_of_what_was_kept() {
     }
     delivered(&store, 30, 60_000).unwrap();
     check(&store);
+}
+
+fn name(text: &str) -> MailboxName {
+    MailboxName::parse(text).unwrap()
+}
+
+fn uids(store: &Store, mailbox: &str) -> Vec<u32> {
+    let found =
+        store.read(&Budget::default(), |reader| reader.uids(reader.find(&name(mailbox))?.unwrap().id));
+    found.unwrap().into_iter().map(crate::Uid::value).collect()
+}
+
+fn until_uids(store: &Store, mailbox: &str, expected: &[u32]) {
+    let end = std::time::Instant::now() + Duration::from_secs(20);
+    while uids(store, mailbox) != expected {
+        assert!(std::time::Instant::now() < end, "{mailbox}: {:?}", uids(store, mailbox));
+    }
+}
+
+/// All that is there came 40 days ago: also into its mailbox.
+const AGED: &str = "DELETE FROM day; INSERT INTO day SELECT unixepoch() - 40 * 86400, modseq FROM account";
+
+/// Received long ago is not enough: it has to have been in the mailbox for as long.
+#[test]
+fn a_rule_is_about_what_was_in_its_mailbox_long_enough() {
+    let (_dir, store) = account();
+    for number in 1..=3 {
+        delivered(&store, number, 10).unwrap();
+    }
+    let rule = |then| Some(Retention { days: 30, then });
+    change_kept(&store, AGED);
+    delivered(&store, 4, 10).unwrap();
+    change_kept(&store, "UPDATE message SET received = unixepoch() WHERE uid = 2");
+    store.set_retention(&MailboxName::inbox(), rule(Then::Trash)).unwrap();
+    until_uids(&store, "INBOX", &[2, 4]);
+    assert_eq!(uids(&store, "Trash"), [1, 2]);
+    // There they are new.
+    store.set_retention(&name("Trash"), rule(Then::Expunge)).unwrap();
+    store.set_retention(&MailboxName::inbox(), None).unwrap();
+    assert_eq!(uids(&store, "Trash"), [1, 2]);
+    change_kept(&store, AGED);
+    store.set_retention(&name("Trash"), rule(Then::Expunge)).unwrap();
+    until_uids(&store, "Trash", &[]);
+    assert_eq!(kept_ids(&store).len(), 2, "they can come back");
+    assert_eq!(uids(&store, "INBOX"), [2, 4]);
+    check(&store);
+}
+
+#[test]
+fn a_rule_is_carried_out_in_slices_and_told_to_sessions() {
+    let (_dir, store) = account();
+    let inbox =
+        store.read(&Budget::default(), |reader| reader.find(&MailboxName::inbox())).unwrap().unwrap().id;
+    delivered(&store, 1, 10).unwrap();
+    let mut all = vec![crate::Uid::MIN];
+    while all.len() < 1_100 {
+        let more = &all[..all.len().min(1_100 - all.len())];
+        store.copy(inbox, more, inbox, Origin::NONE).unwrap();
+        all = store.read(&Budget::default(), |reader| reader.uids(inbox)).unwrap();
+    }
+    change_kept(&store, AGED);
+    let mut watching = store.watch(inbox).unwrap();
+    store.set_retention(&MailboxName::inbox(), Some(Retention { days: 30, then: Then::Expunge })).unwrap();
+    until_uids(&store, "INBOX", &[]);
+    assert!(matches!(watching.drain(), crate::Drained::Resync), "more than a watcher keeps");
+    check(&store);
+}
+
+#[test]
+fn rules_go_with_their_mailboxes_and_are_refused_where_they_make_no_sense() {
+    let (_dir, store) = account();
+    let rule = Retention { days: 1, then: Then::Trash };
+    store.create(&name("a"), None, Origin::NONE).unwrap();
+    store.set_retention(&name("a"), Some(rule)).unwrap();
+    store.rename(&name("a"), &name("b"), Origin::NONE).unwrap();
+    let rules = |store: &Store| store.read(&Budget::default(), |reader| reader.retentions()).unwrap();
+    assert_eq!(rules(&store), [(name("b"), rule)]);
+    store.delete(&name("b"), Origin::NONE).unwrap();
+    assert_eq!(rules(&store), []);
+    assert!(matches!(store.set_retention(&name("Trash"), Some(rule)), Err(StoreError::NotAllowed)));
+    assert!(matches!(store.set_retention(&name("c"), Some(rule)), Err(StoreError::NoSuchMailbox)));
 }

@@ -30,6 +30,8 @@ pub(crate) struct Effects {
     pub(crate) full: bool,
     /// What is kept is to be looked through now.
     pub(crate) look: bool,
+    /// There may be messages that a retention rule is about.
+    pub(super) old: bool,
 }
 
 /// One job's view of the transaction.
@@ -93,6 +95,7 @@ impl Effects {
         self.kept = self.kept.saturating_add(other.kept);
         self.full |= other.full;
         self.look |= other.look;
+        self.old |= other.old;
     }
 }
 

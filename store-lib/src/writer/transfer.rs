@@ -13,6 +13,8 @@ pub(crate) enum Expunge {
     Deleted,
     /// All that were named: undoing a COPY.
     Named,
+    /// All that were named: a retention rule's.
+    Old,
 }
 
 /// What becomes of the messages that are copied.
@@ -76,7 +78,7 @@ impl Transaction<'_> {
             let modseq = *used.get_or_insert_with(|| self.next_modseq());
             self.remove_message(mailbox.id, *uid, &entry, modseq, &mut delta, origin)?;
             match which {
-                Expunge::Deleted => self.keep(mailbox.id, &entry)?,
+                Expunge::Deleted | Expunge::Old => self.keep(mailbox.id, &entry)?,
                 Expunge::Named => self.release_body(entry.body)?,
             }
             expunged.push((*uid, modseq));
