@@ -236,8 +236,7 @@ pub enum Command {
 }
 
 impl Extension {
-    const ALL: [Self; 5] =
-        [Self::Condstore, Self::Imap4Rev2, Self::Metadata, Self::Qresync, Self::UidOnly];
+    const ALL: [Self; 5] = [Self::Condstore, Self::Imap4Rev2, Self::Metadata, Self::Qresync, Self::UidOnly];
 
     /// The wire form.
     pub fn as_str(self) -> &'static str {

@@ -35,9 +35,9 @@ mod session;
 mod sort;
 mod store;
 mod sync;
-mod vanished;
 mod thread;
 mod threading;
+mod vanished;
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;

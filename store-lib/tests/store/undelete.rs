@@ -60,9 +60,11 @@ fn an_expunged_message_comes_back_with_its_flags_and_a_new_uid() {
     assert_eq!(counts(&account, "INBOX"), Counts::default());
     assert_eq!(account.octets(inbox, 1), None);
     let vanished = |account: &Account| {
-        let all =
-            account.store().read(&Budget::default(), |reader| reader.expunged_since(inbox, ModSeq::ZERO));
-        all.unwrap().into_iter().map(|(uid, _)| uid.value()).collect::<Vec<_>>()
+        let all = account.store().read(&Budget::default(), |reader| {
+            let inbox = reader.mailbox(inbox)?.unwrap();
+            reader.expunged_since(&inbox, ModSeq::ZERO)
+        });
+        all.unwrap().unwrap().into_iter().map(Uid::value).collect::<Vec<_>>()
     };
     assert_eq!(vanished(&account), [1, 2]);
     account.check();
