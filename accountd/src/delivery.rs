@@ -234,6 +234,7 @@ fn refuse(delivery: &AccountDelivery, responder: Responder<QueuedAccountd>, erro
         | StoreError::NoSuchMailbox
         | StoreError::MailboxExists
         | StoreError::HasChildren
+        | StoreError::NoSuchMessage
         | StoreError::UseTaken
         | StoreError::NotAllowed
         | StoreError::TooMany(_)

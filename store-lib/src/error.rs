@@ -62,6 +62,9 @@ pub enum StoreError {
     /// No mailbox has this name or id (any more).
     #[error("no such mailbox")]
     NoSuchMailbox,
+    /// The message that was to be replaced is gone.
+    #[error("no such message")]
+    NoSuchMessage,
     /// A mailbox has this name already.
     #[error("that mailbox exists already")]
     MailboxExists,

@@ -1,5 +1,6 @@
 //! The numbers of the store. All are opaque or checked; none is a row id that means anything elsewhere.
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,6 +11,35 @@ pub struct MailboxId(pub(crate) i64);
 /// The stored octets of one message. Copies of a message share it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MessageId(pub(crate) i64);
+
+impl fmt::Display for MailboxId {
+    /// MAILBOXID (RFC 8474 §4).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "F{}", self.0)
+    }
+}
+
+/// Names a message's octets: the same for all messages that have the same, for no others (EMAILID, RFC 8474 §5.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EmailId([u8; 20]);
+
+impl EmailId {
+    /// Of octets as received with this digest, behind a prefix.
+    pub(crate) fn of(hash: &[u8], prefix: &[u8]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(hash).update(prefix);
+        let mut id = [0; 20];
+        hasher.finalize_xof().fill(&mut id);
+        Self(id)
+    }
+}
+
+impl fmt::Display for EmailId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("M")?;
+        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
+}
 
 /// IMAP UID: never zero, never reused within a UIDVALIDITY (RFC 9051 §2.3.1.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -39,7 +39,7 @@ pub use change::{Change, Changes, Drained, Event};
 pub use error::StoreError;
 pub use flag::{FlagError, Flags, Keyword, MAX_KEYWORDS_PER_MAILBOX, MAX_KEYWORDS_PER_MESSAGE, SystemFlag};
 pub use hand::{Crash, InHand, LastEnd};
-pub use id::{DeliveryId, MailboxId, MessageId, ModSeq, Origin, Uid, UidValidity, UnixSeconds};
+pub use id::{DeliveryId, EmailId, MailboxId, MessageId, ModSeq, Origin, Uid, UidValidity, UnixSeconds};
 pub use mailbox::{Counts, Mailbox};
 pub use message::{Body, Columns, Message, Summary};
 pub use metadata::{Annotated, EntryName, EntryNameError, MAX_METADATA_VALUE, MetadataChange};
@@ -48,6 +48,8 @@ pub use ordering::{SortKey, SortValue, ThreadKeys};
 pub use read::{Budget, Reader};
 pub use retention::{Retention, Then};
 pub use stage::{BodySource, Parse, Staged, Stager};
-pub use store::{Conditional, Copied, Delivered, Delivery, Filed, FlagChange, Store, StoredFlags};
+pub use store::{
+    Conditional, Copied, Delivered, Delivery, Filed, FlagChange, MAX_APPENDED, NewMessage, Store, StoredFlags,
+};
 pub use undelete::{DeletedMessage, Restored, Which};
 pub use verify::{Problem, Report};

@@ -3,14 +3,14 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use crate::{Flags, MessageId, ModSeq, StoreError, Uid, UnixSeconds};
+use crate::{EmailId, Flags, MessageId, ModSeq, StoreError, Uid, UnixSeconds};
 
 /// How much [`crate::Reader::fetch`] reads per message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Columns {
     /// UID, flags, modseq, date and size: the narrow rows only, neither bodies nor envelopes are touched.
     Flags,
-    /// Also [`Message::summary`].
+    /// Also [`Message::summary`] and [`Message::email_id`].
     Summary,
 }
 
@@ -25,12 +25,24 @@ pub struct Message<'a> {
     pub flags: Flags,
     /// INTERNALDATE.
     pub received: UnixSeconds,
+    /// When it came into this mailbox, if that was noted (RFC 8514).
+    pub saved: Option<UnixSeconds>,
     /// RFC822.SIZE: prefix and octets as received.
     pub size: u64,
     /// Names its octets.
     pub id: MessageId,
     /// With [`Columns::Summary`], unless the message was filed without parsing.
     pub summary: Option<Summary<'a>>,
+    /// With [`Columns::Summary`]: the digest of the octets as received, and the prefix.
+    pub(crate) octets: Option<(&'a [u8], &'a [u8])>,
+}
+
+impl Message<'_> {
+    /// With [`Columns::Summary`]: what it has in common with every message of the same octets.
+    #[must_use]
+    pub fn email_id(&self) -> Option<EmailId> {
+        self.octets.map(|(hash, prefix)| EmailId::of(hash, prefix))
+    }
 }
 
 /// What was found in the message when it was filed. Offsets count from the first octet of the prefix.

@@ -262,13 +262,13 @@ impl Reader<'_> {
     ) -> Result<(), StoreError> {
         let mut statement = self.connection.prepare_cached(match columns {
             Columns::Flags => {
-                "SELECT uid, modseq, flags, keywords, received, size, body FROM message
+                "SELECT uid, modseq, flags, keywords, received, size, body, saved FROM message
                  WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid"
             }
             // CROSS JOIN: in the order of the mailbox, one look into `body` for each.
             Columns::Summary => {
-                "SELECT uid, modseq, flags, keywords, received, message.size, message.body,
-                 parts, body.body, bodystructure, envelope
+                "SELECT uid, modseq, flags, keywords, received, message.size, message.body, saved,
+                 parts, body.body, bodystructure, envelope, hash, prefix
                  FROM message CROSS JOIN body ON body.id = message.body
                  WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid"
             }
@@ -280,14 +280,20 @@ impl Reader<'_> {
                 Columns::Summary if self.raw => None,
                 Columns::Summary => summary(row)?,
             };
+            let octets = match columns {
+                Columns::Flags => None,
+                Columns::Summary => blob(row, 12)?.zip(Some(blob(row, 13)?.unwrap_or_default())),
+            };
             let message = Message {
                 uid: uid(row, 0)?,
                 modseq: ModSeq(row.get(1)?),
                 flags: Flags::from_columns(row.get(2)?, text(row, 3)?),
                 received: UnixSeconds(row.get(4)?),
+                saved: row.get::<_, Option<i64>>(7)?.map(UnixSeconds),
                 size: row.get::<_, i64>(5)?.unsigned_abs(),
                 id: MessageId(row.get(6)?),
                 summary,
+                octets,
             };
             if each(message).is_break() {
                 break;
@@ -373,12 +379,12 @@ impl Reader<'_> {
 
 /// `None`: filed without parsing.
 fn summary<'a>(row: &'a Row<'_>) -> Result<Option<Summary<'a>>, StoreError> {
-    let Some(parts) = blob(row, 7)? else { return Ok(None) };
+    let Some(parts) = blob(row, 8)? else { return Ok(None) };
     Ok(Some(Summary {
         parts,
-        body: blob(row, 8)?.unwrap_or_default(),
-        bodystructure: blob(row, 9)?.unwrap_or_default(),
-        envelope: blob(row, 10)?.unwrap_or_default(),
+        body: blob(row, 9)?.unwrap_or_default(),
+        bodystructure: blob(row, 10)?.unwrap_or_default(),
+        envelope: blob(row, 11)?.unwrap_or_default(),
     }))
 }
 

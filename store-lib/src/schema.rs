@@ -139,6 +139,10 @@ const MIGRATIONS: &[&str] = &[
     -- Once a day: the changes made by then.
     CREATE TABLE day (at INTEGER PRIMARY KEY, modseq INTEGER NOT NULL) STRICT;
 ",
+    "
+    -- When the message came into this mailbox; NULL for those that were there before this column.
+    ALTER TABLE message ADD COLUMN saved INTEGER;
+",
 ];
 
 /// What an account begins with.

@@ -56,6 +56,8 @@ pub struct Stager {
     indexer: Option<Box<Indexer>>,
     /// All octets so far, or those that are not yet in the file.
     buffer: Vec<u8>,
+    /// However small it is.
+    to_file: bool,
     file: Option<NewFile>,
 }
 
@@ -111,6 +113,7 @@ impl Store {
             hasher: Box::default(),
             indexer,
             buffer: Vec::new(),
+            to_file: false,
             file: None,
         }
     }
@@ -137,6 +140,19 @@ impl Store {
 }
 
 impl Stager {
+    /// Keeps the message in a file even if it is small: for one of many that are to be filed together.
+    #[must_use]
+    pub fn into_file(mut self) -> Self {
+        self.to_file = true;
+        self
+    }
+
+    /// Octets so far.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
     /// The next octets. Over the limit: [`StoreError::TooLarge`], now and for every further piece.
     pub fn push(&mut self, piece: &[u8]) -> Result<(), StoreError> {
         let queue = Arc::clone(&self.queue);
@@ -200,7 +216,7 @@ impl Stager {
                 order: OrderKeys::find(indexed.headers()),
             }
         });
-        if self.file.is_some() {
+        if self.file.is_some() || (self.to_file && !self.buffer.is_empty()) {
             self.spill()?;
         }
         let octets = match self.file.take() {
@@ -234,6 +250,15 @@ impl Staged {
     #[must_use]
     pub fn size(&self) -> u64 {
         self.received.saturating_add(self.prefix.len() as u64)
+    }
+
+    /// Octets of memory that it takes until it is filed, but for what listings show.
+    #[must_use]
+    pub fn in_memory(&self) -> usize {
+        match &self.octets {
+            Octets::Memory(octets) => octets.capacity(),
+            Octets::File(_) => 0,
+        }
     }
 
     /// Whether it was looked into: without, it is shown as plain text.

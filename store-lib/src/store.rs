@@ -22,6 +22,9 @@ use crate::{
     Staged, StoreError, SystemFlag, Uid, UidValidity, UnixSeconds, schema, writer,
 };
 
+/// Messages that one call appends.
+pub const MAX_APPENDED: usize = SLICE;
+
 /// The store of one account. Cheap to clone; all clones are one store.
 #[derive(Debug, Clone)]
 pub struct Store(Arc<Inner>);
@@ -51,6 +54,17 @@ pub struct Delivery {
     pub id: DeliveryId,
     /// Where to; one that does not exist: [`StoreError::NoSuchMailbox`].
     pub mailbox: MailboxName,
+    /// To begin with.
+    pub flags: Flags,
+    /// INTERNALDATE.
+    pub received: UnixSeconds,
+}
+
+/// One message to be filed by a session.
+#[derive(Debug)]
+pub struct NewMessage {
+    /// Its octets.
+    pub staged: Staged,
     /// To begin with.
     pub flags: Flags,
     /// INTERNALDATE.
@@ -243,14 +257,30 @@ impl Store {
         received: UnixSeconds,
         origin: Origin,
     ) -> Result<Filed, StoreError> {
-        let kept = staged.kept_file();
+        let filed = self.append_all(mailbox, vec![NewMessage { staged, flags, received }], None, origin)?;
+        filed.first().copied().ok_or(StoreError::Closed)
+    }
+
+    /// APPEND of several messages, at most [`MAX_APPENDED`] (RFC 3502), or REPLACE (RFC 8508): what it replaces, the
+    /// message of that mailbox, goes in the same commit. All or nothing; what was filed, in order.
+    pub fn append_all(
+        &self,
+        mailbox: MailboxId,
+        messages: Vec<NewMessage>,
+        replaces: Option<(MailboxId, Uid)>,
+        origin: Origin,
+    ) -> Result<Vec<Filed>, StoreError> {
+        if messages.len() > MAX_APPENDED {
+            return Err(StoreError::TooMany("messages in one command"));
+        }
+        let kept: Vec<_> = messages.iter().filter_map(|message| message.staged.kept_file()).collect();
         let (send, receive) = mpsc::sync_channel(1);
         self.0.queue.push(
-            Rank::Session { messages: 1 },
-            move |transaction| transaction.append(mailbox, &staged, &flags, received, origin),
+            Rank::Session { messages: messages.len() },
+            move |transaction| transaction.append(mailbox, &messages, replaces, origin),
             move |result, outcome| {
-                if let Some(kept) = kept.filter(|_| !matches!(outcome, Outcome::Failed(_))) {
-                    kept.keep();
+                if !matches!(outcome, Outcome::Failed(_)) {
+                    kept.iter().for_each(|kept| kept.keep());
                 }
                 let _ = send.send(result);
             },

@@ -66,6 +66,7 @@ impl From<StoreError> for Stop {
 pub(crate) fn reply_for(error: &StoreError) -> Reply {
     match error {
         StoreError::NoSuchMailbox => Reply::no("[NONEXISTENT] no such mailbox"),
+        StoreError::NoSuchMessage => Reply::no("[EXPUNGEISSUED] that message is expunged"),
         StoreError::MailboxExists => Reply::no("[ALREADYEXISTS] that mailbox exists already"),
         StoreError::HasChildren => {
             Reply::no("[HASCHILDREN] that mailbox has others below it; delete those first")

@@ -2,11 +2,12 @@
 
 use super::Transaction;
 use super::transaction::Delta;
+use super::transfer::Expunge;
 use crate::change::Event;
 use crate::stage::{IN_DATABASE, Octets};
 use crate::{
-    Counts, Delivered, DeliveryId, Filed, Flags, Mailbox, MailboxId, MailboxName, ModSeq, Origin, Staged,
-    StoreError, Uid, UidValidity, UnixSeconds,
+    Counts, Delivered, DeliveryId, Filed, Flags, Mailbox, MailboxId, MailboxName, ModSeq, NewMessage, Origin,
+    Staged, StoreError, Uid, UidValidity, UnixSeconds,
 };
 
 /// Small messages go in pieces of which four fill a page of 4096 octets: whole rows of 2 to 4 KiB would leave up to
@@ -56,17 +57,35 @@ impl Transaction<'_> {
         Ok(Delivered { filed, repeat: false })
     }
 
-    /// Files a message that a session brought.
+    /// Files the messages that a session brought, and removes the one that they replace.
     pub(crate) fn append(
         &mut self,
         mailbox: MailboxId,
-        staged: &Staged,
-        flags: &Flags,
-        received: UnixSeconds,
+        messages: &[NewMessage],
+        replaces: Option<(MailboxId, Uid)>,
         origin: Origin,
-    ) -> Result<Filed, StoreError> {
+    ) -> Result<Vec<Filed>, StoreError> {
         let mut mailbox = self.mailbox(mailbox)?;
-        self.file(&mut mailbox, staged, flags, received, origin)
+        let modseq = self.next_modseq();
+        let mut delta = Delta::default();
+        let mut filed = Vec::with_capacity(messages.len());
+        for NewMessage { staged, flags, received } in messages {
+            let entry = Entry {
+                flags: flags.clone(),
+                received: *received,
+                size: staged.size(),
+                body: self.insert_body(staged)?,
+            };
+            let uid = self.insert_message(&mut mailbox, &entry, modseq, &mut delta, origin)?;
+            filed.push(Filed { mailbox: mailbox.id, uidvalidity: mailbox.uidvalidity, uid, modseq });
+        }
+        self.save_mailbox(&mailbox, delta, modseq)?;
+        if let Some((mailbox, uid)) = replaces
+            && self.expunge(mailbox, &[uid], Expunge::Named, origin)?.is_empty()
+        {
+            return Err(StoreError::NoSuchMessage);
+        }
+        Ok(filed)
     }
 
     fn file(
@@ -135,8 +154,8 @@ impl Transaction<'_> {
         mailbox.uidnext += 1;
         let (system, keywords) = entry.flags.to_columns();
         self.execute(
-            "INSERT INTO message (mailbox, uid, modseq, createseq, flags, keywords, received, size, body)
-             VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO message (mailbox, uid, modseq, createseq, flags, keywords, received, size, body, saved)
+             VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             (
                 mailbox.id.0,
                 uid.value(),
@@ -146,6 +165,7 @@ impl Transaction<'_> {
                 entry.received.0,
                 column(entry.size)?,
                 entry.body,
+                UnixSeconds::now().0,
             ),
         )?;
         delta.add(Counts::of(&entry.flags, entry.size))?;
