@@ -5,6 +5,8 @@ use crate::{
     imap,
     mime::{Index, Indexed, Indexer, Kind, MAX_DEPTH, MAX_HEADERS, MAX_PARTS, Section},
     ordering::{MAX_KEY, MAX_REFERENCES, OrderKeys},
+    preview,
+    text::Decoder,
 };
 
 /// Indexes `input` whole, octet by octet and in odd chunks, renders it, and panics where a promise is broken.
@@ -27,6 +29,24 @@ pub fn check_mime(input: &[u8]) {
         assert!(rendered.len() <= bound.min(60 * input.len() + 2_000), "{} octets", rendered.len());
     }
     check_header(input);
+    check_preview(&indexed.index, input);
+}
+
+/// Every source of a preview is text of the message, and what is made of it is short.
+fn check_preview(index: &Index, input: &[u8]) {
+    let octets = |range: &std::ops::Range<u64>| {
+        let at = |place: u64| usize::try_from(place).unwrap_or(usize::MAX);
+        input.get(at(range.start)..at(range.end)).unwrap_or_default()
+    };
+    let sources = preview::sources(index, |part| Ok::<_, ()>(octets(&part.header).to_vec()));
+    for source in sources.unwrap_or_default() {
+        let mut made = preview::Preview::of(&source);
+        let mut decoder = Decoder::new(source.part.encoding, source.charset.as_deref());
+        decoder.push(octets(&source.part.body), &mut |text| made.push(text));
+        decoder.finish(&mut |text| made.push(text));
+        let text = made.finish();
+        assert!(text.chars().count() <= 200 && !text.contains(char::is_control), "{text:?}");
+    }
 }
 
 /// The index of `input`, fed in chunks.

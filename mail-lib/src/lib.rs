@@ -7,6 +7,7 @@
 //!                                                           └─▶ Headers ──▶ OrderKeys: what SORT and THREAD go by
 //!   BODY[2.1] ──▶ Index::locate ──▶ a range of the stored octets: one pread
 //!   SEARCH ─────▶ text::Decoder ──▶ text::Matcher
+//!   PREVIEW ────▶ preview::sources, text::Decoder ──▶ preview::Preview
 //! ```
 //!
 //! No sockets, no files, no clock: every function takes octets and returns values. Always true:
@@ -20,6 +21,7 @@ pub mod header;
 pub mod imap;
 pub mod mime;
 pub mod ordering;
+pub mod preview;
 pub mod text;
 
 #[cfg(any(test, fuzzing))]
