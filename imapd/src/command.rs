@@ -233,6 +233,8 @@ pub enum Command {
     Namespace,
     /// UNSELECT (RFC 3691)
     Unselect,
+    /// LANGUAGE (RFC 5255 §3): language ranges, the best first; none to be told which there are
+    Language(Vec<String>),
 }
 
 impl Extension {
@@ -282,6 +284,7 @@ impl Command {
             b"UNSELECT" => Self::Unselect,
             argument_follows => {
                 let known: &[&[u8]] = &[
+            b"LANGUAGE" => Self::parse_language(cursor)?,
                     b"AUTHENTICATE",
                     b"LOGIN",
                     b"ENABLE",

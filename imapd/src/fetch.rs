@@ -39,6 +39,8 @@ pub enum FetchItem {
     },
     /// BODYSTRUCTURE
     BodyStructure,
+    /// EMAILID (RFC 8474 §5.1)
+    EmailId,
     /// ENVELOPE
     Envelope,
     /// FLAGS
@@ -47,6 +49,11 @@ pub enum FetchItem {
     InternalDate,
     /// MODSEQ (RFC 7162 §3.1.4.2)
     ModSeq,
+    /// PREVIEW (RFC 8970)
+    Preview {
+        /// `(LAZY)`: only if it is at hand.
+        lazy: bool,
+    },
     /// RFC822: like `BODY[]`, under its old name.
     Rfc822,
     /// RFC822.HEADER: like `BODY.PEEK[HEADER]`.
@@ -55,6 +62,10 @@ pub enum FetchItem {
     Rfc822Size,
     /// RFC822.TEXT: like `BODY[TEXT]`.
     Rfc822Text,
+    /// SAVEDATE (RFC 8514)
+    SaveDate,
+    /// THREADID (RFC 8474 §5.2)
+    ThreadId,
     /// UID
     Uid,
 }
@@ -122,14 +133,18 @@ impl FetchItem {
             (b"BODY.PEEK", true) => Self::parse_section(cursor, true),
             (b"BODY", false) => Ok(Self::Body),
             (b"BODYSTRUCTURE", false) => Ok(Self::BodyStructure),
+            (b"EMAILID", false) => Ok(Self::EmailId),
             (b"ENVELOPE", false) => Ok(Self::Envelope),
             (b"FLAGS", false) => Ok(Self::Flags),
             (b"INTERNALDATE", false) => Ok(Self::InternalDate),
             (b"MODSEQ", false) => Ok(Self::ModSeq),
+            (b"PREVIEW", false) => Ok(Self::Preview { lazy: accept_lazy(cursor) }),
             (b"RFC822", false) => Ok(Self::Rfc822),
             (b"RFC822.HEADER", false) => Ok(Self::Rfc822Header),
             (b"RFC822.SIZE", false) => Ok(Self::Rfc822Size),
             (b"RFC822.TEXT", false) => Ok(Self::Rfc822Text),
+            (b"SAVEDATE", false) => Ok(Self::SaveDate),
+            (b"THREADID", false) => Ok(Self::ThreadId),
             (b"UID", false) => Ok(Self::Uid),
             _ => Err(SyntaxError::Expected("a FETCH item")),
         }
@@ -153,15 +168,29 @@ impl FetchItem {
             Self::BinarySize { .. }
             | Self::Body
             | Self::BodyStructure
+            | Self::EmailId
             | Self::Envelope
             | Self::Flags
             | Self::InternalDate
             | Self::ModSeq
+            | Self::Preview { .. }
             | Self::Rfc822Header
             | Self::Rfc822Size
+            | Self::SaveDate
+            | Self::ThreadId
             | Self::Uid => false,
         }
     }
+}
+
+/// ` (LAZY)`, the only modifier of PREVIEW (RFC 8970 §3.1). What else may stand there belongs to FETCH.
+fn accept_lazy(cursor: &mut Cursor<'_>) -> bool {
+    let mut ahead = cursor.clone();
+    let found = ahead.accept(b' ') && ahead.accept(b'(') && ahead.accept_word("LAZY") && ahead.accept(b')');
+    if found {
+        *cursor = ahead;
+    }
+    found
 }
 
 fn is_item_char(octet: u8) -> bool {
@@ -211,7 +240,7 @@ fn parse_part(cursor: &mut Cursor<'_>) -> Result<Vec<NonZeroU32>, SyntaxError> {
 }
 
 impl Section {
-    fn parse(cursor: &mut Cursor<'_>) -> Result<Self, SyntaxError> {
+    pub(crate) fn parse(cursor: &mut Cursor<'_>) -> Result<Self, SyntaxError> {
         cursor.expect(b'[', "`[`")?;
         let (part, dot) = part_numbers(cursor)?;
         let word = cursor.take_while(is_item_char).to_ascii_uppercase();
@@ -310,6 +339,24 @@ mod tests {
             (b"BINARY.SIZE[4.1]", FetchItem::BinarySize { part: part(&[4, 1]) }),
         ] {
             assert_eq!(parse(text), Ok(vec![expected]), "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_preview_may_be_lazy() {
+        let preview = |lazy| FetchItem::Preview { lazy };
+        for (text, expected) in [
+            (&b"PREVIEW"[..], vec![preview(false)]),
+            (b"preview (lazy)", vec![preview(true)]),
+            (b"(PREVIEW UID)", vec![preview(false), FetchItem::Uid]),
+            (b"(UID PREVIEW (LAZY) PREVIEW)", vec![FetchItem::Uid, preview(true), preview(false)]),
+        ] {
+            assert_eq!(parse(text), Ok(expected), "{}", text.escape_ascii());
+        }
+        for text in
+            [&b"PREVIEW (HASTY)"[..], b"PREVIEW (LAZY LAZY)", b"PREVIEW(LAZY)", b"PREVIEW[]", b"PREVIEW ()"]
+        {
+            assert!(parse(text).is_err(), "{}", text.escape_ascii());
         }
     }
 

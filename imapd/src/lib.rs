@@ -8,8 +8,7 @@
 //! Shared by the front (`mox-imapd`, before login) and by `imapd-session` (after login, inside the account's
 //! process), so that both read exactly the same language. IMAP4rev1 (RFC 3501) and IMAP4rev2 (RFC 9051) with
 //! LITERAL+ (RFC 7888), ID (RFC 2971), BINARY (RFC 3516), SPECIAL-USE and CREATE-SPECIAL-USE (RFC 6154), several
-//! patterns in LIST (RFC 5258), LIST-STATUS (RFC 5819), CONDSTORE and QRESYNC (RFC 7162), UIDONLY (RFC 9586), SORT and
-//! THREAD (RFC 5256, RFC 5957, RFC 5267 §3) and WITHIN (RFC 5032).
+//! patterns in LIST (RFC 5258) and LIST-STATUS (RFC 5819), and what [`SESSION`] announces beyond.
 //!
 //! Holds: the bytes of the one command being received. Never: a socket, a clock, a file, a message body
 //! (the literal of APPEND passes through in the caller's own buffer).
@@ -42,8 +41,8 @@ mod sync;
 mod tag;
 mod thread;
 
-pub use append::Append;
-pub use capability::{BEFORE_LOGIN, LOGIN_DISABLED, SESSION};
+pub use append::{Append, AppendMessage, AppendText};
+pub use capability::{BEFORE_LOGIN, LOGIN_DISABLED, SESSION, after_login, announces};
 pub use command::{Command, Extension, Numbering, StoreAction, Tagged};
 pub use cursor::{NESTING_LIMIT, SyntaxError};
 pub use date::{Date, date_of, days_of, parse_date_time};

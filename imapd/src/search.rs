@@ -77,6 +77,8 @@ pub enum SearchKey {
     Body(SearchText),
     /// CC
     Cc(SearchText),
+    /// EMAILID (RFC 8474 §6)
+    EmailId(ObjectId),
     /// ANSWERED, DELETED, DRAFT, FLAGGED, SEEN, KEYWORD; UN… is `Not` of it.
     Flag(Flag),
     /// FROM
@@ -97,14 +99,22 @@ pub enum SearchKey {
     Or(Box<SearchKey>, Box<SearchKey>),
     /// RECENT; NEW is `RECENT UNSEEN`, OLD is `NOT RECENT`.
     Recent,
+    /// SAVEDATESUPPORTED (RFC 8514 §4.2)
+    SaveDateSupported,
+    /// `$`, also as `UID $`: what the latest SEARCH with SAVE found.
+    Saved,
+    /// SAVEDBEFORE (RFC 8514 §4.2): came into the mailbox earlier than this day.
+    SavedBefore(Date),
+    /// SAVEDON
+    SavedOn(Date),
+    /// SAVEDSINCE
+    SavedSince(Date),
     /// SENTBEFORE: the Date field.
     SentBefore(Date),
     /// SENTON
     SentOn(Date),
     /// SENTSINCE
     SentSince(Date),
-    /// `$`, also as `UID $`: what the latest SEARCH with SAVE found.
-    Saved,
     /// A set of sequence numbers.
     Sequence(SequenceSet),
     /// SINCE: internal date on or after this day.
@@ -115,12 +125,32 @@ pub enum SearchKey {
     Subject(SearchText),
     /// TEXT: in header or body.
     Text(SearchText),
+    /// THREADID (RFC 8474 §6)
+    ThreadId(ObjectId),
     /// TO
     To(SearchText),
     /// UID
     Uid(SequenceSet),
     /// YOUNGER: internal date so many seconds ago or later (RFC 5032).
     Younger(NonZeroU32),
+}
+
+/// An identifier of RFC 8474, §7: not necessarily one that anything has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectId(String);
+
+impl ObjectId {
+    fn parse(cursor: &mut Cursor<'_>) -> Result<Self, SyntaxError> {
+        match cursor.take_while(|octet| octet.is_ascii_alphanumeric() || octet == b'_' || octet == b'-') {
+            id @ [_, ..] if id.len() <= 255 => Ok(Self(String::from_utf8_lossy(id).into_owned())),
+            _ => Err(SyntaxError::Expected("an identifier")),
+        }
+    }
+
+    /// As the client wrote it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// Text to look for, regardless of case.
@@ -229,6 +259,7 @@ impl SearchKey {
             b"RECENT" => Self::Recent,
             b"NEW" => Self::And(vec![Self::Recent, unless(Self::Flag(Flag::Seen))]),
             b"OLD" => unless(Self::Recent),
+            b"SAVEDATESUPPORTED" => Self::SaveDateSupported,
             argument_follows => {
                 cursor.space().map_err(|_| SyntaxError::Expected("a search key and what belongs to it"))?;
                 match argument_follows {
@@ -236,6 +267,7 @@ impl SearchKey {
                     b"BEFORE" => Self::Before(Date::parse(cursor)?),
                     b"BODY" => Self::Body(SearchText::parse(cursor)?),
                     b"CC" => Self::Cc(SearchText::parse(cursor)?),
+                    b"EMAILID" => Self::EmailId(ObjectId::parse(cursor)?),
                     b"FROM" => Self::From(SearchText::parse(cursor)?),
                     b"HEADER" => {
                         let name = cursor.astring()?.into_owned();
@@ -253,6 +285,9 @@ impl SearchKey {
                         cursor.space()?;
                         Self::Or(Box::new(left), Box::new(Self::parse(cursor, depth + 1, budget)?))
                     }
+                    b"SAVEDBEFORE" => Self::SavedBefore(Date::parse(cursor)?),
+                    b"SAVEDON" => Self::SavedOn(Date::parse(cursor)?),
+                    b"SAVEDSINCE" => Self::SavedSince(Date::parse(cursor)?),
                     b"SENTBEFORE" => Self::SentBefore(Date::parse(cursor)?),
                     b"SENTON" => Self::SentOn(Date::parse(cursor)?),
                     b"SENTSINCE" => Self::SentSince(Date::parse(cursor)?),
@@ -260,6 +295,7 @@ impl SearchKey {
                     b"SMALLER" => Self::Smaller(cursor.number64()?),
                     b"SUBJECT" => Self::Subject(SearchText::parse(cursor)?),
                     b"TEXT" => Self::Text(SearchText::parse(cursor)?),
+                    b"THREADID" => Self::ThreadId(ObjectId::parse(cursor)?),
                     b"TO" => Self::To(SearchText::parse(cursor)?),
                     b"UID" => Self::parse_set(cursor, Self::Uid)?,
                     b"UNKEYWORD" => unless(Self::Flag(Flag::keyword(cursor)?)),

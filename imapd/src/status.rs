@@ -5,13 +5,17 @@ use crate::cursor::{Cursor, SyntaxError};
 /// Items in one STATUS; every attribute there is fits twice.
 const ITEM_LIMIT: usize = 20;
 
-/// One number of a mailbox.
+/// One thing of a mailbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatusItem {
+    /// APPENDLIMIT (RFC 7889 §4)
+    AppendLimit,
     /// DELETED
     Deleted,
     /// HIGHESTMODSEQ (RFC 7162 §3.1.7)
     HighestModSeq,
+    /// MAILBOXID (RFC 8474 §4.3)
+    MailboxId,
     /// MESSAGES
     Messages,
     /// RECENT, which IMAP4rev2 does not have any more.
@@ -27,9 +31,11 @@ pub enum StatusItem {
 }
 
 impl StatusItem {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
+        Self::AppendLimit,
         Self::Deleted,
         Self::HighestModSeq,
+        Self::MailboxId,
         Self::Messages,
         Self::Recent,
         Self::Size,
@@ -41,8 +47,10 @@ impl StatusItem {
     /// The wire form.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::AppendLimit => "APPENDLIMIT",
             Self::Deleted => "DELETED",
             Self::HighestModSeq => "HIGHESTMODSEQ",
+            Self::MailboxId => "MAILBOXID",
             Self::Messages => "MESSAGES",
             Self::Recent => "RECENT",
             Self::Size => "SIZE",

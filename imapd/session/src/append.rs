@@ -1,7 +1,7 @@
 //! APPEND (RFC 3501 §6.3.11; RFC 4315 §3): the message goes to the store piece by piece as it comes.
 
-use imapd::{Append, Tag};
-use store_lib::{MailboxId, Parse, Stager, StoreError, UnixSeconds};
+use imapd::{Append, AppendMessage, AppendText, Bound, NumberSet, Numbering, Tag, response};
+use store_lib::{Flags, MAX_APPENDED, MailboxId, NewMessage, Parse, Stager, StoreError, Uid, UnixSeconds};
 
 use crate::End;
 use crate::reply::{Reply, Stop, reply_for};
@@ -19,7 +19,18 @@ pub(crate) struct Appending {
 #[derive(Debug)]
 struct Filing {
     mailbox: MailboxId,
-    flags: store_lib::Flags,
+    replaces: Option<(MailboxId, Uid)>,
+    whole: Vec<NewMessage>,
+    current: Option<Current>,
+    /// Of the whole ones.
+    in_memory: usize,
+    /// Of all, as far as they have come.
+    octets: u64,
+}
+
+/// The message that is coming.
+#[derive(Debug)]
+struct Current {
     stager: Stager,
 }
 
@@ -98,3 +109,26 @@ impl Session {
 pub(crate) fn no_such_target() -> Reply {
     Reply::no("[TRYCREATE] no such mailbox")
 }
+
+    /// The message that REPLACE is about.
+    fn replaced(&self, numbering: Numbering, message: Bound) -> Result<(MailboxId, Uid), Reply> {
+        let Some(selected) = &self.selected else { return Err(Reply::bad("no mailbox is selected")) };
+        if selected.read_only {
+            return Err(Reply::no("[READ-ONLY] the mailbox is read-only"));
+        }
+        let told = selected.told();
+        let uid = match (message, numbering) {
+            (Bound::Largest, _) => told.last().copied(),
+            (Bound::Number(number), Numbering::Sequence) => {
+                usize::try_from(number.get() - 1).ok().and_then(|place| told.get(place)).copied()
+            }
+            (Bound::Number(number), Numbering::Uid) => {
+                Uid::new(number.get()).filter(|uid| selected.place(*uid).is_some())
+            }
+        };
+        match (uid, numbering) {
+            (Some(uid), _) => Ok((selected.mailbox, uid)),
+            (None, Numbering::Sequence) => Err(Reply::bad("no message has that number")),
+            (None, Numbering::Uid) => Err(Reply::no("[EXPUNGEISSUED] no message has that UID")),
+        }
+    }

@@ -91,14 +91,18 @@ impl<'a> Asked<'a> {
             FetchItem::Body
             | FetchItem::BodySection { .. }
             | FetchItem::BodyStructure
+            | FetchItem::EmailId
             | FetchItem::Envelope
             | FetchItem::Flags
             | FetchItem::InternalDate
             | FetchItem::ModSeq
+            | FetchItem::Preview { .. }
             | FetchItem::Rfc822
             | FetchItem::Rfc822Header
             | FetchItem::Rfc822Size
             | FetchItem::Rfc822Text
+            | FetchItem::SaveDate
+            | FetchItem::ThreadId
             | FetchItem::Uid => None,
         }
     }

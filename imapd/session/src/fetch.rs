@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
 
 use imapd::{FetchItem, FetchModifiers, MessageSet, Numbering, response};
-use store_lib::{Body, Columns, Flags, Message, ModSeq, Reader, StoreError, Summary, Uid, UnixSeconds};
+use store_lib::{
+    Body, Columns, EmailId, Flags, Message, ModSeq, Reader, StoreError, Summary, Uid, UnixSeconds,
+};
 
 use crate::binary::{self, Decoding, Measured};
 use crate::connection::{Connection, OUTPUT_FULL};
@@ -31,6 +33,8 @@ struct Plan {
     /// Some items are made of the message's octets.
     bodies: bool,
     sets_seen: bool,
+    /// EMAILID is among them: it is reckoned.
+    email_id: bool,
     /// Only messages that were changed later.
     changed_since: ModSeq,
 }
@@ -38,10 +42,11 @@ struct Plan {
 impl Plan {
     fn new(items: Vec<FetchItem>, numbering: Numbering, since: Option<u64>, aware: &Awareness) -> Self {
         let mut plan = Self {
-            items: Vec::new(),
             columns: Columns::Flags,
             bodies: false,
             sets_seen: false,
+            email_id: items.contains(&FetchItem::EmailId),
+            items: Vec::new(),
             changed_since: since.map_or(ModSeq::ZERO, modseq),
         };
         // The answer to a UID command always has the UID (RFC 3501 §6.4.8), with QRESYNC any (RFC 7162 §3.2.4);
@@ -51,7 +56,7 @@ impl Plan {
         let modseq = aware.condstore.then_some(FetchItem::ModSeq);
         for item in uid.into_iter().chain(items).chain(modseq) {
             match &item {
-                FetchItem::Body | FetchItem::BodyStructure | FetchItem::Envelope => {
+                FetchItem::Body | FetchItem::BodyStructure | FetchItem::EmailId | FetchItem::Envelope => {
                     plan.columns = Columns::Summary
                 }
                 item => plan.bodies |= is_body_item(item),
@@ -149,7 +154,9 @@ pub(crate) struct Row {
     pub(crate) newly_seen: bool,
     pub(crate) modseq: ModSeq,
     received: UnixSeconds,
+    saved: Option<UnixSeconds>,
     size: u64,
+    email_id: Option<EmailId>,
     /// ENVELOPE, BODYSTRUCTURE, BODY.
     summary: Option<[Vec<u8>; 3]>,
     body: Option<Body>,
@@ -157,6 +164,7 @@ pub(crate) struct Row {
 
 impl Row {
     fn take(place: usize, message: Message<'_>) -> Self {
+        let email_id = message.email_id();
         Self {
             place,
             uid: message.uid,
@@ -164,7 +172,9 @@ impl Row {
             newly_seen: false,
             modseq: message.modseq,
             received: message.received,
+            saved: message.saved,
             size: message.size,
+            email_id,
             summary: message.summary.map(|Summary { envelope, bodystructure, body, .. }| {
                 [envelope.to_vec(), bodystructure.to_vec(), body.to_vec()]
             }),
@@ -179,7 +189,9 @@ struct Head<'a> {
     flags: &'a Flags,
     modseq: ModSeq,
     received: UnixSeconds,
+    saved: Option<UnixSeconds>,
     size: u64,
+    email_id: Option<EmailId>,
     summary: Option<[&'a [u8]; 3]>,
 }
 
@@ -247,7 +259,9 @@ impl Session {
                     flags: &message.flags,
                     modseq: message.modseq,
                     received: message.received,
+                    saved: message.saved,
                     size: message.size,
+                    email_id: if plan.email_id { message.email_id() } else { None },
                     summary: message
                         .summary
                         .map(|summary| [summary.envelope, summary.bodystructure, summary.body]),
@@ -310,7 +324,9 @@ impl Session {
                 flags: &row.flags,
                 modseq: row.modseq,
                 received: row.received,
+                saved: row.saved,
                 size: row.size,
+                email_id: row.email_id,
                 summary: row.summary.as_ref().map(|summary| summary.each_ref().map(Vec::as_slice)),
             };
             let mut first = write_head(
@@ -343,16 +359,20 @@ fn is_body_item(item: &FetchItem) -> bool {
         FetchItem::Binary { .. }
         | FetchItem::BinarySize { .. }
         | FetchItem::BodySection { .. }
+        | FetchItem::Preview { .. }
         | FetchItem::Rfc822
         | FetchItem::Rfc822Header
         | FetchItem::Rfc822Text => true,
         FetchItem::Body
         | FetchItem::BodyStructure
+        | FetchItem::EmailId
         | FetchItem::Envelope
         | FetchItem::Flags
         | FetchItem::InternalDate
         | FetchItem::ModSeq
         | FetchItem::Rfc822Size
+        | FetchItem::SaveDate
+        | FetchItem::ThreadId
         | FetchItem::Uid => false,
     }
 }
@@ -388,6 +408,20 @@ fn write_head(
                 response::date_time(out, head.received.0);
             }
             FetchItem::ModSeq => aware.write_modseq(out, head.modseq),
+            FetchItem::SaveDate => {
+                out.extend_from_slice(b"SAVEDATE ");
+                match head.saved {
+                    Some(saved) => response::date_time(out, saved.0),
+                    None => out.extend_from_slice(b"NIL"),
+                }
+            }
+            FetchItem::EmailId => {
+                out.extend_from_slice(b"EMAILID (");
+                out.extend_from_slice(head.email_id.map(|id| id.to_string()).unwrap_or_default().as_bytes());
+                out.push(b')');
+            }
+            // No threads are kept (RFC 8474 §5.2).
+            FetchItem::ThreadId => out.extend_from_slice(b"THREADID NIL"),
             FetchItem::Rfc822Size => {
                 out.extend_from_slice(b"RFC822.SIZE ");
                 response::number(out, head.size);
@@ -407,6 +441,7 @@ fn write_head(
             FetchItem::Binary { .. }
             | FetchItem::BinarySize { .. }
             | FetchItem::BodySection { .. }
+            | FetchItem::Preview { .. }
             | FetchItem::Rfc822
             | FetchItem::Rfc822Header
             | FetchItem::Rfc822Text => (),

@@ -37,6 +37,9 @@ impl Session {
         }
         self.store.create(&name, special_use, self.origin)?;
         self.tell_old_name(&name, asked, &[]);
+        if imapd::announces("OBJECTID") {
+            return Ok(Reply::ok(format!("[MAILBOXID ({id})] CREATE completed")));
+        }
         Ok(Reply::ok("CREATE completed"))
     }
 
@@ -129,6 +132,11 @@ impl Session {
             response::number(
                 out,
                 match item {
+                    StatusItem::AppendLimit => self.limits.message,
+                    StatusItem::MailboxId => {
+                        out.extend_from_slice(format!("({})", mailbox.id).as_bytes());
+                        continue;
+                    }
                     StatusItem::Deleted => mailbox.counts.deleted,
                     StatusItem::HighestModSeq => mailbox.modseq.value(),
                     StatusItem::Messages => mailbox.counts.total,

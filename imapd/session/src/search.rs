@@ -9,7 +9,9 @@ use imapd::{NameForm, Numbering, SearchKey, SearchReturn, Tag, date_of, days_of,
 use mail_lib::header::{self, Headers};
 use mail_lib::mime::{self, Kind, Part};
 use mail_lib::text::{Decoder, Matcher};
-use store_lib::{Body, Columns, Flags, Keyword, ModSeq, StoreError, SystemFlag, Uid, UnixSeconds};
+use store_lib::{
+    Body, Columns, EmailId, Flags, Keyword, ModSeq, StoreError, SystemFlag, Uid, UnixSeconds,
+};
 
 use crate::End;
 use crate::fetch::Remaining;
@@ -46,6 +48,10 @@ enum Condition {
     ReceivedSince(i64),
     /// Seconds since 1970, or earlier ones.
     ReceivedUntil(i64),
+    Saved(Days),
+    EmailId(String),
+    /// No message is: threads are not kept.
+    Never,
     Sent(Days),
     Field(String, Matcher),
     Body(Matcher),
@@ -85,6 +91,8 @@ struct Row {
     size: u64,
     received: i64,
     received_day: i64,
+    saved_day: i64,
+    email_id: Option<EmailId>,
 }
 
 impl Session {
@@ -263,9 +271,11 @@ impl Session {
         deadline: Instant,
     ) -> Result<(), Stop> {
         let Self { store, connection, selected: Some(selected), .. } = self else { return Ok(()) };
+        let columns = if condition.needs_email_id() { Columns::Summary } else { Columns::Flags };
         let mut candidates = Vec::new();
         let (mut rows, mut octets) = (0, 0);
         store.read(&budget(), |reader| {
+                let email_id = message.email_id();
             remaining.visit(selected, reader, Columns::Flags, |place, message| {
                 rows += 1;
                 let row = Row {
@@ -274,6 +284,9 @@ impl Session {
                     recent: selected.is_recent(message.uid),
                     flags: message.flags,
                     modseq: message.modseq,
+                    // One that has none counts by its internal date (RFC 8514 §4.2).
+                    saved_day: days_of(date_of(message.saved.unwrap_or(message.received).0)),
+                    email_id,
                     size: message.size,
                     received: message.received.0,
                     received_day: days_of(date_of(message.received.0)),
@@ -359,6 +372,12 @@ impl Condition {
                 let largest = selected.told().last().map_or(0, |uid| uid.value());
                 Self::Places(selected.uid_places(&set.resolve(largest)))
             }
+            SearchKey::SaveDateSupported => Self::All,
+            SearchKey::SavedBefore(date) => Self::Saved(Days::Before(day(date))),
+            SearchKey::SavedOn(date) => Self::Saved(Days::On(day(date))),
+            SearchKey::SavedSince(date) => Self::Saved(Days::Since(day(date))),
+            SearchKey::EmailId(id) => Self::EmailId(id.as_str().to_owned()),
+            SearchKey::ThreadId(_) => Self::Never,
             SearchKey::Larger(size) => Self::Larger(*size),
             SearchKey::ModSeq(value) => Self::ModSeq(modseq(*value)),
             SearchKey::Smaller(size) => Self::Smaller(*size),
@@ -393,6 +412,29 @@ impl Condition {
                 flags_of(std::slice::from_ref(flag)).ok().and_then(|flags| flags.keywords().first().cloned()),
             ),
         })
+    fn needs_email_id(&self) -> bool {
+        match self {
+            Self::EmailId(_) => true,
+            Self::And(conditions) => conditions.iter().any(Self::needs_email_id),
+            Self::Or(left, right) => left.needs_email_id() || right.needs_email_id(),
+            Self::Not(condition) => condition.needs_email_id(),
+            Self::All
+            | Self::System(_)
+            | Self::Keyword(_)
+            | Self::Recent
+            | Self::Places(_)
+            | Self::Larger(_)
+            | Self::Smaller(_)
+            | Self::Received(_)
+            | Self::Saved(_)
+            | Self::Never
+            | Self::Sent(_)
+            | Self::Field(..)
+            | Self::Body(_)
+            | Self::Text(_) => false,
+        }
+    }
+
     }
 
     /// Decides by the row of the store alone; `None`: it takes the octets.
@@ -425,6 +467,9 @@ impl Condition {
             }
             Self::Larger(size) => Some(row.size > *size),
             Self::ModSeq(modseq) => Some(row.modseq >= *modseq),
+            Self::Saved(days) => Some(days.matches(row.saved_day)),
+            Self::EmailId(id) => Some(row.email_id.is_some_and(|found| found.to_string() == *id)),
+            Self::Never => Some(false),
             Self::Smaller(size) => Some(row.size < *size),
             Self::Received(days) => Some(days.matches(row.received_day)),
             Self::ReceivedSince(time) => Some(row.received >= *time),
@@ -474,6 +519,9 @@ impl Condition {
             | Self::ModSeq(_)
             | Self::Smaller(_)
             | Self::Received(_)
+            | Self::Saved(_)
+            | Self::EmailId(_)
+            | Self::Never
             | Self::ReceivedSince(_)
             | Self::ReceivedUntil(_) => Ok(false),
         }

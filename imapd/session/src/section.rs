@@ -9,6 +9,7 @@ use store_lib::{Body, StoreError};
 
 use crate::End;
 use crate::connection::Connection;
+use crate::preview::preview;
 
 /// Octets read at once from a message that is in a file.
 const PIECE: usize = 64 << 10;
@@ -127,6 +128,12 @@ pub(crate) fn write_item(
             connection.out.push(b' ');
             write_section(connection, content, section, *partial)
         }
+        FetchItem::Preview { .. } => {
+            let text = preview(content)?;
+            connection.out.extend_from_slice(b"PREVIEW ");
+            response::string(&mut connection.out, text.as_bytes());
+            Ok(())
+        }
         FetchItem::Rfc822 => {
             connection.out.extend_from_slice(b"RFC822 ");
             write_section(connection, content, &whole(SectionText::Whole), None)
@@ -143,11 +150,14 @@ pub(crate) fn write_item(
         | FetchItem::BinarySize { .. }
         | FetchItem::Body
         | FetchItem::BodyStructure
+        | FetchItem::EmailId
         | FetchItem::Envelope
         | FetchItem::Flags
         | FetchItem::InternalDate
         | FetchItem::ModSeq
         | FetchItem::Rfc822Size
+        | FetchItem::SaveDate
+        | FetchItem::ThreadId
         | FetchItem::Uid => Ok(()),
     }
 }

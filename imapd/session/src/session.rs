@@ -275,6 +275,7 @@ impl Session {
             | Command::Copy { .. }
             | Command::Move { .. }
             | Command::Id(_)
+            | Command::Language(_)
             | Command::GetMetadata(_)
             | Command::SetMetadata(_)
             | Command::Namespace
@@ -332,7 +333,7 @@ impl Session {
         match command {
             Command::Capability => {
                 self.connection.out.extend_from_slice(b"* CAPABILITY ");
-                self.connection.out.extend_from_slice(imapd::SESSION.as_bytes());
+                self.connection.out.extend_from_slice(imapd::after_login(self.limits.message).as_bytes());
                 self.connection.out.extend_from_slice(b"\r\n");
                 Ok(Reply::ok("CAPABILITY completed"))
             }
@@ -370,6 +371,7 @@ impl Session {
             Command::Copy { numbering, set, mailbox } => self.copy(numbering, &set, &mailbox),
             Command::Move { numbering, set, mailbox } => self.move_messages(numbering, &set, &mailbox),
             Command::Id(fields) => Ok(self.id(&fields)),
+            Command::Language(ranges) => Ok(self.language(&ranges)),
             Command::GetMetadata(get) => self.get_metadata(&get),
             Command::SetMetadata(set) => self.set_metadata(set),
             Command::Namespace => {

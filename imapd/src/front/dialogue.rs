@@ -238,6 +238,7 @@ impl Dialogue {
             | Command::Fetch { .. }
             | Command::Store { .. }
             | Command::Copy { .. }
+            | Command::Language(_)
             | Command::Move { .. }
             | Command::Idle
             | Command::GetMetadata(_)
@@ -333,9 +334,10 @@ impl Dialogue {
         self.error(out)
     }
 
-    /// The session is there: what follows is for it.
-    pub(crate) fn logged_in(tag: &Tag, out: &mut Vec<u8>) {
-        response::tagged(out, tag, Status::Ok, &format!("[CAPABILITY {SESSION}] logged in"));
+    /// The session is there: what follows is for it. `message_size`: octets that a message may have.
+    pub(crate) fn logged_in(tag: &Tag, message_size: u64, out: &mut Vec<u8>) {
+        let capabilities = imapd::after_login(message_size);
+        response::tagged(out, tag, Status::Ok, &format!("[CAPABILITY {capabilities}] logged in"));
     }
 }
 

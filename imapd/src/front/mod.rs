@@ -29,6 +29,8 @@ const SESSION_WAIT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Front {
     pub(crate) hostname: String,
+    /// Octets that a message may have: for the sessions, who are announced by the front.
+    pub(crate) message_size: u64,
     pub(crate) settings: Live<ImapdSettings>,
     pub(crate) door: Door<ImapdAuthd>,
     pub(crate) tls: Handshaker<ImapdKeyd>,
@@ -45,6 +47,7 @@ fn limits(settings: &ImapdSettings) -> Limits {
 impl Front {
     fn new(
         hostname: String,
+        message_size: u64,
         settings: ImapdSettings,
         violated: impl Fn(Violation) + Send + Sync + 'static,
     ) -> Result<Self, Fault> {
@@ -58,6 +61,7 @@ impl Front {
         let tls = Handshaker::start(&tls, violated)?;
         Ok(Self {
             hostname,
+            message_size,
             settings: Live::new(settings),
             door: Door::default(),
             tls,
@@ -73,7 +77,7 @@ pub(crate) async fn run(control: Control, settings: Settings) -> Result<(), Faul
     let RoleSettings::Imapd(own) = settings.own else {
         return Err(Fault::new("these are another role's settings"));
     };
-    front::run(control, |violated| Front::new(settings.hostname, own, violated)).await
+    front::run(control, |violated| Front::new(settings.hostname, settings.message_size, own, violated)).await
 }
 
 impl front::Front for Front {

@@ -68,7 +68,8 @@ impl Scene {
         let chains = desk.answer(&ipc_proto::tls::TlsRequest::Chains, Instant::now());
         let ipc_proto::tls::TlsReply::Chains(chains) = chains else { panic!("{chains:?}") };
         let trusted = CertificateDer::from(chains[0].certificates[0].clone());
-        let front = Front::new("imap.example".to_owned(), settings, |violation| panic!("{violation}"));
+        let front =
+            Front::new("imap.example".to_owned(), 1 << 20, settings, |violation| panic!("{violation}"));
         let mut front = front.unwrap_or_else(|fault| panic!("{fault}"));
         // Here sessions come before authd's answer, or not at all.
         front.session_wait = Duration::from_millis(300);
@@ -221,7 +222,10 @@ async fn a_login_over_tls_reaches_its_session_and_what_was_pipelined_behind_it_t
     let mut client = scene.tls().await;
     assert!(line(&mut client).await.starts_with("* OK [CAPABILITY IMAP4rev1"));
     say(&mut client, "a LOGIN mox right\r\nb SELECT inbox\r\n").await;
-    assert_eq!(line(&mut client).await, format!("a OK [CAPABILITY {SESSION}] logged in\r\n"));
+    assert_eq!(
+        line(&mut client).await,
+        format!("a OK [CAPABILITY {SESSION} APPENDLIMIT=1048576] logged in\r\n")
+    );
     let (_, mut session) = scene.sessions.recv().await.unwrap();
     let mut got = [0; 16];
     session.read_exact(&mut got).await.unwrap();
