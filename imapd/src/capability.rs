@@ -1,6 +1,6 @@
 //! What is announced, in one place. A word stands here only when everything it promises is there.
 
-/// After login: sent by the front behind the login's OK, and by the session on CAPABILITY.
+/// After login, but for what depends on the configuration.
 pub const SESSION: &str = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE NAMESPACE UIDPLUS MOVE IDLE UNSELECT \
     CHILDREN ESEARCH SEARCHRES LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE STATUS=SIZE BINARY \
     METADATA LIST-METADATA CONDSTORE QRESYNC UIDONLY WITHIN SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT \

@@ -2,6 +2,7 @@
 
 use crate::mailbox_name::NameForm;
 use crate::parser::{Event, Limits, Parser};
+use crate::url::MessageUrl;
 
 /// An event without its borrowed data, so that runs can be compared: pieces of one message are joined.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,6 +14,7 @@ enum Seen {
 /// Run by a fuzz target and by ordinary tests: no input panics, no bound is passed, and the events do not depend
 /// on how the bytes are split.
 pub fn check_imap(input: &[u8]) {
+    let _ = MessageUrl::parse(input);
     for limits in [Limits::BEFORE_LOGIN, Limits::SESSION] {
         let whole = events(limits, input.chunks(input.len().max(1)));
         for size in [1, 7] {
@@ -58,8 +60,13 @@ fn react(parser: &mut Parser, event: &Event<'_>) {
                 parser.expect_line();
             }
         }
-        Event::Append(append) if append.synchronising && append.size % 2 == 1 => parser.refuse_message(),
+        Event::AppendUrl(url) => {
+            let _ = MessageUrl::parse(url);
+        }
+        Event::AppendText(text) if text.synchronising && text.size % 2 == 1 => parser.refuse_message(),
         Event::Append(_)
+        | Event::AppendMessage(_)
+        | Event::AppendText(_)
         | Event::Continue
         | Event::MessageData(_)
         | Event::AppendEnd
@@ -75,6 +82,9 @@ fn owned(event: Event<'_>) -> Event<'static> {
         Event::Continue => Event::Continue,
         Event::Command(tagged) => Event::Command(tagged),
         Event::Append(append) => Event::Append(append),
+        Event::AppendMessage(message) => Event::AppendMessage(message),
+        Event::AppendText(text) => Event::AppendText(text),
+        Event::AppendUrl(url) => Event::AppendUrl(url),
         Event::AppendEnd => Event::AppendEnd,
         Event::Line(line) => Event::Line(line),
         Event::Bad(bad) => Event::Bad(bad),

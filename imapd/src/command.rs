@@ -62,6 +62,8 @@ pub enum Extension {
     Qresync,
     /// RFC 9586.
     UidOnly,
+    /// RFC 6855 §3.
+    Utf8Accept,
 }
 
 /// Every command but APPEND, which has its own event: [`crate::Append`]. In the order of RFC 3501 §6, then
@@ -231,14 +233,15 @@ pub enum Command {
     Idle,
     /// NAMESPACE (RFC 2342)
     Namespace,
-    /// UNSELECT (RFC 3691)
-    Unselect,
     /// LANGUAGE (RFC 5255 §3): language ranges, the best first; none to be told which there are
     Language(Vec<String>),
+    /// UNSELECT (RFC 3691)
+    Unselect,
 }
 
 impl Extension {
-    const ALL: [Self; 5] = [Self::Condstore, Self::Imap4Rev2, Self::Metadata, Self::Qresync, Self::UidOnly];
+    const ALL: [Self; 6] =
+        [Self::Condstore, Self::Imap4Rev2, Self::Metadata, Self::Qresync, Self::UidOnly, Self::Utf8Accept];
 
     /// The wire form.
     pub fn as_str(self) -> &'static str {
@@ -248,6 +251,7 @@ impl Extension {
             Self::Metadata => "METADATA",
             Self::Qresync => "QRESYNC",
             Self::UidOnly => "UIDONLY",
+            Self::Utf8Accept => "UTF8=ACCEPT",
         }
     }
 
@@ -282,9 +286,9 @@ impl Command {
             b"IDLE" => Self::Idle,
             b"NAMESPACE" => Self::Namespace,
             b"UNSELECT" => Self::Unselect,
+            b"LANGUAGE" => Self::parse_language(cursor)?,
             argument_follows => {
                 let known: &[&[u8]] = &[
-            b"LANGUAGE" => Self::parse_language(cursor)?,
                     b"AUTHENTICATE",
                     b"LOGIN",
                     b"ENABLE",
@@ -303,6 +307,7 @@ impl Command {
                     b"SORT",
                     b"THREAD",
                     b"FETCH",
+                    b"REPLACE",
                     b"STORE",
                     b"COPY",
                     b"MOVE",
@@ -311,6 +316,7 @@ impl Command {
                     b"GETMETADATA",
                     b"SETMETADATA",
                 ];
+                    b"COMPRESS",
                 if !known.contains(&argument_follows) {
                     return Err(SyntaxError::UnknownCommand);
                 }
@@ -449,6 +455,21 @@ impl Command {
     fn parse_create(cursor: &mut Cursor<'_>) -> Result<Self, SyntaxError> {
         let mailbox = cursor.mailbox()?;
         let mut uses = Vec::new();
+    fn parse_language(cursor: &mut Cursor<'_>) -> Result<Self, SyntaxError> {
+        let mut ranges = Vec::new();
+        while cursor.accept(b' ') {
+            if ranges.len() >= WORD_LIMIT {
+                return Err(SyntaxError::TooMany("languages"));
+            }
+            let range = cursor.astring()?;
+            if !range.iter().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'*')) {
+                return Err(SyntaxError::Expected("a language like en"));
+            }
+            ranges.push(String::from_utf8_lossy(&range).into_owned());
+        }
+        Ok(Self::Language(ranges))
+    }
+
         if cursor.accept(b' ') {
             cursor.expect(b'(', "`(USE (…))`")?;
             if !cursor.accept_word("USE") {

@@ -68,6 +68,11 @@ impl<'a> Cursor<'a> {
         Self { rest: text, names }
     }
 
+    /// What is not read yet.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }

@@ -1,7 +1,10 @@
 //! Frames the byte stream into commands. Lines and literals are collected until a command is whole, then the
 //! command is parsed once; the message of an APPEND is handed through piece by piece.
 
-use crate::append::{Append, LiteralRole, literal_role};
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use crate::append::{self, Append, AppendMessage, AppendText, Appending, Begun, Step};
 use crate::command::Tagged;
 use crate::cursor::{Cursor, SyntaxError, decimal};
 use crate::mailbox_name::NameForm;
@@ -18,7 +21,7 @@ pub struct Limits {
     pub command: usize,
     /// Literals in one command.
     pub literals: usize,
-    /// Octets of the message of an APPEND; zero where there is no APPEND.
+    /// Octets of each text of an APPEND; zero where there is no APPEND.
     pub message: u64,
 }
 
@@ -43,11 +46,16 @@ pub enum Event<'i> {
     Continue,
     /// A whole command.
     Command(Tagged),
-    /// An APPEND, its message still to come. Accept it by going on, after a continuation if it is
-    /// synchronising. Refuse a synchronising one with [`Parser::refuse_message`]; any other sends its message
-    /// regardless.
+    /// An APPEND or REPLACE, its messages still to come.
     Append(Append),
-    /// A piece of the message.
+    /// A message of it begins.
+    AppendMessage(AppendMessage),
+    /// A text of the message, still to come. Accept it by going on, after a continuation if it is synchronising. Refuse a
+    /// synchronising one, and the command with it, with [`Parser::refuse_message`]; any other comes regardless.
+    AppendText(AppendText),
+    /// A part of the message that another message has (RFC 4469): a URL.
+    AppendUrl(Vec<u8>),
+    /// A piece of the text.
     MessageData(&'i [u8]),
     /// The APPEND is whole.
     AppendEnd,
@@ -96,10 +104,8 @@ enum State {
     Line { start: usize },
     /// In a literal that lacks so many octets.
     Literal { missing: usize },
-    /// In the message of an APPEND that lacks so many octets; one that was not understood is passed over.
-    Message { tag: Tag, missing: u64, refused: Option<SyntaxError> },
-    /// Behind the message: only the end of the line may follow.
-    MessageTail { tag: Tag, refused: Option<SyntaxError> },
+    /// In a text of an APPEND that lacks so many octets; of one that was not understood it is passed over.
+    Message { missing: u64 },
     /// In a line that is no command.
     PlainLine,
     /// [`Event::Fatal`] has been given.
@@ -114,6 +120,10 @@ pub struct Parser {
     buffer: Vec<u8>,
     literals: usize,
     state: State,
+    /// The APPEND that has begun.
+    appending: Option<Appending>,
+    /// Events that came out of the latest line; a line is the bound of their number.
+    pending: VecDeque<Event<'static>>,
 }
 
 /// The size behind a line: `{12}`, or `{12+}`.
@@ -124,11 +134,29 @@ struct LiteralSize {
     before: usize,
 }
 
+/// What stands behind a piece of an APPEND's text.
+enum Taken {
+    /// Nothing.
+    Ended,
+    /// A text of a message.
+    Text,
+    /// A URL of so many octets.
+    Url(usize),
+}
+
 impl Parser {
     /// At the beginning of a command.
     pub fn new(limits: Limits) -> Self {
         let state = State::Line { start: 0 };
-        Self { limits, names: NameForm::default(), buffer: Vec::new(), literals: 0, state }
+        Self {
+            limits,
+            names: NameForm::default(),
+            buffer: Vec::new(),
+            literals: 0,
+            state,
+            appending: None,
+            pending: VecDeque::new(),
+        }
     }
 
     /// From the next command on mailbox names come in this form.
@@ -138,7 +166,9 @@ impl Parser {
 
     /// Whether nothing of a next command has arrived yet.
     pub fn is_between_commands(&self) -> bool {
-        self.buffer.is_empty() && matches!(self.state, State::Line { .. } | State::PlainLine)
+        self.buffer.is_empty()
+            && self.appending.is_none()
+            && matches!(self.state, State::Line { .. } | State::PlainLine)
     }
 
     /// Octets of memory that hold the unfinished command.
@@ -149,14 +179,15 @@ impl Parser {
 
     /// After IDLE, or inside AUTHENTICATE: the next line is no command and comes as [`Event::Line`].
     pub fn expect_line(&mut self) {
-        if matches!(self.state, State::Line { start: 0 }) {
+        if matches!(self.state, State::Line { start: 0 }) && self.appending.is_none() {
             self.state = State::PlainLine;
         }
     }
 
-    /// After a synchronising [`Event::Append`]: the client is told NO and sends no message.
+    /// After a synchronising [`Event::AppendText`]: the client is told NO and sends nothing more of the command.
     pub fn refuse_message(&mut self) {
         if matches!(self.state, State::Message { .. }) {
+            self.pending.clear();
             self.begin_command();
         }
     }
@@ -164,8 +195,11 @@ impl Parser {
     /// Takes octets from the front of `input` up to the next event. `None`: all are taken, bring more.
     pub fn next<'i>(&mut self, input: &mut &'i [u8]) -> Option<Event<'i>> {
         loop {
+            if let Some(event) = self.pending.pop_front() {
+                return Some(event);
+            }
             let event = match &mut self.state {
-                State::Line { .. } | State::PlainLine | State::MessageTail { .. } => self.take_line(input)?,
+                State::Line { .. } | State::PlainLine => self.take_line(input)?,
                 State::Literal { missing } => {
                     let (data, rest) = input.split_at_checked(*missing).unwrap_or((input, &[]));
                     *input = rest;
@@ -174,12 +208,17 @@ impl Parser {
                     if *missing > 0 {
                         return None;
                     }
-                    self.state = State::Line { start: self.buffer.len() };
-                    continue;
+                    if self.appending.as_mut().is_some_and(Appending::is_url) {
+                        self.state = State::Line { start: 0 };
+                        Some(Event::AppendUrl(std::mem::take(&mut self.buffer)))
+                    } else {
+                        self.state = State::Line { start: self.buffer.len() };
+                        continue;
+                    }
                 }
-                State::Message { tag, missing, refused } => {
+                State::Message { missing } => {
                     if *missing == 0 {
-                        self.state = State::MessageTail { tag: tag.clone(), refused: refused.take() };
+                        self.state = State::Line { start: 0 };
                         continue;
                     }
                     if input.is_empty() {
@@ -189,7 +228,7 @@ impl Parser {
                     let (data, rest) = input.split_at_checked(wanted).unwrap_or((input, &[]));
                     *input = rest;
                     *missing -= data.len() as u64;
-                    if refused.is_some() {
+                    if self.appending.as_ref().is_none_or(|appending| appending.refused.is_some()) {
                         continue;
                     }
                     return Some(Event::MessageData(data));
@@ -202,6 +241,7 @@ impl Parser {
             if let Some(event) = event {
                 if let Event::Fatal(_) = event {
                     self.buffer = Vec::new();
+                    self.appending = None;
                     self.state = State::Dead;
                 }
                 return Some(event);
@@ -213,7 +253,7 @@ impl Parser {
     fn take_line(&mut self, input: &mut &[u8]) -> Option<Option<Event<'static>>> {
         let start = match self.state {
             State::Line { start } => start,
-            State::PlainLine | State::MessageTail { .. } => 0,
+            State::PlainLine => 0,
             State::Literal { .. } | State::Message { .. } | State::Dead => return None,
         };
         let end = input.iter().position(|octet| *octet == b'\n').map(|at| at + 1);
@@ -238,74 +278,155 @@ impl Parser {
 
     fn line_is_whole(&mut self, start: usize, text_length: usize) -> Option<Event<'static>> {
         let text = self.buffer.get(..text_length).unwrap_or_default();
-        let event = match &self.state {
-            State::PlainLine => Event::Line(text.to_vec()),
-            State::MessageTail { refused: None, .. } if text.is_empty() => Event::AppendEnd,
-            // MULTIAPPEND is not announced, so nothing can follow the message.
-            State::MessageTail { tag, refused } => {
-                if LiteralSize::at_end_of(text).is_some_and(|size| !size.synchronising) {
-                    return Some(Event::Fatal(Fatal::LiteralOutOfPlace));
-                }
-                let error = refused.clone().unwrap_or(SyntaxError::TrailingText);
-                Event::Bad(Bad { tag: Some(tag.clone()), error })
-            }
-            State::Line { .. } | State::Literal { .. } | State::Message { .. } | State::Dead => {
-                if let Some(mut size) = LiteralSize::at_end_of(text.get(start..).unwrap_or_default()) {
-                    size.before += start;
-                    return self.literal_begins(&size);
-                }
-                Tagged::parse(text, self.names).map_or_else(|error| bad(text, error), Event::Command)
-            }
-        };
-        self.begin_command();
-        Some(event)
+        if matches!(self.state, State::PlainLine) {
+            let event = Event::Line(text.to_vec());
+            self.begin_command();
+            return Some(event);
+        }
+        let mut literal = LiteralSize::at_end_of(text.get(start..).unwrap_or_default());
+        if let Some(literal) = &mut literal {
+            literal.before += start;
+        }
+        let end = literal.as_ref().map_or(text_length, |literal| literal.before);
+        match self.appending.take() {
+            Some(appending) => self.append_goes_on(appending, 0..end, literal.as_ref()),
+            None => self.command_goes_on(end, literal.as_ref()),
+        }
     }
 
-    /// The line just completed ends in a literal's size.
-    fn literal_begins(&mut self, literal: &LiteralSize) -> Option<Event<'static>> {
-        let text = self.buffer.get(..literal.before).unwrap_or_default();
-        let role = if self.literals < 2 { literal_role(text, self.names) } else { Ok(LiteralRole::Argument) };
-        let outcome = match role {
-            Ok(LiteralRole::Argument) => match self.check_argument(literal.size) {
+    /// Of the command's text there is so much by now; a literal follows, or it is whole.
+    fn command_goes_on(&mut self, end: usize, literal: Option<&LiteralSize>) -> Option<Event<'static>> {
+        let text = self.buffer.get(..end).unwrap_or_default();
+        let looks = match literal {
+            Some(_) => self.literals < 2,
+            None => self.limits.message > 0,
+        };
+        let begun = if looks { append::begin(text, self.names) } else { Ok(Begun::Other) };
+        match (begun, literal) {
+            (Ok(Begun::Other), Some(literal)) => match self.check_argument(literal.size) {
                 Ok(size) => {
                     self.literals += 1;
                     self.state = State::Literal { missing: size };
-                    return literal.synchronising.then_some(Event::Continue);
+                    literal.synchronising.then_some(Event::Continue)
                 }
-                Err(fatal) => Err((SyntaxError::LiteralTooLarge, fatal)),
+                Err(fatal) => Some(self.refuse_literal(end, literal, SyntaxError::LiteralTooLarge, fatal)),
             },
-            Ok(LiteralRole::Message(append)) if literal.size <= self.limits.message => {
-                let append = Append { size: literal.size, synchronising: literal.synchronising, ..append };
+            (Err(error), Some(literal)) => {
+                Some(self.refuse_literal(end, literal, error, Fatal::LiteralOutOfPlace))
+            }
+            (Ok(Begun::Append(..) | Begun::Refused(_)), Some(literal)) if self.limits.message == 0 => {
+                Some(self.refuse_literal(end, literal, SyntaxError::LiteralTooLarge, Fatal::LiteralTooLarge))
+            }
+            (Ok(Begun::Append(append, appending, rest)), literal) => {
+                let from = end - rest.len();
+                self.pending.push_back(Event::Append(append));
+                self.append_goes_on(appending, from..end, literal)
+            }
+            (Ok(Begun::Refused(appending)), literal) => self.append_goes_on(appending, end..end, literal),
+            (Ok(Begun::Other) | Err(_), None) => {
+                let event =
+                    Tagged::parse(text, self.names).map_or_else(|error| bad(text, error), Event::Command);
                 self.begin_command();
-                self.state = State::Message { tag: append.tag.clone(), missing: literal.size, refused: None };
-                Ok(Event::Append(append))
+                Some(event)
             }
-            // Its message is on the way, whatever the answer will be.
-            Ok(LiteralRole::Refused(tag, error))
-                if !literal.synchronising && literal.size <= self.limits.message =>
-            {
-                self.begin_command();
-                self.state = State::Message { tag, missing: literal.size, refused: Some(error) };
-                return None;
-            }
-            Ok(LiteralRole::Refused(_, error)) if literal.synchronising => {
-                Err((error, Fatal::LiteralOutOfPlace))
-            }
-            Ok(LiteralRole::Message(_) | LiteralRole::Refused(..)) => {
-                Err((SyntaxError::LiteralTooLarge, Fatal::LiteralTooLarge))
-            }
-            Err(error) => Err((error, Fatal::LiteralOutOfPlace)),
+        }
+    }
+
+    /// Of an APPEND's text another piece is there.
+    fn append_goes_on(
+        &mut self,
+        mut appending: Appending,
+        text: Range<usize>,
+        literal: Option<&LiteralSize>,
+    ) -> Option<Event<'static>> {
+        let text = self.buffer.get(text).unwrap_or_default();
+        let read = match &appending.refused {
+            Some(error) => Err(error.clone()),
+            None => appending.read(text, literal.is_some()),
         };
-        Some(match outcome {
-            Ok(event) => event,
-            // The client waits, and learns from the tagged answer not to send it (RFC 7888 §4).
-            Err((error, Fatal::LiteralTooLarge | Fatal::LiteralOutOfPlace)) if literal.synchronising => {
-                let event = bad(self.buffer.get(..literal.before).unwrap_or_default(), error);
-                self.begin_command();
-                event
+        let outcome = read.and_then(|steps| self.take_steps(steps, literal));
+        match (outcome, literal) {
+            (Ok(Taken::Ended), _) => self.begin_command(),
+            (Ok(Taken::Text), Some(literal)) => {
+                self.buffer = Vec::new();
+                self.state = State::Message { missing: literal.size };
+                self.appending = Some(appending);
             }
-            Err((_, fatal)) => Event::Fatal(fatal),
-        })
+            (Ok(Taken::Url(size)), _) => {
+                self.buffer = Vec::new();
+                self.state = State::Literal { missing: size };
+                self.appending = Some(appending);
+            }
+            // Its octets are on the way, whatever the answer will be.
+            (Err(error), Some(literal))
+                if !literal.synchronising
+                    && literal.size <= self.limits.message
+                    && error != SyntaxError::LiteralTooLarge =>
+            {
+                self.pending.clear();
+                self.buffer = Vec::new();
+                self.state = State::Message { missing: literal.size };
+                appending.refused = Some(error);
+                self.appending = Some(appending);
+            }
+            (Err(_), Some(literal)) if !literal.synchronising => {
+                self.pending.clear();
+                return Some(Event::Fatal(Fatal::LiteralTooLarge));
+            }
+            // The client waits, and learns from the tagged answer not to send it (RFC 7888 §4).
+            (Err(error), _) => {
+                let tag = Some(appending.tag);
+                self.pending.clear();
+                self.begin_command();
+                return Some(Event::Bad(Bad { tag, error }));
+            }
+            (Ok(Taken::Text), None) => self.begin_command(),
+        }
+        self.pending.pop_front()
+    }
+
+    /// Makes events of what was read, unless the literal behind it is too large.
+    fn take_steps(&mut self, steps: Vec<Step>, literal: Option<&LiteralSize>) -> Result<Taken, SyntaxError> {
+        let mut taken = Taken::Ended;
+        for step in steps {
+            self.pending.push_back(match (step, literal) {
+                (Step::Message(message), _) => Event::AppendMessage(message),
+                (Step::Url(url), _) => Event::AppendUrl(url),
+                (Step::Text { binary }, Some(LiteralSize { size, synchronising, .. })) => {
+                    if *size > self.limits.message {
+                        return Err(SyntaxError::LiteralTooLarge);
+                    }
+                    taken = Taken::Text;
+                    Event::AppendText(AppendText { size: *size, synchronising: *synchronising, binary })
+                }
+                (Step::UrlFollows, Some(literal)) => {
+                    let size = self.check_argument(literal.size);
+                    taken = Taken::Url(size.map_err(|_| SyntaxError::LiteralTooLarge)?);
+                    if !literal.synchronising {
+                        continue;
+                    }
+                    Event::Continue
+                }
+                (Step::End | Step::Text { .. } | Step::UrlFollows, _) => Event::AppendEnd,
+            });
+        }
+        Ok(taken)
+    }
+
+    /// No literal can follow: if the client waits it is told so, else the stream is out of step.
+    fn refuse_literal(
+        &mut self,
+        end: usize,
+        literal: &LiteralSize,
+        error: SyntaxError,
+        fatal: Fatal,
+    ) -> Event<'static> {
+        if !literal.synchronising {
+            return Event::Fatal(fatal);
+        }
+        let event = bad(self.buffer.get(..end).unwrap_or_default(), error);
+        self.begin_command();
+        event
     }
 
     fn check_argument(&self, size: u64) -> Result<usize, Fatal> {
@@ -329,6 +450,7 @@ impl Parser {
             self.buffer.clear();
         }
         self.literals = 0;
+        self.appending = None;
         self.state = State::Line { start: 0 };
     }
 }
@@ -375,7 +497,15 @@ mod tests {
             seen.push(match event {
                 Event::Continue => "+".to_owned(),
                 Event::Command(tagged) => format!("{}", tagged.tag.as_bytes().escape_ascii()),
-                Event::Append(append) => format!("append {} {}", append.mailbox, append.size),
+                Event::Append(append) => match append.replaces {
+                    None => format!("append {}", append.mailbox),
+                    Some((numbering, message)) => {
+                        format!("replace {numbering:?} {message:?} {}", append.mailbox)
+                    }
+                },
+                Event::AppendMessage(message) => format!("message {}", message.flags.len()),
+                Event::AppendText(text) => format!("text {}", text.size),
+                Event::AppendUrl(url) => format!("url {}", url.escape_ascii()),
                 Event::MessageData(data) => format!("data {}", data.escape_ascii()),
                 Event::AppendEnd => "end".to_owned(),
                 Event::Line(line) => format!("line {}", line.escape_ascii()),
@@ -401,15 +531,68 @@ mod tests {
         (b"+ NOOP\r\n", &["* BAD a command begins with a tag"]),
         (
             b"a APPEND x (\\Seen) \" 7-Feb-1994 21:52:25 -0800\" {4}\r\nab\r\n\r\nb NOOP\r\n",
-            &["append x 4", "data ab\\r\\n", "end", "b"],
+            &["append x", "message 1", "text 4", "data ab\\r\\n", "end", "b"],
         ),
-        (b"a APPEND {3+}\r\na/b {2+}\r\n{}\r\n", &["append a/b 2", "data {}", "end"]),
-        (b"a APPEND x () ~{2+}\r\n\0x\r\nb NOOP\r\n", &["append x 2", "data \\x00x", "end", "b"]),
+        (b"a APPEND {3}\r\na/b {2+}\r\n{}\r\n", &["+", "append a/b", "message 0", "text 2", "data {}", "end"]),
+        (b"a APPEND x () ~{2+}\r\n\0x\r\nb NOOP\r\n", &["append x", "message 0", "text 2", "data \\x00x", "end", "b"]),
         (b"a LOGIN x ~{1+}\r\ny\r\nb NOOP\r\n", &["a BAD unexpected text at the end of the command", "b"]),
-        (b"a append x {0+}\r\n\r\nb NOOP\r\n", &["append x 0", "end", "b"]),
+        (b"a append x {0+}\r\n\r\nb NOOP\r\n", &["append x", "message 0", "text 0", "end", "b"]),
         (
             b"a APPEND x {1+}\r\n1 (\\Seen)\r\nb NOOP\r\n",
-            &["append x 1", "data 1", "a BAD unexpected text at the end of the command", "b"],
+            &["append x", "message 0", "text 1", "data 1", "a BAD expected a space", "b"],
+        ),
+        (
+            b"a APPEND x {1+}\r\n1)\r\nb NOOP\r\n",
+            &["append x", "message 0", "text 1", "data 1", "a BAD unexpected text at the end of the command", "b"],
+        ),
+        // Several messages (RFC 3502).
+        (
+            b"a APPEND x (\\Seen) {1+}\r\n1 (\\Seen \\Draft) \" 7-Feb-1994 21:52:25 -0800\" {2}\r\n22 ~{0+}\r\n\r\nb NOOP\r\n",
+            &[
+                "append x", "message 1", "text 1", "data 1", "message 2", "text 2", "data 22", "message 0", "text 0", "end",
+                "b",
+            ],
+        ),
+        // Made of parts (RFC 4469).
+        (
+            b"a APPEND x () CATENATE (URL /y/;UID=1 TEXT {2+}\r\nab URL {3+}\r\n/;1 TEXT {0}\r\n)\r\nb NOOP\r\n",
+            &["append x", "message 0", "url /y/;UID=1", "text 2", "data ab", "url /;1", "text 0", "end", "b"],
+        ),
+        (
+            b"a APPEND {1+}\r\nx CATENATE (URL {1}\r\ny) CATENATE (URL z)\r\nb NOOP\r\n",
+            &["append x", "message 0", "+", "url y", "message 0", "url z", "end", "b"],
+        ),
+        (b"a APPEND x CATENATE (URL \"y z\")\r\n", &["append x", "message 0", "url y z", "end"]),
+        (b"a APPEND x CATENATE ()\r\n", &["a BAD expected TEXT or URL"]),
+        (b"a APPEND x CATENATE (URL y\r\n", &["a BAD expected a space"]),
+        (b"a APPEND x CATENATE (TEXT y)\r\n", &["a BAD expected the message as a literal"]),
+        (
+            b"a APPEND x CATENATE (TEXT {1+}\r\n1\r\n",
+            &["append x", "message 0", "text 1", "data 1", "a BAD expected a space"],
+        ),
+        // UTF-8 in the header (RFC 6855 §4).
+        (
+            b"a APPEND x UTF8 (~{3+}\r\nabc)\r\nb NOOP\r\n",
+            &["append x", "message 0", "text 3", "data abc", "end", "b"],
+        ),
+        (
+            b"a APPEND x UTF8 (~{3+}\r\nabc\r\nb NOOP\r\n",
+            &["append x", "message 0", "text 3", "data abc", "a BAD expected `)`", "b"],
+        ),
+        (b"a APPEND x UTF8 ({3}\r\nb NOOP\r\n", &["a BAD expected the message as a literal8", "b"]),
+        // In place of another (RFC 8508).
+        (
+            b"a UID REPLACE * {1+}\r\nx {1+}\r\ny\r\nb REPLACE 4 x {1}\r\nz {1+}\r\n!\r\nc NOOP\r\n",
+            &[
+                "replace Uid Largest x", "message 0", "text 1", "data y", "end", "replace Sequence Number(4) x",
+                "message 0", "text 1", "data z", "b BAD unexpected text at the end of the command", "c",
+            ],
+        ),
+        (b"a REPLACE 0 x {1}\r\nb UID REPLACE\r\n", &["a BAD number out of range", "b BAD expected a space"]),
+        // Not understood, and its literals come all the same.
+        (
+            b"a APPEND x y {3+}\r\nabc {2+}\r\nde (\r\nb APPEND x y {1+}\r\n1 {1}\r\nc NOOP\r\n",
+            &["a BAD expected the message as a literal", "b BAD expected the message as a literal", "c"],
         ),
         (b"a APPEND x y {1}\r\nb NOOP\r\n", &["a BAD expected the message as a literal", "b"]),
         (
@@ -452,6 +635,8 @@ mod tests {
         }
         let Some(Event::Append(append)) = parser.next(&mut input) else { panic!() };
         assert_eq!(append.mailbox, "\u{e9}");
+        assert!(matches!(parser.next(&mut input), Some(Event::AppendMessage(_))));
+        assert!(matches!(parser.next(&mut input), Some(Event::AppendText(_))));
         assert_eq!(parser.next(&mut input), Some(Event::AppendEnd));
         let Some(Event::Command(tagged)) = parser.next(&mut input) else { panic!() };
         assert!(matches!(tagged.command, Command::List(list) if list.patterns == ["\u{e9}"]));
@@ -465,6 +650,8 @@ mod tests {
         let mut parser = Parser::new(Limits::SESSION);
         let mut input = &b"a APPEND x {5}\r\nb NOOP\r\n"[..];
         assert!(matches!(parser.next(&mut input), Some(Event::Append(_))));
+        assert!(matches!(parser.next(&mut input), Some(Event::AppendMessage(_))));
+        assert!(matches!(parser.next(&mut input), Some(Event::AppendText(_))));
         parser.refuse_message();
         assert!(matches!(parser.next(&mut input), Some(Event::Command(_))));
     }
@@ -488,9 +675,15 @@ mod tests {
             (b"a SELECT {3+}\r\na\0b\r\n", &["a BAD expected a literal without NUL"]),
             (b"a SELECT {-1}\r\n", &["a BAD expected a number"]),
             (
-                b"a APPEND x {1+}\r\n1 {9+}\r\n",
-                &["append x 1", "data 1", "fatal a literal where no string can be"],
+                b"a APPEND x {1+}\r\n1 {4294967296+}\r\n",
+                &["append x", "message 0", "text 1", "data 1", "fatal literal too large"],
             ),
+            (
+                b"a APPEND x {1+}\r\n1 {4294967296}\r\nb NOOP\r\n",
+                &["append x", "message 0", "text 1", "data 1", "a NO [TOOBIG] literal too large", "b"],
+            ),
+            (b"a APPEND x CATENATE (URL {102401}\r\n", &["a NO [TOOBIG] literal too large"]),
+            (b"a APPEND x CATENATE (URL {102401+}\r\n", &["fatal literal too large"]),
         ];
         let before: &[(&[u8], &[&str])] = &[
             (b"a LOGIN {1025+}\r\nx", &["fatal literal too large"]),
@@ -504,6 +697,11 @@ mod tests {
                 check_imap(input);
             }
         }
+        // Messages and parts are counted over all lines of a command.
+        let parts =
+            [b"a APPEND x CATENATE (URL y".to_vec(), b" TEXT {0+}\r\n".repeat(1000), b")\r\n".to_vec()];
+        let refused = run(Limits::SESSION, &parts.concat());
+        assert_eq!(refused.last().map(String::as_str), Some("a BAD too many messages and parts"));
         assert_eq!(run(Limits::SESSION, &many(999)), ["a"]);
         assert_eq!(run(Limits::SESSION, &many(1001)), ["fatal command too large"]);
         assert_eq!(run(Limits::BEFORE_LOGIN, &many(5)), ["fatal command too large"]);
@@ -552,7 +750,7 @@ mod tests {
         fn any_bytes_split_anyhow_give_the_same_events(
             pieces in proptest::collection::vec(proptest::sample::select(vec![
                 "a ", "LOGIN ", "{3}\r\n", "{2+}\r\n", "{0+}\r\n", "\r\n", "APPEND x ", "IDLE", "(\\Seen) ",
-                "SEARCH TEXT ", "\"", "x", "NOOP\r\n", "AUTHENTICATE PLAIN\r\n", "\n", "\0", " ",
+                "SEARCH TEXT ", "\"", "x", "NOOP\r\n", "UID REPLACE 1 x ", "CATENATE (", "URL ", "TEXT ", ")", "UTF8 (~", "AUTHENTICATE PLAIN\r\n", "\n", "\0", " ",
             ]), 0..14)
         ) {
             check_imap(pieces.concat().as_bytes());

@@ -18,7 +18,7 @@ pub enum Bound {
 }
 
 impl Bound {
-    fn parse(cursor: &mut Cursor<'_>) -> Result<Self, SyntaxError> {
+    pub(crate) fn parse(cursor: &mut Cursor<'_>) -> Result<Self, SyntaxError> {
         if cursor.accept(b'*') { Ok(Self::Largest) } else { cursor.nonzero().map(Self::Number) }
     }
 

@@ -311,6 +311,8 @@ with IMAPClient("127.0.0.1", port=int(sys.argv[1]), ssl_context=ssl._create_unve
     news = imap.idle_check(timeout=20)
     imap.idle_done()
     assert (3, b"EXISTS") in news, news
+    imap.multiappend("Archive", ["Subject: four\r\n\r\n4\r\n", "Subject: five\r\n\r\n5\r\n"])
+    assert imap.folder_status("Archive", ["MESSAGES"]) == {b"MESSAGES": 2}
     imap.create_folder("Grüße & mehr")
     assert any(name == "Grüße & mehr" for _, _, name in imap.list_folders())
     imap.move(imap.search(["SUBJECT", "three"]), "Grüße & mehr")

@@ -65,7 +65,7 @@ impl Connection {
                 Err(error) => return Err(End::Stream(error)),
             }
         }
-        self.out.clear();
+        out.clear();
         Ok(())
     }
 
@@ -124,6 +124,40 @@ fn wait_for(fds: &mut [PollFd<'_>], timeout: Duration) -> Result<i32, End> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         // Rounded up, so that a wait never ends early and spins.
+/// `None`: nothing has come after all.
+fn read(stream: &mut UnixStream, buffer: &mut [u8]) -> Result<Option<usize>, End> {
+    match stream.read(buffer) {
+        Ok(0) => Err(End::Disconnected),
+        Ok(read) => Ok(Some(read)),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(None),
+        Err(error) if is_gone(error.kind()) => Err(End::Disconnected),
+        Err(error) => Err(End::Stream(error)),
+    }
+}
+
+/// Writes all of `octets`. The client's time runs from when it first did not take any.
+fn write(stream: &mut UnixStream, octets: &[u8], timeout: Duration) -> Result<(), End> {
+    let mut deadline = None;
+    let mut rest = octets;
+    while !rest.is_empty() {
+        match stream.write(rest) {
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == ErrorKind::Interrupted => (),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                let deadline = *deadline.get_or_insert_with(|| Instant::now() + timeout);
+                let left = deadline.saturating_duration_since(Instant::now());
+                let mut fds = [PollFd::new(stream.as_fd(), PollFlags::POLLOUT)];
+                if left.is_zero() || wait_for(&mut fds, left)? == 0 {
+                    return Err(End::NotReading);
+                }
+            }
+            Err(error) if is_gone(error.kind()) => return Err(End::Disconnected),
+            Err(error) => return Err(End::Stream(error)),
+        }
+    }
+    Ok(())
+}
+
         let left = left.saturating_add(Duration::from_micros(999));
         match poll(fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
             Ok(ready) => return Ok(ready),

@@ -19,17 +19,18 @@
 
 mod append;
 mod binary;
+mod catenate;
 mod connection;
 mod copy;
 mod fetch;
 mod list;
-mod mailboxes;
 mod language;
+mod mailboxes;
 mod metadata;
 mod pattern;
 mod reply;
-mod search;
 mod preview;
+mod search;
 mod section;
 mod select;
 mod selected;

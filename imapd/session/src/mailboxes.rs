@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::ControlFlow;
 
 use icu_normalizer::ComposingNormalizerBorrowed;
-use imapd::{NameForm, StatusItem, response};
+use imapd::{StatusItem, response};
 use store_lib::{Columns, Mailbox, MailboxId, MailboxName, SEPARATOR, SpecialUse, StoreError, Uid};
 
 use crate::list::Line;
@@ -35,7 +35,7 @@ impl Session {
         if special_use.is_none() && !uses.is_empty() {
             return Err(Reply::no("[USEATTR] a mailbox has one of the uses that LIST shows").into());
         }
-        self.store.create(&name, special_use, self.origin)?;
+        let id = self.store.create(&name, special_use, self.origin)?;
         self.tell_old_name(&name, asked, &[]);
         if imapd::announces("OBJECTID") {
             return Ok(Reply::ok(format!("[MAILBOXID ({id})] CREATE completed")));
@@ -105,7 +105,7 @@ impl Session {
     /// asked whether they know the form (RFC 5258 §3).
     fn tell_old_name(&mut self, name: &MailboxName, asked: &str, attributes: &[&str]) {
         let line = Line::called(name, asked);
-        if self.names == NameForm::Utf8 && line.is_renamed() {
+        if self.rev2 && line.is_renamed() {
             line.write(&mut self.connection.out, attributes.iter().copied(), self.names);
         }
     }

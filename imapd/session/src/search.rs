@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use imapd::{NameForm, Numbering, SearchKey, SearchReturn, Tag, date_of, days_of, response};
+use imapd::{NumberSet, Numbering, SearchKey, SearchReturn, Tag, date_of, days_of, response};
 use mail_lib::header::{self, Headers};
 use mail_lib::mime::{self, Kind, Part};
 use mail_lib::text::{Decoder, Matcher};
@@ -104,11 +104,7 @@ impl Session {
         key: &SearchKey,
     ) -> Result<Reply, Stop> {
         let deadline = Instant::now() + self.limits.search;
-        let results = match self.names {
-            NameForm::ModifiedUtf7 => results,
-            // IMAP4rev2 knows no other answer (RFC 9051 §6.4.4).
-            NameForm::Utf8 => results.or(Some(SearchReturn { all: true, ..SearchReturn::default() })),
-        };
+        let results = self.results(results);
         let first_only = results.is_some_and(|results| results.is_ends_only() && !results.max);
         let found = self.search_for(key, results, first_only, deadline)?;
         let highest = self.highest_told(key, results, &found)?;
@@ -117,6 +113,12 @@ impl Session {
             Some(results) => self.answer_extended(tag, numbering, results, &found, highest)?,
         }
         Ok(Reply::ok("SEARCH completed"))
+    }
+
+    /// How it is answered: IMAP4rev2 knows no other answer than ESEARCH's (RFC 9051 §6.4.4).
+    pub(crate) fn results(&self, asked: Option<SearchReturn>) -> Option<SearchReturn> {
+        let extended = self.rev2.then(|| SearchReturn { all: true, ..SearchReturn::default() });
+        asked.or(extended)
     }
 
     /// Places of the messages that a search is for, rising; `first_only`: at least the first one.
@@ -271,13 +273,13 @@ impl Session {
         deadline: Instant,
     ) -> Result<(), Stop> {
         let Self { store, connection, selected: Some(selected), .. } = self else { return Ok(()) };
-        let columns = if condition.needs_email_id() { Columns::Summary } else { Columns::Flags };
         let mut candidates = Vec::new();
         let (mut rows, mut octets) = (0, 0);
+        let columns = if condition.needs_email_id() { Columns::Summary } else { Columns::Flags };
         store.read(&budget(), |reader| {
-                let email_id = message.email_id();
-            remaining.visit(selected, reader, Columns::Flags, |place, message| {
+            remaining.visit(selected, reader, columns, |place, message| {
                 rows += 1;
+                let email_id = message.email_id();
                 let row = Row {
                     place,
                     uid: message.uid,
@@ -372,15 +374,15 @@ impl Condition {
                 let largest = selected.told().last().map_or(0, |uid| uid.value());
                 Self::Places(selected.uid_places(&set.resolve(largest)))
             }
+            SearchKey::Larger(size) => Self::Larger(*size),
+            SearchKey::Smaller(size) => Self::Smaller(*size),
             SearchKey::SaveDateSupported => Self::All,
             SearchKey::SavedBefore(date) => Self::Saved(Days::Before(day(date))),
             SearchKey::SavedOn(date) => Self::Saved(Days::On(day(date))),
             SearchKey::SavedSince(date) => Self::Saved(Days::Since(day(date))),
             SearchKey::EmailId(id) => Self::EmailId(id.as_str().to_owned()),
             SearchKey::ThreadId(_) => Self::Never,
-            SearchKey::Larger(size) => Self::Larger(*size),
             SearchKey::ModSeq(value) => Self::ModSeq(modseq(*value)),
-            SearchKey::Smaller(size) => Self::Smaller(*size),
             SearchKey::Before(date) => Self::Received(Days::Before(day(date))),
             SearchKey::On(date) => Self::Received(Days::On(day(date))),
             SearchKey::Since(date) => Self::Received(Days::Since(day(date))),
@@ -412,6 +414,8 @@ impl Condition {
                 flags_of(std::slice::from_ref(flag)).ok().and_then(|flags| flags.keywords().first().cloned()),
             ),
         })
+    }
+
     fn needs_email_id(&self) -> bool {
         match self {
             Self::EmailId(_) => true,
@@ -433,8 +437,6 @@ impl Condition {
             | Self::Body(_)
             | Self::Text(_) => false,
         }
-    }
-
     }
 
     /// Decides by the row of the store alone; `None`: it takes the octets.

@@ -115,7 +115,7 @@ pub(crate) fn write_item(
     content: &mut Content<'_>,
     item: &FetchItem,
 ) -> Result<(), End> {
-    let whole = |text| Section { part: Vec::new(), text };
+    let whole = |text| Section { text, ..whole() };
     match item {
         FetchItem::BodySection { section, partial, .. } => {
             connection.out.extend_from_slice(b"BODY");
@@ -162,12 +162,25 @@ pub(crate) fn write_item(
     }
 }
 
-fn write_section(
-    connection: &mut Connection,
+/// What a section of a message is.
+pub(crate) enum Found {
+    /// Octets of the message.
+    Range(Range<u64>),
+    /// Made of some of its header's fields.
+    Fields(Vec<u8>),
+}
+
+/// All of the message.
+pub(crate) fn whole() -> Section {
+    Section { part: Vec::new(), text: SectionText::Whole }
+}
+
+/// `None`: there is no such section.
+pub(crate) fn find(
     content: &mut Content<'_>,
     section: &Section,
     partial: Option<Partial>,
-) -> Result<(), End> {
+) -> Result<Option<Found>, StoreError> {
     let part: Vec<u32> = section.part.iter().map(|number| number.get()).collect();
     let (place, selection) = match &section.text {
         SectionText::Whole => (mime::Section::Content, None),
@@ -177,23 +190,33 @@ fn write_section(
         SectionText::Mime => (mime::Section::Mime, None),
         SectionText::Text => (mime::Section::Text, None),
     };
-    let Some(range) = content.locate(&part, place) else {
-        connection.out.extend_from_slice(b"NIL");
-        return Ok(());
-    };
-    let Some((selection, names)) = selection else {
-        let range = cut(range, partial);
-        response::literal_size(&mut connection.out, range.end - range.start);
-        return content.pieces(range, |piece| {
-            connection.out.extend_from_slice(piece);
-            connection.flush_if_full()?;
-            Ok::<_, End>(true)
-        });
-    };
-    let fields = header::select(&content.header(range)?, selection, names);
+    let Some(range) = content.locate(&part, place) else { return Ok(None) };
+    let Some((selection, names)) = selection else { return Ok(Some(Found::Range(cut(range, partial)))) };
+    let mut fields = header::select(&content.header(range)?, selection, names);
     let kept = cut(0..fields.len() as u64, partial);
-    let kept = usize::try_from(kept.start).unwrap_or(0)..usize::try_from(kept.end).unwrap_or(0);
-    response::literal(&mut connection.out, fields.get(kept).unwrap_or_default());
+    fields.truncate(usize::try_from(kept.end).unwrap_or(0));
+    fields.drain(..usize::try_from(kept.start).unwrap_or(0).min(fields.len()));
+    Ok(Some(Found::Fields(fields)))
+}
+
+fn write_section(
+    connection: &mut Connection,
+    content: &mut Content<'_>,
+    section: &Section,
+    partial: Option<Partial>,
+) -> Result<(), End> {
+    match find(content, section, partial)? {
+        None => connection.out.extend_from_slice(b"NIL"),
+        Some(Found::Fields(fields)) => response::literal(&mut connection.out, &fields),
+        Some(Found::Range(range)) => {
+            response::literal_size(&mut connection.out, range.end - range.start);
+            content.pieces(range, |piece| {
+                connection.out.extend_from_slice(piece);
+                connection.flush_if_full()?;
+                Ok::<_, End>(true)
+            })?;
+        }
+    }
     Ok(())
 }
 

@@ -62,7 +62,7 @@ impl Session {
         if !read_only && !recent.is_empty() {
             self.store.keep_recent(mailbox.id);
         }
-        let rev1 = self.names == NameForm::ModifiedUtf7;
+        let rev1 = !self.rev2;
         // UNSEEN is a sequence number.
         let tells_unseen = rev1 && !self.aware.uid_only;
         let first_unseen = if tells_unseen && mailbox.counts.unseen > 0 {
@@ -90,10 +90,10 @@ impl Session {
         }
         let validity = mailbox.uidvalidity.value();
         response::untagged(out, Status::Ok, &format!("[UIDVALIDITY {validity}] UIDs are valid"));
+        response::untagged(out, Status::Ok, &format!("[UIDNEXT {}] predicted next UID", mailbox.uidnext));
         if imapd::announces("OBJECTID") {
             response::untagged(out, Status::Ok, &format!("[MAILBOXID ({id})] the mailbox"));
         }
-        response::untagged(out, Status::Ok, &format!("[UIDNEXT {}] predicted next UID", mailbox.uidnext));
         if self.aware.condstore {
             tell_highest(out, mailbox.modseq, "the latest change");
         }

@@ -29,11 +29,15 @@ pub(crate) struct Session {
     pub(crate) limits: SessionLimits,
     pub(crate) origin: Origin,
     pub(crate) selected: Option<Selected>,
-    /// In UTF-8 once the client has enabled IMAP4rev2, whose answers differ in some more points.
+    /// In UTF-8 once the client has enabled IMAP4rev2 or UTF8=ACCEPT.
     pub(crate) names: NameForm,
     /// ENABLE METADATA
     pub(crate) enabled_metadata: bool,
     pub(crate) aware: Awareness,
+    /// The client has enabled IMAP4rev2, whose answers differ in some points.
+    pub(crate) rev2: bool,
+    /// The client has enabled UTF8=ACCEPT (RFC 6855 §3).
+    pub(crate) utf8: bool,
     receiving: Receiving,
     /// In a row.
     bad_commands: u32,
@@ -87,6 +91,8 @@ impl Session {
             aware: Awareness::default(),
             receiving,
             bad_commands: 0,
+            rev2: false,
+            utf8: false,
         })
     }
 
@@ -172,28 +178,28 @@ impl Session {
                 return self.command(tag, command);
             }
             Event::Append(append) => {
-                let synchronising = append.synchronising;
-                let appending = Appending::begin(self, append)?;
-                if synchronising && appending.is_refused() {
-                    self.finish_append(appending)?;
+                self.receiving = Receiving::Message(Box::new(Appending::begin(self, append)?));
+            }
+            Event::AppendMessage(message) => {
+                self.append(|appending, session| appending.message(session, &message));
+            }
+            Event::AppendText(text) => {
+                self.append(|appending, session| appending.text(session, &text));
+                let refused =
+                    matches!(&self.receiving, Receiving::Message(appending) if appending.is_refused());
+                if text.synchronising && refused {
+                    self.finish_append()?;
                     return Ok(Next::NoMessage);
                 }
-                if synchronising {
+                if text.synchronising {
                     response::continuation(&mut self.connection.out);
                 }
-                self.receiving = Receiving::Message(Box::new(appending));
+            }
+            Event::AppendUrl(url) => {
+                self.append(|appending, session| appending.url(session, &url)).unwrap_or(Ok(()))?;
             }
             Event::MessageData(data) => {
-                if let Receiving::Message(appending) = &mut self.receiving {
-                    appending.push(data);
-                }
-            }
-            Event::AppendEnd => {
-                if let Receiving::Message(appending) =
-                    std::mem::replace(&mut self.receiving, Receiving::Commands)
-                {
-                    self.finish_append(*appending)?;
-                }
+                self.append(|appending, session| appending.push(session, data));
             }
             Event::Line(line) => {
                 if let Receiving::Idle(tag) = std::mem::replace(&mut self.receiving, Receiving::Commands) {
@@ -203,6 +209,7 @@ impl Session {
                         self.finish(&tag, Reply::bad("expected DONE"), Expunges::Tell)?;
                     }
                 }
+            Event::AppendEnd => self.finish_append()?,
             }
             Event::Bad(bad) => {
                 self.receiving = Receiving::Commands;
@@ -220,9 +227,33 @@ impl Session {
         Ok(Next::Anything)
     }
 
-    fn finish_append(&mut self, appending: Appending) -> Result<(), End> {
+    /// Does something with the APPEND that is under way.
+    fn append<T>(&mut self, step: impl FnOnce(&mut Appending, &Self) -> T) -> Option<T> {
+        match std::mem::replace(&mut self.receiving, Receiving::Commands) {
+            Receiving::Message(mut appending) => {
+                let done = step(&mut appending, self);
+                self.receiving = Receiving::Message(appending);
+                Some(done)
+            }
+            other @ (Receiving::Commands | Receiving::Idle(_)) => {
+                self.receiving = other;
+                None
+            }
+        }
+    }
+
+    fn finish_append(&mut self) -> Result<(), End> {
+        let Receiving::Message(appending) = std::mem::replace(&mut self.receiving, Receiving::Commands)
+        else {
+            return Ok(());
+        };
         let tag = appending.tag().clone();
-        let reply = appending.finish(self);
+        let (replaced, reply) = appending.finish(self);
+        if let Some(code) = replaced {
+            response::untagged(&mut self.connection.out, Status::Ok, &code);
+            self.absorb_changes()?;
+            self.tell_arrivals();
+        }
         self.finish(&tag, reply, Expunges::Tell)
     }
 
@@ -291,6 +322,7 @@ impl Session {
 
     /// The end of a command: what changed meanwhile, then the tagged answer.
     fn finish(&mut self, tag: &Tag, reply: Reply, expunges: Expunges) -> Result<(), End> {
+            | Command::Language(_)
         self.tell_changes(expunges)?;
         let Self { connection, selected, aware, .. } = self;
         let mut text = reply.text;
@@ -316,7 +348,7 @@ impl Session {
                 Extension::Condstore => {}
                 Extension::Metadata => self.enabled_metadata = true,
                 Extension::Imap4Rev2 => {
-                    self.names = NameForm::Utf8;
+                    (self.names, self.rev2) = (NameForm::Utf8, true);
                     if let Some(selected) = &mut self.selected {
                         selected.shows_recent = false;
                     }
@@ -337,6 +369,7 @@ impl Session {
                 self.connection.out.extend_from_slice(b"\r\n");
                 Ok(Reply::ok("CAPABILITY completed"))
             }
+                Extension::Utf8Accept => (self.names, self.utf8) = (NameForm::Utf8, true),
             Command::Noop => Ok(Reply::ok("NOOP completed")),
             Command::StartTls | Command::Authenticate { .. } | Command::Login { .. } => {
                 Err(Reply::bad("already logged in").into())
@@ -391,6 +424,7 @@ impl Session {
             value.get(..value.len().min(64)).unwrap_or_default().escape_ascii().to_string()
         };
         tracing::debug!(name = %value(b"name"), version = %value(b"version"), "client");
+            Command::Language(ranges) => Ok(self.language(&ranges)),
         let version = env!("CARGO_PKG_VERSION");
         let answer = format!("* ID (\"name\" \"moxd\" \"version\" \"{version}\")\r\n");
         self.connection.out.extend_from_slice(answer.as_bytes());
@@ -424,7 +458,7 @@ impl Session {
     /// Notes and tells what changed in the selected mailbox.
     pub(crate) fn tell_changes(&mut self, expunges: Expunges) -> Result<(), End> {
         self.absorb_changes()?;
-        let Self { selected: Some(selected), connection, store, aware, .. } = self else { return Ok(()) };
+        let Self { selected: Some(selected), connection, aware, .. } = self else { return Ok(()) };
         if expunges == Expunges::Tell && aware.tells_vanished() {
             let mut lines = VanishedLines::now();
             selected.tell_expunged(|_, uid| lines.push(connection, uid.value()..=uid.value()))?;
@@ -454,9 +488,8 @@ impl Session {
             if selected.shows_recent {
                 out.extend_from_slice(b"* ");
                 response::number(out, selected.recent_count());
-                out.extend_from_slice(b" RECENT\r\n");
-            }
-        }
+        self.tell_arrivals();
+        let Self { selected: Some(selected), connection, .. } = self else { return Ok(()) };
         selected.introduce(&mut connection.out);
         for (uid, (flags, modseq)) in selected.take_flags() {
             let Some(place) = selected.place(uid) else { continue };
@@ -474,6 +507,14 @@ impl Session {
             connection.flush_if_full()?;
         }
         self.tell_metadata()
+    }
+
+    /// Tells of the messages that were noted to have come.
+    fn tell_arrivals(&mut self) {
+        let Self { selected: Some(selected), connection, store, .. } = self else { return };
+                out.extend_from_slice(b" RECENT\r\n");
+            }
+        }
     }
 
     /// Notes what changed in the selected mailbox, and tells nothing yet.

@@ -29,11 +29,7 @@ impl Session {
         key: &SearchKey,
     ) -> Result<Reply, Stop> {
         let deadline = Instant::now() + self.limits.search;
-        let results = match self.names {
-            NameForm::ModifiedUtf7 => results,
-            // As for SEARCH; it is how IMAP4rev2 answers.
-            NameForm::Utf8 => results.or(Some(SearchReturn { all: true, ..SearchReturn::default() })),
-        };
+        let results = self.results(results);
         let mut found = self.search_for(key, results, false, deadline)?;
         self.order(&mut found, criteria, deadline)?;
         let highest = self.highest_told(key, results, &found)?;

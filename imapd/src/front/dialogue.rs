@@ -3,8 +3,7 @@
 use std::borrow::Cow;
 
 use imapd::{
-    Append, BEFORE_LOGIN, Command, Event, Fatal, LOGIN_DISABLED, Limits, Parser, SESSION, SaslAnswer,
-    SaslError, Tag, Tagged,
+    BEFORE_LOGIN, Command, Event, Fatal, LOGIN_DISABLED, Limits, Parser, SaslAnswer, SaslError, Tag, Tagged,
     response::{self, Status},
 };
 use ipc_proto::{
@@ -146,17 +145,15 @@ impl Dialogue {
                 Some(tag) => self.sasl(tag, SaslAnswer::parse(&line), out),
                 None => Step::Next,
             },
-            Some(Event::Append(Append { tag, synchronising, .. })) => {
-                self.parser.refuse_message();
-                if synchronising {
-                    return self.log_in_first(&tag, out);
-                }
-                // The message is on its way and will not be read.
-                response::tagged(out, &tag, Status::Bad, "log in first");
-                bye(out, "closing the connection");
-                Step::Close(Reason::Bounds)
-            }
-            Some(Event::MessageData(_) | Event::AppendEnd) => Step::Next,
+            // The limits have no messages, so the parser refuses them by itself.
+            Some(
+                Event::Append(_)
+                | Event::AppendMessage(_)
+                | Event::AppendText(_)
+                | Event::AppendUrl(_)
+                | Event::MessageData(_)
+                | Event::AppendEnd,
+            ) => Step::Next,
             Some(Event::Bad(bad)) => {
                 response::bad(out, &bad);
                 self.error(out)
@@ -238,12 +235,12 @@ impl Dialogue {
             | Command::Fetch { .. }
             | Command::Store { .. }
             | Command::Copy { .. }
-            | Command::Language(_)
             | Command::Move { .. }
             | Command::Idle
             | Command::GetMetadata(_)
             | Command::SetMetadata(_)
             | Command::Namespace
+            | Command::Language(_)
             | Command::Unselect => self.log_in_first(&tag, out),
         }
     }

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 use crate::matrix::{Effect, Matrix, Outcome};
 
 /// The classes that this release has something to lose by, by their numbers in the tests' comments.
-const CLASSES: [(u32, &str); 33] = [
+const CLASSES: [(u32, &str); 34] = [
     (1, "plaintext injected before STARTTLS"),
     (2, "STARTTLS stripped, logins without TLS"),
     (3, "SMTP smuggling"),

@@ -104,6 +104,11 @@ impl Client {
         }
     }
 
+    /// What was read behind the latest line.
+    pub(crate) fn buffered(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.received)
+    }
+
     /// Sends a command tagged `t` and reads up to its tagged answer, which is the last line.
     pub(crate) fn command(&mut self, command: &str) -> Vec<String> {
         self.send(format!("t {command}\r\n"));
