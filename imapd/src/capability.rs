@@ -1,10 +1,23 @@
 //! What is announced, in one place. A word stands here only when everything it promises is there.
 
 /// After login, but for what depends on the configuration.
-pub const SESSION: &str = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE NAMESPACE UIDPLUS MOVE IDLE UNSELECT \
-    CHILDREN ESEARCH SEARCHRES LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE STATUS=SIZE BINARY \
-    METADATA LIST-METADATA CONDSTORE QRESYNC UIDONLY WITHIN SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT \
-    THREAD=REFERENCES THREAD=REFS I18NLEVEL=1";
+pub const SESSION: &str = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE NAMESPACE UIDPLUS MOVE IDLE \
+    UNSELECT CHILDREN ESEARCH SEARCHRES LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE STATUS=SIZE \
+    BINARY METADATA LIST-METADATA CONDSTORE QRESYNC UIDONLY WITHIN SORT SORT=DISPLAY ESORT \
+    THREAD=ORDEREDSUBJECT THREAD=REFERENCES THREAD=REFS I18NLEVEL=1 SAVEDATE PREVIEW UTF8=ACCEPT LANGUAGE \
+    MULTIAPPEND REPLACE CATENATE COMPRESS=DEFLATE";
+
+/// After login: sent by the front behind the login's OK, and by the session on CAPABILITY. `message`: octets that a
+/// message may have.
+pub fn after_login(message: u64) -> String {
+    // The same for every mailbox (RFC 7889 §3).
+    format!("{SESSION} APPENDLIMIT={message}")
+}
+
+/// Whether a word is announced after login.
+pub fn announces(word: &str) -> bool {
+    SESSION.split(' ').any(|announced| announced == word)
+}
 
 /// Before login. Behind it: STARTTLS where TLS can be had, and either the mechanisms or [`LOGIN_DISABLED`].
 pub const BEFORE_LOGIN: &str = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE";

@@ -227,14 +227,16 @@ pub enum Command {
     GetMetadata(GetMetadata),
     /// SETMETADATA (RFC 5464 §4.3)
     SetMetadata(SetMetadata),
+    /// COMPRESS (RFC 4978): a mechanism, in upper case
+    Compress(String),
     /// ID (RFC 2971): names and values, as the client wrote them.
     Id(Vec<(Vec<u8>, Option<Vec<u8>>)>),
     /// IDLE (RFC 2177)
     Idle,
-    /// NAMESPACE (RFC 2342)
-    Namespace,
     /// LANGUAGE (RFC 5255 §3): language ranges, the best first; none to be told which there are
     Language(Vec<String>),
+    /// NAMESPACE (RFC 2342)
+    Namespace,
     /// UNSELECT (RFC 3691)
     Unselect,
 }
@@ -284,9 +286,9 @@ impl Command {
             b"CLOSE" => Self::Close,
             b"EXPUNGE" => Self::Expunge(None),
             b"IDLE" => Self::Idle,
+            b"LANGUAGE" => Self::parse_language(cursor)?,
             b"NAMESPACE" => Self::Namespace,
             b"UNSELECT" => Self::Unselect,
-            b"LANGUAGE" => Self::parse_language(cursor)?,
             argument_follows => {
                 let known: &[&[u8]] = &[
                     b"AUTHENTICATE",
@@ -303,20 +305,20 @@ impl Command {
                     b"LSUB",
                     b"STATUS",
                     b"APPEND",
+                    b"REPLACE",
                     b"SEARCH",
                     b"SORT",
                     b"THREAD",
                     b"FETCH",
-                    b"REPLACE",
                     b"STORE",
                     b"COPY",
                     b"MOVE",
                     b"UID",
+                    b"COMPRESS",
                     b"ID",
                     b"GETMETADATA",
                     b"SETMETADATA",
                 ];
-                    b"COMPRESS",
                 if !known.contains(&argument_follows) {
                     return Err(SyntaxError::UnknownCommand);
                 }
@@ -363,8 +365,9 @@ impl Command {
                 cursor.space()?;
                 Self::Status { mailbox, items: StatusItem::parse_list(cursor)? }
             }
-            // A whole APPEND never gets here: its message would have been a literal.
-            b"APPEND" => return Err(SyntaxError::Expected("the message as a literal")),
+            // One that can be had never gets here: it has events of its own.
+            b"APPEND" | b"REPLACE" => return Err(SyntaxError::Expected("the message as a literal")),
+            b"COMPRESS" => Self::Compress(String::from_utf8_lossy(cursor.atom()?).to_ascii_uppercase()),
             b"ID" => Self::parse_id(cursor)?,
             b"GETMETADATA" => Self::GetMetadata(GetMetadata::parse(cursor)?),
             b"SETMETADATA" => Self::SetMetadata(SetMetadata::parse(cursor)?),
@@ -452,9 +455,6 @@ impl Command {
         Err(SyntaxError::TooMany("extensions"))
     }
 
-    fn parse_create(cursor: &mut Cursor<'_>) -> Result<Self, SyntaxError> {
-        let mailbox = cursor.mailbox()?;
-        let mut uses = Vec::new();
     fn parse_language(cursor: &mut Cursor<'_>) -> Result<Self, SyntaxError> {
         let mut ranges = Vec::new();
         while cursor.accept(b' ') {
@@ -470,6 +470,9 @@ impl Command {
         Ok(Self::Language(ranges))
     }
 
+    fn parse_create(cursor: &mut Cursor<'_>) -> Result<Self, SyntaxError> {
+        let mailbox = cursor.mailbox()?;
+        let mut uses = Vec::new();
         if cursor.accept(b' ') {
             cursor.expect(b'(', "`(USE (…))`")?;
             if !cursor.accept_word("USE") {

@@ -332,6 +332,7 @@ import assert from 'node:assert';
 const client = new ImapFlow({ host: '127.0.0.1', port: Number(process.env.IMAPS), secure: true, logger: false,
     tls: { rejectUnauthorized: false }, auth: { user: 'mox', pass: 'moxmoxmox' } });
 await client.connect();
+assert(client._inflate, 'imapflow compresses wherever it can');
 const boxes = await client.list({ statusQuery: { messages: true, unseen: true } });
 const uses = boxes.map(box => box.specialUse).filter(use => use).sort();
 assert.deepStrictEqual(uses, ['\\Archive', '\\Drafts', '\\Inbox', '\\Junk', '\\Sent', '\\Trash']);

@@ -22,14 +22,15 @@ mod binary;
 mod catenate;
 mod connection;
 mod copy;
+mod deflate;
 mod fetch;
-mod list;
 mod language;
+mod list;
 mod mailboxes;
 mod metadata;
 mod pattern;
-mod reply;
 mod preview;
+mod reply;
 mod search;
 mod section;
 mod select;
@@ -111,6 +112,9 @@ pub enum End {
     /// Out of step with the client, or beyond a limit of one command.
     #[error("protocol violation: {0}")]
     Protocol(imapd::Fatal),
+    /// What came is not DEFLATE, which the client asked for (RFC 4978).
+    #[error("the client's compressed octets are damaged")]
+    Compression,
     /// See [`SessionLimits::bad_commands`].
     #[error("too many commands that were not understood")]
     BadCommands,

@@ -59,6 +59,8 @@ enum Next {
     Line,
     NoMessage,
     Names(NameForm),
+    /// What follows is compressed.
+    Compressed,
 }
 
 /// Whether EXPUNGE may be sent with an answer: not with those of FETCH, STORE and SEARCH, whose numbers the client
@@ -89,10 +91,10 @@ impl Session {
             names: NameForm::default(),
             enabled_metadata: false,
             aware: Awareness::default(),
-            receiving,
-            bad_commands: 0,
             rev2: false,
             utf8: false,
+            receiving,
+            bad_commands: 0,
         })
     }
 
@@ -106,6 +108,7 @@ impl Session {
         let last_words = match &end {
             End::Idle => "* BYE idle for too long\r\n",
             End::Stalled => "* BYE command not finished in time\r\n",
+            End::Compression => "* BYE not DEFLATE\r\n",
             End::BadCommands => "* BYE too many errors\r\n",
             End::MailboxDeleted => "* BYE the selected mailbox was deleted\r\n",
             End::Stopping => "* BYE the server is stopping, come back soon\r\n",
@@ -154,6 +157,11 @@ impl Session {
                     Next::Line => parser.expect_line(),
                     Next::NoMessage => parser.refuse_message(),
                     Next::Names(names) => parser.expect_names(names),
+                    Next::Compressed => {
+                        // The answer to the command is not (RFC 4978 §3).
+                        self.connection.flush()?;
+                        self.connection.compress(std::mem::take(&mut input));
+                    }
                 }
                 // Answers to pipelined commands leave together, but not without bound.
                 self.connection.flush_if_full()?;
@@ -201,6 +209,7 @@ impl Session {
             Event::MessageData(data) => {
                 self.append(|appending, session| appending.push(session, data));
             }
+            Event::AppendEnd => self.finish_append()?,
             Event::Line(line) => {
                 if let Receiving::Idle(tag) = std::mem::replace(&mut self.receiving, Receiving::Commands) {
                     if line.eq_ignore_ascii_case(b"DONE") {
@@ -209,7 +218,6 @@ impl Session {
                         self.finish(&tag, Reply::bad("expected DONE"), Expunges::Tell)?;
                     }
                 }
-            Event::AppendEnd => self.finish_append()?,
             }
             Event::Bad(bad) => {
                 self.receiving = Receiving::Commands;
@@ -274,6 +282,10 @@ impl Session {
                 self.receiving = Receiving::Idle(tag);
                 return Ok(Next::Line);
             }
+            Command::Compress(mechanism) if mechanism == "DEFLATE" && !self.connection.is_compressed() => {
+                self.finish(&tag, Reply::ok("DEFLATE from here on"), Expunges::Tell)?;
+                return Ok(Next::Compressed);
+            }
             Command::Logout => {
                 self.connection.out.extend_from_slice(b"* BYE goodbye\r\n");
                 response::tagged(&mut self.connection.out, &tag, Status::Ok, "LOGOUT completed");
@@ -305,6 +317,7 @@ impl Session {
             | Command::Expunge(_)
             | Command::Copy { .. }
             | Command::Move { .. }
+            | Command::Compress(_)
             | Command::Id(_)
             | Command::Language(_)
             | Command::GetMetadata(_)
@@ -322,7 +335,6 @@ impl Session {
 
     /// The end of a command: what changed meanwhile, then the tagged answer.
     fn finish(&mut self, tag: &Tag, reply: Reply, expunges: Expunges) -> Result<(), End> {
-            | Command::Language(_)
         self.tell_changes(expunges)?;
         let Self { connection, selected, aware, .. } = self;
         let mut text = reply.text;
@@ -403,6 +415,10 @@ impl Session {
             }
             Command::Copy { numbering, set, mailbox } => self.copy(numbering, &set, &mailbox),
             Command::Move { numbering, set, mailbox } => self.move_messages(numbering, &set, &mailbox),
+            Command::Compress(mechanism) if mechanism == "DEFLATE" => {
+                Err(Reply::no("[COMPRESSIONACTIVE] DEFLATE is active already").into())
+            }
+            Command::Compress(_) => Err(Reply::no("that mechanism is not known").into()),
             Command::Id(fields) => Ok(self.id(&fields)),
             Command::Language(ranges) => Ok(self.language(&ranges)),
             Command::GetMetadata(get) => self.get_metadata(&get),
@@ -424,7 +440,6 @@ impl Session {
             value.get(..value.len().min(64)).unwrap_or_default().escape_ascii().to_string()
         };
         tracing::debug!(name = %value(b"name"), version = %value(b"version"), "client");
-            Command::Language(ranges) => Ok(self.language(&ranges)),
         let version = env!("CARGO_PKG_VERSION");
         let answer = format!("* ID (\"name\" \"moxd\" \"version\" \"{version}\")\r\n");
         self.connection.out.extend_from_slice(answer.as_bytes());
@@ -471,23 +486,6 @@ impl Session {
                 connection.flush_if_full()
             })?;
         }
-        if selected.has_arrivals() {
-            // The first session that is told of a message has it as `\Recent` (RFC 3501 §2.3.2). Kept when the
-            // mailbox is left: a commit for each message that arrives would double what its delivery cost.
-            let recent = store.recent(selected.mailbox, !selected.read_only).unwrap_or_default();
-            if !recent.is_empty() {
-                selected.claimed |= !selected.read_only;
-                selected.add_recent(recent);
-            }
-        }
-        if let Some(count) = selected.tell_arrived() {
-            let out = &mut connection.out;
-            out.extend_from_slice(b"* ");
-            response::number(out, count);
-            out.extend_from_slice(b" EXISTS\r\n");
-            if selected.shows_recent {
-                out.extend_from_slice(b"* ");
-                response::number(out, selected.recent_count());
         self.tell_arrivals();
         let Self { selected: Some(selected), connection, .. } = self else { return Ok(()) };
         selected.introduce(&mut connection.out);
@@ -512,6 +510,23 @@ impl Session {
     /// Tells of the messages that were noted to have come.
     fn tell_arrivals(&mut self) {
         let Self { selected: Some(selected), connection, store, .. } = self else { return };
+        if selected.has_arrivals() {
+            // The first session that is told of a message has it as `\Recent` (RFC 3501 §2.3.2). Kept when the
+            // mailbox is left: a commit for each message that arrives would double what its delivery cost.
+            let recent = store.recent(selected.mailbox, !selected.read_only).unwrap_or_default();
+            if !recent.is_empty() {
+                selected.claimed |= !selected.read_only;
+                selected.add_recent(recent);
+            }
+        }
+        if let Some(count) = selected.tell_arrived() {
+            let out = &mut connection.out;
+            out.extend_from_slice(b"* ");
+            response::number(out, count);
+            out.extend_from_slice(b" EXISTS\r\n");
+            if selected.shows_recent {
+                out.extend_from_slice(b"* ");
+                response::number(out, selected.recent_count());
                 out.extend_from_slice(b" RECENT\r\n");
             }
         }

@@ -236,11 +236,12 @@ impl Dialogue {
             | Command::Store { .. }
             | Command::Copy { .. }
             | Command::Move { .. }
+            | Command::Compress(_)
             | Command::Idle
             | Command::GetMetadata(_)
             | Command::SetMetadata(_)
-            | Command::Namespace
             | Command::Language(_)
+            | Command::Namespace
             | Command::Unselect => self.log_in_first(&tag, out),
         }
     }

@@ -16,6 +16,7 @@ const CLASSES: [(u32, &str); 34] = [
     (8, "IMAP nesting"),
     (9, "MIME bombs"),
     (10, "header bombs"),
+    (11, "decompression bombs"),
     (14, "clients that are slow or never read"),
     (15, "floods of connections, no descriptors left"),
     (16, "guessed passwords"),

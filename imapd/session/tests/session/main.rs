@@ -1,6 +1,8 @@
 //! Whole sessions against a real store: golden transcripts, limits, hostile clients.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
+mod appending;
+mod compress;
 mod decoded;
 mod harness;
 mod limits;
