@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use imapd::{NumberSet, Numbering, SearchKey, SearchReturn, Tag, date_of, days_of, response};
+use imapd::{Numbering, SearchKey, SearchReturn, Tag, date_of, days_of, response};
 use mail_lib::header::{self, Headers};
 use mail_lib::mime::{self, Kind, Part};
 use mail_lib::text::{Decoder, Matcher};
@@ -429,7 +429,10 @@ impl Condition {
             | Self::Places(_)
             | Self::Larger(_)
             | Self::Smaller(_)
+            | Self::ModSeq(_)
             | Self::Received(_)
+            | Self::ReceivedSince(_)
+            | Self::ReceivedUntil(_)
             | Self::Saved(_)
             | Self::Never
             | Self::Sent(_)

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::ops::ControlFlow;
 
 use imapd::response::{self, Status};
-use imapd::{NameForm, SelectParameters};
+use imapd::SelectParameters;
 use store_lib::{Columns, MailboxId, StoreError, SystemFlag, Uid};
 
 use crate::list::Line;

@@ -367,6 +367,7 @@ impl Session {
                 }
                 Extension::Qresync => self.aware.qresync = true,
                 Extension::UidOnly => self.aware.uid_only = true,
+                Extension::Utf8Accept => (self.names, self.utf8) = (NameForm::Utf8, true),
             }
         }
         out.extend_from_slice(b"\r\n");
@@ -381,7 +382,6 @@ impl Session {
                 self.connection.out.extend_from_slice(b"\r\n");
                 Ok(Reply::ok("CAPABILITY completed"))
             }
-                Extension::Utf8Accept => (self.names, self.utf8) = (NameForm::Utf8, true),
             Command::Noop => Ok(Reply::ok("NOOP completed")),
             Command::StartTls | Command::Authenticate { .. } | Command::Login { .. } => {
                 Err(Reply::bad("already logged in").into())
@@ -487,7 +487,7 @@ impl Session {
             })?;
         }
         self.tell_arrivals();
-        let Self { selected: Some(selected), connection, .. } = self else { return Ok(()) };
+        let Self { selected: Some(selected), connection, aware, .. } = self else { return Ok(()) };
         selected.introduce(&mut connection.out);
         for (uid, (flags, modseq)) in selected.take_flags() {
             let Some(place) = selected.place(uid) else { continue };

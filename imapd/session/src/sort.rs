@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use imapd::{NameForm, Numbering, SearchKey, SearchReturn, SortCriterion, Tag};
+use imapd::{Numbering, SearchKey, SearchReturn, SortCriterion, Tag};
 use store_lib::{SortValue, StoreError, Uid};
 
 use crate::End;
