@@ -3,10 +3,10 @@
 use crate::{
     header::{self, Headers},
     imap,
-    mime::{Index, Indexed, Indexer, Kind, MAX_DEPTH, MAX_HEADERS, MAX_PARTS, Section},
+    mime::{Description, Index, Indexed, Indexer, Kind, MAX_DEPTH, MAX_HEADERS, MAX_PARTS, Section},
     ordering::{MAX_KEY, MAX_REFERENCES, OrderKeys},
     preview,
-    text::Decoder,
+    text::{Decoder, HtmlText},
 };
 
 /// Indexes `input` whole, octet by octet and in odd chunks, renders it, and panics where a promise is broken.
@@ -30,6 +30,7 @@ pub fn check_mime(input: &[u8]) {
     }
     check_header(input);
     check_preview(&indexed.index, input);
+    check_html(&String::from_utf8_lossy(input));
 }
 
 /// Every source of a preview is text of the message, and what is made of it is short.
@@ -46,6 +47,29 @@ fn check_preview(index: &Index, input: &[u8]) {
         decoder.finish(&mut |text| made.push(text));
         let text = made.finish();
         assert!(text.chars().count() <= 200 && !text.contains(char::is_control), "{text:?}");
+    }
+}
+
+/// The text of HTML, fed in pieces of so many characters.
+fn html_text(html: &str, most: usize) -> String {
+    let mut text = String::new();
+    let mut converter = HtmlText::new();
+    let mut rest = html;
+    while !rest.is_empty() {
+        let cut = rest.char_indices().nth(most).map_or(rest.len(), |(at, _)| at);
+        let (piece, after) = rest.split_at(cut);
+        converter.push(piece, &mut |shown| text.push_str(shown));
+        rest = after;
+    }
+    converter.finish(&mut |shown| text.push_str(shown));
+    text
+}
+
+fn check_html(html: &str) {
+    let text = html_text(html, usize::MAX);
+    assert!(text.len() <= html.len(), "{} octets of text of {}", text.len(), html.len());
+    for chunk in [1, 7] {
+        assert!(html_text(html, chunk) == text, "pieces of {chunk} change the text");
     }
 }
 
@@ -115,6 +139,8 @@ fn check_header(input: &[u8]) {
     let keys = OrderKeys::find(Headers::new(input));
     let texts = [keys.subject_key(), &keys.cc, &keys.from, &keys.to, &keys.display_from, &keys.display_to];
     assert!(texts.iter().all(|text| text.len() <= MAX_KEY) && keys.references.len() <= MAX_REFERENCES);
+    let names = Description::parse(Headers::new(input)).file_names();
+    assert!(names.iter().map(String::len).sum::<usize>() <= 3 * input.len());
     let section = input.get(..header::section_end(input).unwrap_or(input.len())).unwrap_or_default();
     if let Ok(origin) = header::origin(section) {
         let mut all = Headers::new(input).all("from");

@@ -13,6 +13,7 @@
 //! - lines end in LF, with or without CR.
 
 mod description;
+mod file_name;
 mod index;
 mod indexer;
 mod stored;

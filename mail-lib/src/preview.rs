@@ -2,7 +2,7 @@
 
 use crate::header::Headers;
 use crate::mime::{Description, Index, Kind, Part};
-use crate::text::Html;
+use crate::text::HtmlText;
 
 /// Characters of a preview; RFC 8970 §3.1 allows 256.
 const MAX_CHARACTERS: usize = 200;
@@ -56,7 +56,7 @@ pub fn sources<E>(
 /// A preview in the making.
 #[derive(Debug, Default)]
 pub struct Preview {
-    html: Option<Html>,
+    html: Option<HtmlText>,
     words: Words,
 }
 
@@ -82,14 +82,14 @@ impl Preview {
     /// From text of that source.
     #[must_use]
     pub fn of(source: &Source) -> Self {
-        Self { html: source.html.then(Html::default), words: Words::default() }
+        Self { html: source.html.then(HtmlText::of_body), words: Words::default() }
     }
 
     /// The next text.
     pub fn push(&mut self, text: &str) {
         let Self { html, words } = self;
         match html {
-            Some(html) => html.push(text, &mut |character| words.push(character)),
+            Some(html) => html.push(text, &mut |shown| shown.chars().for_each(|character| words.push(character))),
             None => text.chars().for_each(|character| words.push_plain(character)),
         }
     }
@@ -103,7 +103,11 @@ impl Preview {
     /// The preview; empty if there was nothing to read.
     #[must_use]
     pub fn finish(self) -> String {
-        self.words.text
+        let Self { html, mut words } = self;
+        if let Some(html) = html {
+            html.finish(&mut |shown| shown.chars().for_each(|character| words.push(character)));
+        }
+        words.text
     }
 }
 
@@ -214,7 +218,7 @@ mod tests {
     proptest! {
         #[test]
         fn words_are_one_line_without_controls(text in "(\\PC|[ \t\r\n\u{0}>]){0,400}", html: bool) {
-            let mut preview = Preview { html: html.then(Html::default), ..Preview::default() };
+            let mut preview = Preview { html: html.then(HtmlText::of_body), ..Preview::default() };
             preview.push(&text);
             let text = preview.finish();
             prop_assert!(text.chars().count() <= MAX_CHARACTERS);

@@ -1,6 +1,7 @@
 //! A text part's octets as UTF-8, and a search in them, both in chunks and in constant memory.
 
 mod casemap;
+mod entity;
 mod html;
 mod matcher;
 mod transfer;
@@ -8,7 +9,12 @@ mod transfer;
 use encoding_rs::{CoderResult, Encoding as Charset, UTF_8};
 
 pub(crate) use self::transfer::{Base64, hex};
-pub use self::{casemap::casemap, html::Html, matcher::Matcher, transfer::Transfer};
+pub use self::{
+    casemap::{casemap, map_char as folded},
+    html::HtmlText,
+    matcher::Matcher,
+    transfer::Transfer,
+};
 use crate::mime::Encoding;
 
 /// Input is worked on in slices of this size, so that a caller's large chunk does not become a large buffer.

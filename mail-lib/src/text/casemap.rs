@@ -17,7 +17,7 @@ pub fn casemap(text: &str) -> String {
 }
 
 /// Gives `each` what one character is mapped to.
-pub(crate) fn map_char(c: char, mut each: impl FnMut(char)) {
+pub fn map_char(c: char, mut each: impl FnMut(char)) {
     if c.is_ascii() {
         return each(c.to_ascii_uppercase());
     }
