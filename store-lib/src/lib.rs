@@ -6,6 +6,7 @@
 //!        ▲   ▲                                                  └───┬────┘    messages up to 64 KiB
 //!        │   └── watch: events, a pipe to poll ◀── after the commit ┘      DIR/msg/XX/NAME: larger ones
 //!        └────── read(|reader| …): up to three connections, each with a budget
+//!                 sieves: which messages cannot hold a text, from DIR/search.sqlite, made by a thread of its own
 //! ```
 //!
 //! Holds: the files of one directory, a writer thread, a few connections. Never: a path or a name from a peer in the
@@ -13,7 +14,7 @@
 //! Always true: (1) `Ok` survives kill -9 and power loss, `Err` changed nothing; (2) a message's file is durable before
 //! the commit that names it; (3) events and answers come after the commit, in its order; (4) counts change in the same
 //! transaction as the messages, and [`Store::verify`] compares; (5) UIDs, UIDVALIDITY and modseq only rise.
-//! Start at [`Store`]. Order of writes: `writer`. Tables: `schema`.
+//! Start at [`Store`]. Order of writes: `writer`. Tables: `schema`. Searching: `search`.
 
 mod change;
 mod error;
@@ -29,6 +30,7 @@ mod ordering;
 mod read;
 mod retention;
 mod schema;
+mod search;
 mod stage;
 mod store;
 mod undelete;
@@ -47,6 +49,7 @@ pub use name::{MailboxName, NameError, SEPARATOR, SpecialUse};
 pub use ordering::{SortKey, SortValue, ThreadKeys};
 pub use read::{Budget, Reader};
 pub use retention::{Retention, Then};
+pub use search::{Clue, Indexed, Piece, Place, Sieve, Texts};
 pub use stage::{BodySource, Parse, Staged, Stager};
 pub use store::{
     Conditional, Copied, Delivered, Delivery, Filed, FlagChange, MAX_APPENDED, NewMessage, Store, StoredFlags,

@@ -1,9 +1,13 @@
 //! One stored message: what a listing shows of it, and its octets.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use crate::{EmailId, Flags, MessageId, ModSeq, StoreError, Uid, UnixSeconds};
+
+/// Octets read at once from a message that is in a file.
+const PIECE: usize = 64 << 10;
 
 /// How much [`crate::Reader::fetch`] reads per message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +125,34 @@ impl Body {
                 Ok(filled)
             }
         }
+    }
+
+    /// Gives `each` the octets of `range` piece by piece, those in memory at once, until it has enough.
+    pub fn pieces<E: From<StoreError>>(
+        &self,
+        range: Range<u64>,
+        mut each: impl FnMut(&[u8]) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        let bounds = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
+        if let (Some(octets), Some((start, end))) = (self.in_memory(), bounds) {
+            each(octets.get(start..end).unwrap_or_default())?;
+            return Ok(());
+        }
+        let mut at = range.start;
+        let mut piece = vec![0; PIECE.min(usize::try_from(range.end.saturating_sub(at)).unwrap_or(PIECE))];
+        while at < range.end {
+            let wanted = piece.len().min(usize::try_from(range.end - at).unwrap_or(usize::MAX));
+            let buffer = piece.get_mut(..wanted).unwrap_or_default();
+            let read = self.read_at(at, buffer)?;
+            if read == 0 {
+                return Err(StoreError::Fault("a message is shorter than the store says".to_owned()).into());
+            }
+            at += read as u64;
+            if !each(buffer.get(..read).unwrap_or_default())? {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::{ControlFlow, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Row};
 
@@ -61,6 +61,8 @@ struct State {
     idle: Vec<Connected>,
     lent: usize,
     open: bool,
+    /// When the last one was given back.
+    used: Instant,
 }
 
 #[derive(Debug)]
@@ -72,8 +74,14 @@ struct Connected {
 
 impl Pool {
     pub(crate) fn new(dir: &Path) -> Self {
-        let state = State { idle: Vec::new(), lent: 0, open: true };
+        let state = State { idle: Vec::new(), lent: 0, open: true, used: Instant::now() };
         Self { dir: dir.to_owned(), state: Mutex::new(state), returned: Condvar::new() }
+    }
+
+    /// How long nobody has read anything.
+    pub(crate) fn quiet_for(&self) -> Duration {
+        let state = self.lock();
+        if state.lent > 0 { Duration::ZERO } else { state.used.elapsed() }
     }
 
     /// Lends nothing more, and closes what is idle.
@@ -124,6 +132,7 @@ impl Pool {
     fn give_back(&self, connected: Option<Connected>) {
         let mut state = self.lock();
         state.lent = state.lent.saturating_sub(1);
+        state.used = Instant::now();
         let refused = match connected {
             Some(connected) if state.open => {
                 state.idle.push(connected);
@@ -209,6 +218,11 @@ impl<'a> Reader<'a> {
     pub(crate) fn of_writer(connection: &'a Connection, files: &'a Files) -> Self {
         static UNLIMITED: Budget = Budget { deadline: None, cancel: None };
         Self { connection, files, budget: &UNLIMITED, raw: false }
+    }
+
+    /// On a connection of one's own, inside a transaction.
+    pub(crate) fn new(connection: &'a Connection, files: &'a Files, budget: &'a Budget) -> Self {
+        Self { connection, files, budget, raw: false }
     }
 }
 

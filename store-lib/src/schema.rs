@@ -232,9 +232,9 @@ fn open_beside(
 }
 
 /// One thread at a time uses a connection, which the type system sees to; links are never followed.
-const FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_NO_MUTEX.union(OpenFlags::SQLITE_OPEN_NOFOLLOW);
+pub(crate) const FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_NO_MUTEX.union(OpenFlags::SQLITE_OPEN_NOFOLLOW);
 
-fn prepare(connection: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
+pub(crate) fn prepare(connection: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(48);
     // Plans do not depend on bound values; otherwise some cached statements are compiled anew at every use.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;

@@ -16,7 +16,8 @@ use crate::change::{Changes, Hub};
 use crate::files::{BodyName, Files};
 use crate::hand::{Hand, LastEnd};
 use crate::read::Pool;
-use crate::writer::{Expunge, Keeping, Originals, Outcome, Queue, Rank, SLICE, Transaction, Writer};
+use crate::search::{Backlog, SearchIndex};
+use crate::writer::{Expunge, Keeping, Originals, Outcome, Queue, Rank, SLICE, Shared, Transaction, Writer};
 use crate::{
     Annotated, Budget, DeliveryId, Flags, MailboxId, MailboxName, MetadataChange, ModSeq, Origin, SpecialUse,
     Staged, StoreError, SystemFlag, Uid, UidValidity, UnixSeconds, schema, writer,
@@ -38,6 +39,8 @@ struct Inner {
     hand: Arc<Hand>,
     hub: Hub,
     pool: Pool,
+    search: SearchIndex,
+    backlog: Arc<Backlog>,
     queue: Arc<Queue>,
     writer: Mutex<Option<JoinHandle<()>>>,
     keeping: Arc<Keeping>,
@@ -162,20 +165,26 @@ impl Store {
         }
         let (hub, queue, keeping) = (Hub::default(), Arc::new(Queue::new()), Arc::<Keeping>::default());
         let raw = Arc::new(AtomicBool::new(false));
+        let backlog = Arc::<Backlog>::default();
         let writer = Writer::new(
             connection,
             dir.clone(),
             Arc::clone(&files),
             hub.clone(),
             Arc::clone(&queue),
-            Arc::clone(&keeping),
-            Arc::clone(&raw),
+            Shared {
+                keeping: Arc::clone(&keeping),
+                raw: Arc::clone(&raw),
+                backlog: Arc::clone(&backlog),
+            },
         );
         let writer = writer.map_err(|error| error.within(&dir))?;
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(|error| StoreError::Fault(error.to_string()))?;
         Ok(Self(Arc::new(Inner {
             pool: Pool::new(&dir),
+            search: SearchIndex::default(),
+            backlog,
             dir,
             lock,
             files,
@@ -533,6 +542,14 @@ impl Store {
     pub(crate) fn pool(&self) -> &Pool {
         &self.0.pool
     }
+
+    pub(crate) fn search_index(&self) -> &SearchIndex {
+        &self.0.search
+    }
+
+    pub(crate) fn backlog(&self) -> &Backlog {
+        &self.0.backlog
+    }
 }
 
 impl Inner {
@@ -543,6 +560,7 @@ impl Inner {
         };
         // Before the writer's connection, so that closing that one folds the log in and removes it.
         self.pool.close();
+        self.search.close();
         if thread.thread().id() == std::thread::current().id() {
             return Ok(()); // dropped by an answer, in the writer itself: it ends by itself
         }

@@ -42,6 +42,7 @@ pub(crate) use transfer::{Expunge, Originals};
 
 use crate::change::Hub;
 use crate::files::Files;
+use crate::search::Backlog;
 use crate::{StoreError, writer::chores::Chores};
 use log::Log;
 use queue::{Gathering, Job, Taken};
@@ -83,6 +84,16 @@ pub(crate) struct Writer {
     log: Log,
     /// Nothing is looked into.
     raw: Arc<AtomicBool>,
+    backlog: Arc<Backlog>,
+}
+
+/// What the store's callers and the writer both look at.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) keeping: Arc<Keeping>,
+    /// Nothing is looked into.
+    pub(crate) raw: Arc<AtomicBool>,
+    pub(crate) backlog: Arc<Backlog>,
 }
 
 impl Writer {
@@ -92,13 +103,13 @@ impl Writer {
         files: Arc<Files>,
         hub: Hub,
         queue: Arc<Queue>,
-        keeping: Arc<Keeping>,
-        raw: Arc<AtomicBool>,
+        shared: Shared,
     ) -> Result<Self, StoreError> {
         let numbers = Numbers::load(&connection)?;
         let log = Log::watch(&mut connection, &dir)?;
         let chores = Chores::load(&connection)?;
-        Ok(Self { connection, dir, files, hub, queue, numbers, keeping, chores, log, raw })
+        let Shared { keeping, raw, backlog } = shared;
+        Ok(Self { connection, dir, files, hub, queue, numbers, keeping, chores, log, raw, backlog })
     }
 
     /// The thread: until the queue is closed and empty.
@@ -140,6 +151,9 @@ impl Writer {
     /// Publishes, then answers: a session that got its answer finds its own events.
     fn conclude(&mut self, jobs: impl Iterator<Item = (Box<dyn Job>, Outcome)>, effects: Effects) {
         self.chores.note(&effects);
+        if effects.filed > 0 {
+            self.backlog.note(effects.filed, effects.octets);
+        }
         self.hub.publish(&effects.events);
         for (job, outcome) in jobs {
             if let Outcome::Failed(StoreError::NoSpace) | Outcome::Unknown(StoreError::NoSpace) = outcome {

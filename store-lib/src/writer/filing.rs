@@ -107,6 +107,8 @@ impl Transaction<'_> {
 
     fn insert_body(&mut self, staged: &Staged) -> Result<i64, StoreError> {
         let id = self.next_body();
+        self.effects.filed += 1;
+        self.effects.octets = self.effects.octets.saturating_add(staged.size());
         let file = match &staged.octets {
             Octets::Memory(_) => None,
             Octets::File(file) => Some(file.name.as_str()),

@@ -20,6 +20,9 @@ pub(super) struct Numbers {
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
     pub(crate) events: Vec<Published>,
+    /// Bodies that are new, and their octets.
+    pub(super) filed: u64,
+    pub(super) octets: u64,
     /// A file lost its row.
     pub(super) unlinked: bool,
     /// A mailbox was deleted.
@@ -90,6 +93,8 @@ impl Numbers {
 impl Effects {
     pub(super) fn append(&mut self, mut other: Self) {
         self.events.append(&mut other.events);
+        self.filed += other.filed;
+        self.octets = self.octets.saturating_add(other.octets);
         self.unlinked |= other.unlinked;
         self.doomed |= other.doomed;
         self.kept = self.kept.saturating_add(other.kept);

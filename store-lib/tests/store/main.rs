@@ -7,4 +7,5 @@ mod messages;
 mod metadata;
 mod model;
 mod opening;
+mod searching;
 mod undelete;
