@@ -42,6 +42,7 @@ mod sync;
 mod thread;
 mod threading;
 mod vanished;
+mod wanted;
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;

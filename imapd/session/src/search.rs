@@ -6,21 +6,19 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use imapd::{Numbering, SearchKey, SearchReturn, Tag, date_of, days_of, response};
-use mail_lib::header::{self, Headers};
-use mail_lib::mime::{self, Kind, Part};
-use mail_lib::text::{Decoder, Matcher};
+use mail_lib::header;
 use store_lib::{
-    Body, Columns, EmailId, Flags, Keyword, ModSeq, StoreError, SystemFlag, Uid, UnixSeconds,
+    Body, Columns, EmailId, Flags, Keyword, MessageId, ModSeq, StoreError, SystemFlag, Uid, UnixSeconds,
 };
 
 use crate::End;
 use crate::fetch::Remaining;
 use crate::reply::{Reply, Stop};
-use crate::section::Content;
 use crate::selected::Selected;
 use crate::session::{Session, budget};
 use crate::store::flags_of;
 use crate::sync::{modseq, uses_modseq};
+use crate::wanted::{Opened, Wanted};
 
 /// Rows looked at in one read.
 const ROWS_PER_SLICE: usize = 2000;
@@ -53,9 +51,9 @@ enum Condition {
     /// No message is: threads are not kept.
     Never,
     Sent(Days),
-    Field(String, Matcher),
-    Body(Matcher),
-    Text(Matcher),
+    Field(String, Wanted),
+    Body(Wanted),
+    Text(Wanted),
 }
 
 /// Days since 1970.
@@ -85,6 +83,7 @@ struct Candidate {
 struct Row {
     place: usize,
     uid: Uid,
+    id: MessageId,
     recent: bool,
     flags: Flags,
     modseq: ModSeq,
@@ -144,6 +143,9 @@ impl Session {
             return Ok(selected.told().iter().enumerate().filter_map(is_there).collect());
         }
         let mut remaining = Remaining::new(places);
+        let mut wanted = Vec::new();
+        condition.texts(&mut wanted);
+        Wanted::narrow(&mut wanted, &self.store, deadline);
         let mut found = Vec::new();
         while !remaining.is_done() && (!first_only || found.is_empty()) {
             if Instant::now() >= deadline {
@@ -283,6 +285,7 @@ impl Session {
                 let row = Row {
                     place,
                     uid: message.uid,
+                    id: message.id,
                     recent: selected.is_recent(message.uid),
                     flags: message.flags,
                     modseq: message.modseq,
@@ -317,10 +320,8 @@ impl Session {
                 }
                 if connection.is_abandoned()? { Err(End::Disconnected.into()) } else { Ok(()) }
             };
-            let mut message =
-                Opened { row: candidate.row, content: Content::new(&body), header: None, stop: &stop };
-            if condition.by_content(&mut message)? {
-                found.push(message.row.place);
+            if condition.by_content(&candidate.row, &mut Opened::new(&body, &stop))? {
+                found.push(candidate.row.place);
             }
         }
         // Decided by row and by content they came in two orders.
@@ -339,19 +340,10 @@ fn told(results: SearchReturn, found: &[usize]) -> Vec<usize> {
     first.into_iter().chain(last).copied().collect()
 }
 
-/// A candidate with its octets.
-struct Opened<'a> {
-    row: Row,
-    content: Content<'a>,
-    header: Option<Vec<u8>>,
-    /// Asked before each piece of a large message.
-    stop: &'a dyn Fn() -> Result<(), Stop>,
-}
-
 impl Condition {
     fn new(key: &SearchKey, selected: &Selected) -> Result<Self, Reply> {
         let field =
-            |name: &str, text: &imapd::SearchText| Self::Field(name.to_owned(), Matcher::new(text.as_str()));
+            |name: &str, text: &imapd::SearchText| Self::Field(name.to_owned(), Wanted::in_field(name, text));
         let day = |date: &imapd::Date| days_of(*date);
         Ok(match key {
             SearchKey::All => Self::All,
@@ -397,8 +389,8 @@ impl Condition {
             SearchKey::Subject(text) => field("Subject", text),
             SearchKey::To(text) => field("To", text),
             SearchKey::Header(name, text) => field(&String::from_utf8_lossy(name), text),
-            SearchKey::Body(text) => Self::Body(Matcher::new(text.as_str())),
-            SearchKey::Text(text) => Self::Text(Matcher::new(text.as_str())),
+            SearchKey::Body(text) => Self::Body(Wanted::in_body(text)),
+            SearchKey::Text(text) => Self::Text(Wanted::anywhere(text)),
         })
     }
 
@@ -442,7 +434,35 @@ impl Condition {
         }
     }
 
-    /// Decides by the row of the store alone; `None`: it takes the octets.
+    /// All texts that are looked for.
+    fn texts<'a>(&'a mut self, texts: &mut Vec<&'a mut Wanted>) {
+        match self {
+            Self::And(conditions) => conditions.iter_mut().for_each(|condition| condition.texts(texts)),
+            Self::Or(left, right) => {
+                left.texts(texts);
+                right.texts(texts);
+            }
+            Self::Not(condition) => condition.texts(texts),
+            Self::Field(_, wanted) | Self::Body(wanted) | Self::Text(wanted) => texts.push(wanted),
+            Self::All
+            | Self::System(_)
+            | Self::Keyword(_)
+            | Self::Recent
+            | Self::Places(_)
+            | Self::Larger(_)
+            | Self::Smaller(_)
+            | Self::EmailId(_)
+            | Self::ModSeq(_)
+            | Self::Received(_)
+            | Self::ReceivedSince(_)
+            | Self::ReceivedUntil(_)
+            | Self::Saved(_)
+            | Self::Never
+            | Self::Sent(_) => {}
+        }
+    }
+
+    /// Decides by the row of the store and the index alone; `None`: it takes the octets.
     fn by_row(&self, row: &Row) -> Option<bool> {
         match self {
             Self::All => Some(true),
@@ -479,25 +499,28 @@ impl Condition {
             Self::Received(days) => Some(days.matches(row.received_day)),
             Self::ReceivedSince(time) => Some(row.received >= *time),
             Self::ReceivedUntil(time) => Some(row.received <= *time),
-            Self::Sent(_) | Self::Field(..) | Self::Body(_) | Self::Text(_) => None,
+            Self::Sent(_) => None,
+            Self::Field(_, wanted) | Self::Body(wanted) | Self::Text(wanted) => {
+                wanted.is_ruled_out(row.id).then_some(false)
+            }
         }
     }
 
-    fn by_content(&mut self, message: &mut Opened<'_>) -> Result<bool, Stop> {
-        if let Some(decided) = self.by_row(&message.row) {
+    fn by_content(&mut self, row: &Row, message: &mut Opened<'_>) -> Result<bool, Stop> {
+        if let Some(decided) = self.by_row(row) {
             return Ok(decided);
         }
         match self {
             Self::And(conditions) => {
                 for condition in conditions {
-                    if !condition.by_content(message)? {
+                    if !condition.by_content(row, message)? {
                         return Ok(false);
                     }
                 }
                 Ok(true)
             }
-            Self::Or(left, right) => Ok(left.by_content(message)? || right.by_content(message)?),
-            Self::Not(condition) => Ok(!condition.by_content(message)?),
+            Self::Or(left, right) => Ok(left.by_content(row, message)? || right.by_content(row, message)?),
+            Self::Not(condition) => Ok(!condition.by_content(row, message)?),
             Self::Sent(days) => {
                 let days = *days;
                 let date = message.header()?.first("Date").and_then(header::parse_date);
@@ -506,15 +529,9 @@ impl Condition {
                     date.map(|date| (date.unix_seconds + i64::from(date.offset_seconds)).div_euclid(86_400));
                 Ok(day.is_some_and(|day| days.matches(day)))
             }
-            Self::Field(name, matcher) => {
-                matcher.restart();
-                Ok(message.header()?.fields().filter(|field| field.is(name)).any(|field| {
-                    matcher.restart();
-                    matcher.push(&header::decode(field.value))
-                }))
-            }
-            Self::Body(matcher) => message.body_has(matcher),
-            Self::Text(matcher) => Ok(header_has(message.header()?, matcher) || message.body_has(matcher)?),
+            Self::Field(name, wanted) => message.field_has(name, wanted),
+            Self::Body(wanted) => message.body_has(wanted),
+            Self::Text(wanted) => Ok(message.header_has(wanted)? || message.body_has(wanted)?),
             Self::All
             | Self::System(_)
             | Self::Keyword(_)
@@ -533,80 +550,7 @@ impl Condition {
     }
 }
 
-impl Opened<'_> {
-    fn header(&mut self) -> Result<Headers<'_>, Stop> {
-        if self.header.is_none() {
-            let range = self.content.locate(&[], mime::Section::Header).unwrap_or(0..0);
-            self.header = Some(self.content.header(range)?);
-        }
-        Ok(Headers::new(self.header.as_deref().unwrap_or_default()))
-    }
-
-    /// Looks into every text part, decoded, and into the headers of messages within the message.
-    fn body_has(&mut self, matcher: &mut Matcher) -> Result<bool, Stop> {
-        let Some(index) = self.content.index() else {
-            return self.part_has(0..u64::MAX, mime::Encoding::EightBit, None, matcher);
-        };
-        let parts: Vec<Part> = index.parts().to_vec();
-        let mut after_message = false;
-        for part in &parts {
-            (self.stop)()?;
-            // In pre-order the message within a message/rfc822 part stands right behind it.
-            let inner_message = std::mem::replace(&mut after_message, part.kind == Kind::Message);
-            if part.kind != Kind::Text && !inner_message {
-                continue;
-            }
-            let block = self.content.header(part.header.clone())?;
-            if inner_message && header_has(Headers::new(&block), matcher) {
-                return Ok(true);
-            }
-            if part.kind == Kind::Text {
-                let charset = mime::charset(Headers::new(&block));
-                if self.part_has(part.body.clone(), part.encoding, charset.as_deref(), matcher)? {
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
-    }
-
-    fn part_has(
-        &self,
-        range: std::ops::Range<u64>,
-        encoding: mime::Encoding,
-        charset: Option<&str>,
-        matcher: &mut Matcher,
-    ) -> Result<bool, Stop> {
-        matcher.restart();
-        let mut decoder = Decoder::new(encoding, charset);
-        let range = range.start..range.end.min(self.content.size());
-        self.content.pieces(range, |piece| {
-            (self.stop)()?;
-            decoder.push(piece, &mut |text| {
-                matcher.push(text);
-            });
-            Ok::<_, Stop>(!matcher.found())
-        })?;
-        if !matcher.found() {
-            decoder.finish(&mut |text| {
-                matcher.push(text);
-            });
-        }
-        Ok(matcher.found())
-    }
-}
-
 /// The time that OLDER and YOUNGER are about (RFC 5032 §2).
 fn seconds_ago(seconds: NonZeroU32) -> i64 {
     UnixSeconds::now().0.saturating_sub(i64::from(seconds.get()))
-}
-
-/// Each field by itself, as `name: value`.
-fn header_has(headers: Headers<'_>, matcher: &mut Matcher) -> bool {
-    headers.fields().any(|field| {
-        matcher.restart();
-        matcher.push(&String::from_utf8_lossy(field.name));
-        matcher.push(": ");
-        matcher.push(&header::decode(field.value))
-    })
 }

@@ -11,9 +11,7 @@ use crate::End;
 use crate::connection::Connection;
 use crate::preview::preview;
 
-/// Octets read at once from a message that is in a file.
-const PIECE: usize = 64 << 10;
-/// Octets of a header that HEADER.FIELDS and SEARCH look at.
+/// Octets of a header that HEADER.FIELDS looks at.
 const HEADER_LIMIT: u64 = 1 << 20;
 
 /// A message's octets with its table of parts, which is read when first needed.
@@ -27,10 +25,6 @@ pub(crate) struct Content<'a> {
 impl<'a> Content<'a> {
     pub(crate) fn new(body: &'a Body) -> Self {
         Self { body, index: None }
-    }
-
-    pub(crate) fn size(&self) -> u64 {
-        self.body.size()
     }
 
     pub(crate) fn index(&mut self) -> Option<&Index> {
@@ -83,28 +77,9 @@ impl<'a> Content<'a> {
     pub(crate) fn pieces<E: From<StoreError>>(
         &self,
         range: Range<u64>,
-        mut each: impl FnMut(&[u8]) -> Result<bool, E>,
+        each: impl FnMut(&[u8]) -> Result<bool, E>,
     ) -> Result<(), E> {
-        let bounds = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
-        if let (Some(octets), Some((start, end))) = (self.body.in_memory(), bounds) {
-            each(octets.get(start..end).unwrap_or_default())?;
-            return Ok(());
-        }
-        let mut at = range.start;
-        let mut piece = vec![0; PIECE.min(usize::try_from(range.end.saturating_sub(at)).unwrap_or(PIECE))];
-        while at < range.end {
-            let wanted = piece.len().min(usize::try_from(range.end - at).unwrap_or(usize::MAX));
-            let buffer = piece.get_mut(..wanted).unwrap_or_default();
-            let read = self.body.read_at(at, buffer)?;
-            if read == 0 {
-                return Err(StoreError::Fault("a message is shorter than the store says".to_owned()).into());
-            }
-            at += read as u64;
-            if !each(buffer.get(..read).unwrap_or_default())? {
-                break;
-            }
-        }
-        Ok(())
+        self.body.pieces(range, each)
     }
 }
 

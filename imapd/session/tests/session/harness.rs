@@ -28,8 +28,17 @@ impl Account {
 
     /// As after a restart. No session may be left.
     pub(crate) fn reopen(&mut self) {
-        self.store.clone().close().unwrap();
+        self.store.close().unwrap();
+        self.open();
+    }
+
+    /// After it was closed.
+    pub(crate) fn open(&mut self) {
         self.store = Store::open(self.dir.path()).unwrap();
+    }
+
+    pub(crate) fn path(&self) -> &std::path::Path {
+        self.dir.path()
     }
 
     /// Files a message as a delivery would: by no session.

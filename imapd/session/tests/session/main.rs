@@ -8,5 +8,6 @@ mod harness;
 mod limits;
 mod properties;
 mod resync;
+mod searching;
 mod transcripts;
 mod updates;
