@@ -19,7 +19,7 @@ use ipc_proto::{
 };
 use store_lib::{LastEnd, Store, StoreError, UnixSeconds};
 
-use crate::{Activity, admin, delivery::Deliveries, safe_mode, sessions::Sessions};
+use crate::{Activity, admin, delivery::Deliveries, indexing::Indexing, safe_mode, sessions::Sessions};
 
 /// Of every thread: nothing here recurses deeply. Address space, of which only what is used costs memory.
 pub(crate) const STACK: usize = 512 * 1024;
@@ -75,6 +75,7 @@ pub struct Account {
     supervisor: Arc<dyn Supervisor>,
     pub(crate) sessions: Sessions,
     pub(crate) deliveries: Arc<Deliveries>,
+    indexing: Indexing,
 }
 
 impl Account {
@@ -117,7 +118,8 @@ impl Account {
             stopping: Arc::new(AtomicBool::new(false)),
             helpers: AtomicUsize::new(0),
         });
-        Ok(Self { number: settings.account, store, activity, supervisor, sessions, deliveries })
+        let indexing = Indexing::start(&store);
+        Ok(Self { number: settings.account, store, activity, supervisor, sessions, deliveries, indexing })
     }
 
     /// What is going on.
@@ -191,6 +193,7 @@ impl Account {
         while !self.activity.is_idle() && Instant::now() < until {
             thread::sleep(LOOK);
         }
+        drop(self.indexing);
         Ok(self.store.close()?)
     }
 }

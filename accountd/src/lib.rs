@@ -6,7 +6,8 @@
 //!   queued ── Deliver + fd ─▶ ├─ delivery thread: check, copy, hash, index ─▶ ┌───────────────┐
 //!          ◀─ Filed ──────────┼──────────────── after the commit ──────────── │ store-lib:    │
 //!   imapd  ══ stream pair ═══ ├─ one thread per session (imapd-session) ────▶ │ writer, WAL,  │
-//!   moxctl ── Verify ───────▶ └─ a thread for as long as it takes ──────────▶ │ accounts/N/   │
+//!   moxctl ── Verify ───────▶ ├─ a thread for as long as it takes ──────────▶ │ accounts/N/   │
+//!                             └─ one for the search index, when it is quiet ▶ │               │
 //!                                                                             └───────────────┘
 //! ```
 //!
@@ -23,6 +24,7 @@ mod activity;
 mod admin;
 mod body;
 mod delivery;
+mod indexing;
 mod safe_mode;
 mod sessions;
 #[cfg(test)]
