@@ -56,10 +56,10 @@ fn accounts(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
     fs::read_dir(&accounts).map_err(failed)?.map(|entry| Ok(entry.map_err(failed)?.path())).collect()
 }
 
-/// In blocks of the file system, octets.
+/// In blocks of the file system, octets, without search indexes.
 fn taken(places: &[PathBuf]) -> Result<u64, Failure> {
     let mut octets = 0;
-    for place in places {
+    for place in places.iter().filter(|place| !is_search_index(place)) {
         let failed = |error| Failure::io(place.display().to_string(), error);
         let found = fs::symlink_metadata(place).map_err(failed)?;
         octets += found.blocks() * 512;
@@ -73,4 +73,9 @@ fn taken(places: &[PathBuf]) -> Result<u64, Failure> {
         }
     }
     Ok(octets)
+}
+
+/// It is made when there is time for it, and has a part of its own.
+fn is_search_index(place: &Path) -> bool {
+    place.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"search.sqlite"))
 }

@@ -29,6 +29,8 @@ pub(crate) struct Answer {
     pub(crate) fetched: usize,
     /// The number of an untagged EXISTS.
     pub(crate) exists: usize,
+    /// Numbers of an untagged SEARCH.
+    pub(crate) found: usize,
     /// Octets in all.
     pub(crate) octets: usize,
     /// Of a mailbox that was selected (RFC 3501 §7.1).
@@ -203,6 +205,10 @@ fn literal(line: &[u8]) -> Option<u64> {
 
 /// `* 12 FETCH …`, `* 12 EXISTS`, `* OK [UIDVALIDITY 12] …`.
 fn count(line: &[u8], answer: &mut Answer) {
+    if let Some(numbers) = line.strip_prefix(b"* SEARCH") {
+        answer.found = numbers.iter().filter(|octet| **octet == b' ').count();
+        return;
+    }
     for (name, number) in
         [("UIDVALIDITY", &mut answer.uid_validity), ("HIGHESTMODSEQ", &mut answer.highest_modseq)]
     {
@@ -236,10 +242,17 @@ mod tests {
             assert_eq!(literal(line.as_bytes()), expected, "{line}");
         }
         let mut answer = Answer::default();
-        for line in ["* 3 EXISTS\r\n", "* 1 FETCH (UID 4)\r\n", "* FLAGS ()\r\n", "* 0 RECENT\r\n"] {
+        let lines = [
+            "* 3 EXISTS\r\n",
+            "* 1 FETCH (UID 4)\r\n",
+            "* FLAGS ()\r\n",
+            "* 0 RECENT\r\n",
+            "* SEARCH 2 30\r\n",
+        ];
+        for line in lines {
             count(line.as_bytes(), &mut answer);
         }
-        assert_eq!((answer.exists, answer.fetched), (3, 1));
+        assert_eq!((answer.exists, answer.fetched, answer.found), (3, 1, 2));
         for line in
             ["* OK [UIDVALIDITY 17] UIDs valid\r\n", "* OK [HIGHESTMODSEQ 99]\r\n", "* OK [UIDNEXT 5] x\r\n"]
         {

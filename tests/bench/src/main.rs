@@ -31,11 +31,13 @@ mod instance;
 mod letter;
 mod logins;
 mod mailbox;
+mod mail;
 mod message;
 mod parts;
 mod play;
 mod processes;
 mod scram;
+mod searching;
 mod smtp;
 mod tls;
 

@@ -21,7 +21,7 @@ use crate::{
     logins, mailbox,
     message::{self, Octets},
     processes::Memory,
-    smtp, tls,
+    searching, smtp, tls,
 };
 
 /// moxd asks every 20 s.
@@ -42,6 +42,8 @@ pub(crate) enum Part {
     Fetch,
     /// What clients do with mailboxes of 10,000 and 100,000 messages, Dovecot beside it
     Mailbox,
+    /// Texts searched in 10,000 and 100,000 messages, Dovecot beside it
+    Search,
     /// Octets on disk
     Disk,
     /// Idle connections
@@ -55,13 +57,14 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Delivery,
         Self::Growth,
         Self::Fsyncs,
         Self::Announce,
         Self::Fetch,
         Self::Mailbox,
+        Self::Search,
         Self::Disk,
         Self::Idle,
         Self::Tls,
@@ -110,6 +113,21 @@ impl Bench {
                 removed.map_err(|error| Failure::io(dovecot.display().to_string(), error))?;
                 self.gone("mailbox", instance)
             }),
+            Part::Search => {
+                let instance = self.instance("searching")?;
+                let directory = self.place.join("searching");
+                for messages in [10_000, 100_000] {
+                    let beside = self.place.join(format!("search-dovecot-{messages}"));
+                    searching::measure(
+                        &instance,
+                        &directory,
+                        messages / self.share,
+                        &beside,
+                        &mut self.aims,
+                    )?;
+                }
+                self.gone("searching", instance)
+            }
             Part::Disk => disk::measure(&self.programs, &self.place, self.share, &mut self.aims),
             Part::Idle => {
                 let directory = self.place.join("idle");
