@@ -89,7 +89,9 @@ impl Preview {
     pub fn push(&mut self, text: &str) {
         let Self { html, words } = self;
         match html {
-            Some(html) => html.push(text, &mut |shown| shown.chars().for_each(|character| words.push(character))),
+            Some(html) => {
+                html.push(text, &mut |shown| shown.chars().for_each(|character| words.push(character)))
+            }
             None => text.chars().for_each(|character| words.push_plain(character)),
         }
     }

@@ -172,11 +172,7 @@ impl Store {
             Arc::clone(&files),
             hub.clone(),
             Arc::clone(&queue),
-            Shared {
-                keeping: Arc::clone(&keeping),
-                raw: Arc::clone(&raw),
-                backlog: Arc::clone(&backlog),
-            },
+            Shared { keeping: Arc::clone(&keeping), raw: Arc::clone(&raw), backlog: Arc::clone(&backlog) },
         );
         let writer = writer.map_err(|error| error.within(&dir))?;
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || writer.run());

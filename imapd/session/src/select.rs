@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::ops::ControlFlow;
 
-use imapd::response::{self, Status};
 use imapd::SelectParameters;
+use imapd::response::{self, Status};
 use store_lib::{Columns, MailboxId, StoreError, SystemFlag, Uid};
 
 use crate::list::Line;
