@@ -17,11 +17,13 @@
 //! Start at [`Store`]. Order of writes: `writer`. Tables: `schema`. Searching: `search`.
 
 mod change;
+mod duplicates;
 mod error;
 mod files;
 mod flag;
 mod hand;
 mod id;
+mod import;
 mod mailbox;
 mod message;
 mod metadata;
@@ -38,10 +40,12 @@ mod verify;
 mod writer;
 
 pub use change::{Change, Changes, Drained, Event};
+pub use duplicates::Duplicates;
 pub use error::StoreError;
 pub use flag::{FlagError, Flags, Keyword, MAX_KEYWORDS_PER_MAILBOX, MAX_KEYWORDS_PER_MESSAGE, SystemFlag};
 pub use hand::{Crash, InHand, LastEnd};
 pub use id::{DeliveryId, EmailId, MailboxId, MessageId, ModSeq, Origin, Uid, UidValidity, UnixSeconds};
+pub use import::{Import, ImportKey, ImportMessage, ImportTarget, Imported};
 pub use mailbox::{Counts, Mailbox};
 pub use message::{Body, Columns, Message, Summary};
 pub use metadata::{Annotated, EntryName, EntryNameError, MAX_METADATA_VALUE, MetadataChange};

@@ -143,6 +143,22 @@ const MIGRATIONS: &[&str] = &[
     -- When the message came into this mailbox; NULL for those that were there before this column.
     ALTER TABLE message ADD COLUMN saved INTEGER;
 ",
+    "
+    -- Where mail was imported from, and into which mailbox. UIDs below the limit are the source's.
+    CREATE TABLE import_source (
+        id INTEGER PRIMARY KEY,
+        mailbox INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        uid_limit INTEGER,
+        UNIQUE (mailbox, name)
+    ) STRICT;
+    -- Its messages that came, so that none comes twice.
+    CREATE TABLE imported (
+        source INTEGER NOT NULL,
+        key BLOB NOT NULL,
+        PRIMARY KEY (source, key)
+    ) WITHOUT ROWID, STRICT;
+",
 ];
 
 /// What an account begins with.

@@ -502,6 +502,15 @@ impl Store {
         self.session(1, move |transaction| transaction.set_subscribed(&name, subscribed, origin))
     }
 
+    pub(crate) fn queue_job<T: Send + 'static>(
+        &self,
+        rank: Rank,
+        work: impl FnMut(&mut Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+        done: impl FnOnce(Result<T, StoreError>, &Outcome) + Send + 'static,
+    ) {
+        self.0.queue.push(rank, work, done);
+    }
+
     /// Queues a session's job and waits for it.
     pub(crate) fn session<T: Send + 'static>(
         &self,

@@ -15,6 +15,7 @@ mod filing;
 mod flags;
 mod headings;
 mod kept;
+mod import;
 mod log;
 mod mailboxes;
 mod metadata;

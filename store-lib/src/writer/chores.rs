@@ -4,6 +4,7 @@
 use rusqlite::Connection;
 
 use super::Writer;
+use super::import::forget_sources;
 use super::kept::Kept;
 use super::log;
 use super::tombstones::{EXPUNGED_KEPT, Excess};
@@ -196,7 +197,7 @@ impl Transaction<'_> {
             self.execute("DELETE FROM message WHERE mailbox = ?1 AND uid = ?2", (mailbox.0, uid.value()))?;
             self.keep(mailbox, &entry)?;
         }
-        if i64::try_from(uids.len()) != Ok(LIMIT) {
+        if i64::try_from(uids.len()) != Ok(LIMIT) && !forget_sources(self, mailbox.0)? {
             self.execute("DELETE FROM expunged WHERE mailbox = ?1", [mailbox.0])?;
             self.execute("DELETE FROM doomed WHERE mailbox = ?1", [mailbox.0])?;
         }

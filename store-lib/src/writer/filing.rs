@@ -105,7 +105,7 @@ impl Transaction<'_> {
         Ok(Filed { mailbox: mailbox.id, uidvalidity: mailbox.uidvalidity, uid, modseq })
     }
 
-    fn insert_body(&mut self, staged: &Staged) -> Result<i64, StoreError> {
+    pub(super) fn insert_body(&mut self, staged: &Staged) -> Result<i64, StoreError> {
         let id = self.next_body();
         self.effects.filed += 1;
         self.effects.octets = self.effects.octets.saturating_add(staged.size());
@@ -150,10 +150,23 @@ impl Transaction<'_> {
         delta: &mut Delta,
         origin: Origin,
     ) -> Result<Uid, StoreError> {
-        self.note_keywords(mailbox, &entry.flags)?;
         let uid = Uid::new(mailbox.uidnext).filter(|uid| *uid != Uid::MAX);
         let uid = uid.ok_or(StoreError::TooMany("messages in this mailbox"))?;
         mailbox.uidnext += 1;
+        self.insert_message_as(mailbox, uid, entry, modseq, delta, origin)
+    }
+
+    /// The same with a UID that no message of the mailbox has or had.
+    pub(super) fn insert_message_as(
+        &mut self,
+        mailbox: &mut Mailbox,
+        uid: Uid,
+        entry: &Entry,
+        modseq: ModSeq,
+        delta: &mut Delta,
+        origin: Origin,
+    ) -> Result<Uid, StoreError> {
+        self.note_keywords(mailbox, &entry.flags)?;
         let (system, keywords) = entry.flags.to_columns();
         self.execute(
             "INSERT INTO message (mailbox, uid, modseq, createseq, flags, keywords, received, size, body, saved)

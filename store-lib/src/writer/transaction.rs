@@ -123,6 +123,14 @@ impl<'a> Transaction<'a> {
         u32::try_from(next).map_err(|_| StoreError::TooMany("mailboxes ever made"))
     }
 
+    /// Those of mailboxes to come are above this one.
+    pub(super) fn raise_uidvalidity(&mut self, used: u32) {
+        if self.numbers.next_uidvalidity < i64::from(used) {
+            self.numbers.next_uidvalidity = i64::from(used);
+            self.numbers.saved = false;
+        }
+    }
+
     /// Tells the watchers of `mailbox` after the commit.
     pub(super) fn tell(&mut self, mailbox: MailboxId, origin: Origin, event: Event) {
         self.effects.events.push(Published { mailbox: Some(mailbox), change: Change { origin, event } });
