@@ -140,9 +140,9 @@ impl Account {
             }
             (Order::Channel { channel: ChannelId::AdminAccountd, .. }, Some(stream)) => {
                 let (store, supervisor) = (self.store.clone(), Arc::clone(&self.supervisor));
-                let busy = self.activity.begin();
-                self.spawn("verification", move || {
-                    admin::serve(&store, &*supervisor, stream);
+                let (busy, message_size) = (self.activity.begin(), self.deliveries.message_size);
+                self.spawn("admin", move || {
+                    admin::serve(&store, message_size, &*supervisor, stream);
                     drop(busy);
                 })?;
                 Ok(Next::Continue)

@@ -1,9 +1,10 @@
-//! What moxctl asks of an account: is all mail there and whole, may what was expunged come back, how long does it stay?
+//! What moxctl asks of an account: is all mail there and whole, may what was expunged come back, how long does it stay? And
+//! mail that it brings and takes.
 
 mod retention;
 mod undelete;
 
-use std::os::unix::net::UnixStream;
+use std::os::{fd::OwnedFd, unix::net::UnixStream};
 
 use ipc_proto::{
     ChannelId,
@@ -12,7 +13,7 @@ use ipc_proto::{
 };
 use store_lib::{Budget, Store, StoreError};
 
-use crate::account::Supervisor;
+use crate::{account::Supervisor, export, import::Importer};
 
 /// Problems that are told; the first ones say enough.
 const MAX_PROBLEMS: usize = 100;
@@ -21,15 +22,16 @@ const MAX_PROBLEMS: usize = 100;
 const MAX_LINE: usize = 300;
 
 /// Serves one channel of moxctl until it is over.
-pub(crate) fn serve(store: &Store, supervisor: &dyn Supervisor, stream: UnixStream) {
+pub(crate) fn serve(store: &Store, message_size: u64, supervisor: &dyn Supervisor, stream: UnixStream) {
     let mut answerer = match Answerer::<AdminAccountd>::new(stream, 1) {
         Ok(answerer) => answerer,
         Err(error) => return tracing::debug!("the channel of moxctl did not start: {error}"),
     };
+    let mut importer = Importer::new(store, message_size);
     loop {
         match answerer.next_question() {
-            Ok(Some(Question { request, fds: _, responder })) => {
-                let answer = answer(store, request);
+            Ok(Some(Question { request, fds, responder })) => {
+                let answer = answer(store, &mut importer, request, fds);
                 responder.reply(&answer.unwrap_or_else(AccountdToAdmin::Refused), &[]);
             }
             Ok(None) => return,
@@ -38,7 +40,12 @@ pub(crate) fn serve(store: &Store, supervisor: &dyn Supervisor, stream: UnixStre
     }
 }
 
-fn answer(store: &Store, request: AdminToAccountd) -> Result<AccountdToAdmin, String> {
+fn answer(
+    store: &Store,
+    importer: &mut Importer<'_>,
+    request: AdminToAccountd,
+    fds: Vec<OwnedFd>,
+) -> Result<AccountdToAdmin, String> {
     match request {
         AdminToAccountd::Verify => {
             verify(store).map(AccountdToAdmin::Verified).map_err(|error| error.to_string())
@@ -52,6 +59,13 @@ fn answer(store: &Store, request: AdminToAccountd) -> Result<AccountdToAdmin, St
         AdminToAccountd::RetentionList => retention::list(store).map(AccountdToAdmin::Retentions),
         AdminToAccountd::RetentionSet { mailbox, rule } => {
             retention::set(store, &mailbox, rule).map(|()| AccountdToAdmin::Done)
+        }
+        AdminToAccountd::Import(request) => {
+            importer.answer(request, fds).map(AccountdToAdmin::Import).map_err(|error| error.to_string())
+        }
+        AdminToAccountd::Export(request) => {
+            let answer = export::answer(store, request, fds).map(AccountdToAdmin::Export);
+            answer.map_err(|error| error.to_string())
         }
     }
 }

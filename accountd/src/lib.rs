@@ -6,7 +6,7 @@
 //!   queued ── Deliver + fd ─▶ ├─ delivery thread: check, copy, hash, index ─▶ ┌───────────────┐
 //!          ◀─ Filed ──────────┼──────────────── after the commit ──────────── │ store-lib:    │
 //!   imapd  ══ stream pair ═══ ├─ one thread per session (imapd-session) ────▶ │ writer, WAL,  │
-//!   moxctl ── Verify ───────▶ ├─ a thread for as long as it takes ──────────▶ │ accounts/N/   │
+//!   moxctl ── Verify, Import ▶ ├─ a thread for as long as it takes ─────────▶ │ accounts/N/   │
 //!                             └─ one for the search index, when it is quiet ▶ │               │
 //!                                                                             └───────────────┘
 //! ```
@@ -24,6 +24,8 @@ mod activity;
 mod admin;
 mod body;
 mod delivery;
+mod export;
+mod import;
 mod indexing;
 mod safe_mode;
 mod sessions;

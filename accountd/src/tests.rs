@@ -3,6 +3,7 @@
 mod caring;
 mod crashing;
 mod delivering;
+mod importing;
 mod serving;
 
 use std::{

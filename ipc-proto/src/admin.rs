@@ -6,6 +6,7 @@ use crate::{
     care::{DeletedInfo, RetentionInfo, RetentionRule, Undeleted, Which},
     channel::{Message, channel},
     control::{Layers, Role},
+    transfer::{ExportReply, ExportRequest, ImportReply, ImportRequest},
     types::AccountId,
 };
 
@@ -153,6 +154,10 @@ pub enum AdminToAccountd {
         /// `None`: messages stay.
         rule: Option<RetentionRule>,
     },
+    /// Bring mail in. Answered by `Import`.
+    Import(ImportRequest),
+    /// Take mail out. Answered by `Export`.
+    Export(ExportRequest),
 }
 
 /// What an account's process answers moxctl.
@@ -170,6 +175,10 @@ pub enum AccountdToAdmin {
     Done,
     /// One line that says what is wrong and what to do.
     Refused(String),
+    /// What became of what was brought.
+    Import(ImportReply),
+    /// What was asked for.
+    Export(ExportReply),
 }
 
 /// The result of a verification.
@@ -194,7 +203,15 @@ impl Message for SupervisorToAdmin {
         }
     }
 }
-impl Message for AdminToAccountd {}
+impl Message for AdminToAccountd {
+    fn fd_count(&self) -> usize {
+        match self {
+            Self::Verify => 0,
+            Self::Import(request) => request.fds(),
+            Self::Export(request) => request.fds(),
+        }
+    }
+}
 impl Message for AccountdToAdmin {}
 
 channel! {

@@ -3,7 +3,8 @@
 //!
 //! The first octet of an input says what the rest is: a channel's number for a request's body, that plus 64 for a
 //! reply's; 128 for an order, 129 for an event, 130 for a stream of frames behind the greeting, 131 for a stream from
-//! its first octet, 132 for a stream of orders.
+//! its first octet, 132 for a stream of orders; 133 for a stream of mail, 134 and 135 for one to and from moxctl's
+//! confined reader.
 
 use crate::{
     ChannelId, Violation,
@@ -18,8 +19,10 @@ use crate::{
     frame::{self, FrameReader, Kind},
     grant::AuthdQueued,
     queue::AdminQueued,
+    reader::{FromReader, ToReader},
     submission::SubmitdQueued,
     tls::{ImapdKeyd, SmtpdKeyd, SubmitdKeyd, WebdKeyd},
+    transfer::{Mail, Piece, PieceReader, write_octets, write_value},
 };
 
 /// No input panics or holds more than its bound; what decodes is the same message after another crossing; how a stream
@@ -38,6 +41,9 @@ pub fn check_channel(input: &[u8]) {
         130 => check_stream(&[&frame::hello(ChannelId::SmtpdQueued), rest].concat()),
         131 => check_stream(rest),
         132 => check_orders(rest),
+        133 => check_pieces::<Mail>(rest),
+        134 => check_pieces::<ToReader>(rest),
+        135 => check_pieces::<FromReader>(rest),
         _ => {}
     }
 }
@@ -48,6 +54,29 @@ pub fn check_client_key(input: &[u8]) {
         assert!(ClientKey::parse(key.info()).as_ref() == Ok(&key) && key.info().ends_with(key.octets()));
         assert!(input.windows(key.info().len()).any(|window| window == key.info()));
     }
+}
+
+/// What a stream of pieces says is the same after another crossing, and however it is cut.
+fn check_pieces<T: Message>(stream: &[u8]) {
+    let again = |stream: &[u8], at_once: usize| {
+        let (mut reader, mut again) = (PieceReader::<T>::default(), Vec::new());
+        for octets in stream.chunks(at_once) {
+            reader.push(octets);
+            loop {
+                match reader.next_piece() {
+                    Ok(Some(Piece::Value(value))) => assert_eq!(write_value(&value, &mut again), Ok(())),
+                    Ok(Some(Piece::Octets([]))) => {}
+                    Ok(Some(Piece::Octets(octets))) => write_octets(octets, &mut again),
+                    Ok(None) => break,
+                    Err(_) => return again,
+                }
+            }
+        }
+        again
+    };
+    let once = again(stream, stream.len().max(1));
+    assert_eq!(again(stream, 7), once);
+    assert_eq!(again(&once, once.len().max(1)), once);
 }
 
 #[derive(Clone, Copy)]

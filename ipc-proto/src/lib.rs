@@ -32,12 +32,14 @@ pub mod grant;
 pub mod key_proof;
 pub mod logins;
 pub mod queue;
+pub mod reader;
 pub mod recorder;
 pub mod sasl;
 pub mod stream;
 pub mod submission;
 mod sys;
 pub mod tls;
+pub mod transfer;
 pub mod types;
 
 pub use channel::{CallError, Channel, ChannelId, Violation};

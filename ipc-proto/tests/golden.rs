@@ -66,6 +66,9 @@ fn seed(sample: &Sample) -> (String, Vec<u8>) {
     let (which, header) = match name.split('-').next().unwrap() {
         "order" => (128, ORDER_HEADER),
         "event" => (129, 0),
+        "mail" => (133, 0),
+        "toreader" => (134, 0),
+        "fromreader" => (135, 0),
         edge => {
             let channel = CHANNELS.iter().find(|channel| format!("{channel:?}").to_lowercase() == edge);
             let number = *channel.unwrap_or_else(|| panic!("{edge} is missing here")) as u8;

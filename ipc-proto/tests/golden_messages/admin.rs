@@ -1,6 +1,6 @@
 //! What the admin asks about aliases, of an account and of the queue.
 
-use ipc_proto::{admin::*, alias::*, authd::*, care::*, queue::*};
+use ipc_proto::{admin::*, alias::*, authd::*, care::*, queue::*, transfer::*};
 
 use super::{CONNECTION, DELIVERY, Sample, address, at, reply, request, samples_of};
 
@@ -58,6 +58,8 @@ pub(super) fn accountd() -> Vec<Sample> {
             mailbox: "Trash".to_owned(),
             rule: Some(RetentionRule { days: 30, then: Then::Expunge }),
         },
+        AdminToAccountd::Import(_) => "Import": AdminToAccountd::Import(ImportRequest::Known { after: None }),
+        AdminToAccountd::Export(_) => "Export": AdminToAccountd::Export(ExportRequest::Mailboxes { after: None }),
     });
     all.extend(samples_of!(answer, AccountdToAdmin {
         AccountdToAdmin::Verified(_) => "Verified": AccountdToAdmin::Verified(Verified {
@@ -85,6 +87,8 @@ pub(super) fn accountd() -> Vec<Sample> {
         }]),
         AccountdToAdmin::Done => "Done": AccountdToAdmin::Done,
         AccountdToAdmin::Refused(_) => "Refused": AccountdToAdmin::Refused("busy".to_owned()),
+        AccountdToAdmin::Import(_) => "Import": AccountdToAdmin::Import(ImportReply::Done),
+        AccountdToAdmin::Export(_) => "Export": AccountdToAdmin::Export(ExportReply::Mailboxes(Vec::new())),
     }));
     all
 }

@@ -3,6 +3,8 @@
 mod admin;
 mod control;
 mod imapd;
+mod reader;
+mod transfer;
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -67,6 +69,8 @@ pub(crate) fn samples() -> Vec<Sample> {
     all.extend(queued_accountd());
     all.extend(admin_authd());
     all.extend(admin::accountd());
+    all.extend(transfer::samples());
+    all.extend(reader::samples());
     all.extend(admin_supervisor());
     all.extend(admin::queued());
     all.extend(control::orders());

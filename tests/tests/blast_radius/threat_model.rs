@@ -66,6 +66,11 @@ pub(crate) fn document(matrix: &Matrix, root: &Path) -> String {
          A captured front can have clients charged for what they did not do: those that it holds itself, on its channel to \
          authd or by what it notes in its recorder before it dies. Never anybody whom another front holds, or the process \
          before it held, and never above a small block of addresses without a second source.\n\n\
+         What `moxctl account import` reads is taken apart in a child of moxctl that holds the source and a stream pair to moxctl, \
+         and nothing else: no file, no new socket, a user of its own where root runs moxctl. Captured, it can put mail into \
+         that account, and use an IMAP source as the password that was given allows; it cannot say where mail goes beyond \
+         the names of mailboxes, and learns nothing of what the account holds but which messages of that source came \
+         before.\n\n\
          ## What a captured process tries, and how it ends\n\n\
          Every cell runs in a real process behind its lock, and the same call succeeds in one that is not locked in. \
          EPERM is seccomp's answer, EACCES Landlock's; \"has none\": the process holds no such descriptor.\n\n| it tries to |",
