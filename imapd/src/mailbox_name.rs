@@ -40,8 +40,17 @@ pub enum NameError {
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
 
 impl NameForm {
+    /// To the wire.
+    #[must_use]
+    pub fn encode(self, name: &str) -> String {
+        match self {
+            Self::ModifiedUtf7 => encode_mailbox_name(name),
+            Self::Utf8 => name.to_owned(),
+        }
+    }
+
     /// From the wire.
-    pub(crate) fn decode(self, wire: &[u8]) -> Result<String, NameError> {
+    pub fn decode(self, wire: &[u8]) -> Result<String, NameError> {
         match self {
             Self::ModifiedUtf7 => decode_mailbox_name(wire),
             Self::Utf8 => String::from_utf8(wire.to_vec()).map_err(|_| NameError::NotUtf8),

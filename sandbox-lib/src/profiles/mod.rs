@@ -6,6 +6,7 @@ pub(crate) mod groups;
 mod imapd;
 mod keyd;
 mod queued;
+mod reader;
 mod smtpd;
 mod submitd;
 mod webd;
@@ -13,7 +14,7 @@ mod webd;
 use crate::rule::Rule;
 
 pub use self::{
-    accountd::ACCOUNTD, authd::AUTHD, imapd::IMAPD, keyd::KEYD, queued::QUEUED, smtpd::SMTPD,
+    accountd::ACCOUNTD, authd::AUTHD, imapd::IMAPD, keyd::KEYD, queued::QUEUED, reader::READER, smtpd::SMTPD,
     submitd::SUBMITD, webd::WEBD,
 };
 
