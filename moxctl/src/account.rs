@@ -11,7 +11,9 @@ use crate::{
     care,
     cli::Account,
     control::{self, Directory, Instance},
+    export,
     failure::Failure,
+    import,
     output::{Output, printable},
     retention,
     table::Table,
@@ -66,6 +68,8 @@ pub(crate) fn run(command: Account, instance: &Instance, output: &Output) -> Res
         Account::Show { name } => return show(&name, &directory, output),
         Account::Retention(command) => return retention::run(command, &directory, instance, output),
         Account::Undelete(command) => return undelete::run(command, &directory, instance, output),
+        Account::Export(options) => return export::run(&options, &directory, instance, output),
+        Account::Import(import) => return import::run(import, &directory, instance, output),
         Account::Verify { name } => return verify(&name, &directory, instance, output),
         Account::Rm { name } => {
             let done = format!("account {name} removed; its mail is still in the data directory");

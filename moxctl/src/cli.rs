@@ -12,6 +12,7 @@ use crate::{
     alias::Alias,
     app_password,
     failure::{self, Failure},
+    import::Import,
     output::Output,
     queue::Queue,
     retention::Retention,
@@ -178,6 +179,11 @@ pub(crate) enum Account {
         /// Its name
         name: String,
     },
+    /// Write an account's mail, with flags, keywords and dates, to files that `account import` and others read
+    Export(crate::export::Export),
+    /// Bring mail from elsewhere into an account; run again, it goes on where it stopped, and brings what is new
+    #[command(subcommand)]
+    Import(Import),
     /// Show or set how long messages of a mailbox stay
     Retention(Retention),
     /// Bring back messages that were expunged, or went with their mailbox

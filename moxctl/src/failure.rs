@@ -9,7 +9,7 @@ pub(crate) const USAGE: u8 = 2;
 /// where moxd was started.
 pub(crate) const EXIT_CODES: [(u8, &str, &str); 5] = [
     (0, "done", "done"),
-    (1, "refused", "moxd refused, or `account verify` found something wrong"),
+    (1, "refused", "moxd refused, `account verify` found something wrong, or not all of an import came"),
     (USAGE, "usage", "the command line, or what was typed, is wrong"),
     (69, "unavailable", "moxd does not run, cannot be reached, or went away"),
     (78, "configuration", "a configuration is wrong (nothing changed), or localserve cannot start"),

@@ -5,6 +5,7 @@
 //!   moxctl domain, account, alias, … ▶ control socket ──▶ moxd hands over a channel ──▶ authd
 //!   moxctl queue ────────────────────▶ control socket ──▶ moxd hands over a channel ──▶ queued
 //!   moxctl account verify, … ────────▶ control socket ──▶ moxd hands over a channel ──▶ that account's process
+//!   moxctl account import ── starts ─▶ itself, locked in, to take the source apart; and the same way to the account
 //!   moxctl localserve ── starts ─────▶ moxd, in a directory of its own, until Ctrl-C
 //! ```
 //!
@@ -24,7 +25,9 @@ mod check;
 mod cli;
 mod control;
 mod domain;
+mod export;
 mod failure;
+mod import;
 mod localserve;
 mod login;
 mod login_key;
@@ -50,6 +53,9 @@ use failure::Failure;
 use output::Output;
 
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|first| first == import_lib::reader::ARGUMENT) {
+        return import_lib::reader::main();
+    }
     let cli = match cli::parse() {
         Ok(cli) => cli,
         Err(code) => return ExitCode::from(code),

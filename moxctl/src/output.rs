@@ -26,6 +26,11 @@ impl Output {
         Self { json }
     }
 
+    /// Whether JSON is wanted.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Prints `value`, or for people what `text` makes of it.
     pub(crate) fn show<T: Serialize, S: fmt::Display>(&self, value: &T, text: impl FnOnce(&T) -> S) {
         self.show_to(&mut io::stdout().lock(), value, text);

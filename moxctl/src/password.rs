@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{self, IsTerminal, Read, Write},
     os::fd::{AsFd, BorrowedFd},
+    path::Path,
 };
 
 use ipc_proto::{Secret, authd::AdminToAuthd};
@@ -29,6 +30,34 @@ pub(crate) fn set(account: String, directory: &Directory, output: &Output) -> Re
     directory.change(&AdminToAuthd::PasswordSet { account: account.clone(), password })?;
     output.done(&format!("account {account} has a new password; its sessions were ended"));
     Ok(())
+}
+
+/// The password of somebody at another server: the first line of a file, or typed once, or a line from stdin.
+pub(crate) fn of_a_source(user: &str, file: Option<&Path>) -> Result<Secret, Failure> {
+    let _ = nix::sys::prctl::set_dumpable(false);
+    let password = match file {
+        Some(path) => {
+            let failed = |error: io::Error| Failure::Usage(format!("{}: {}", path.display(), reason(&error)));
+            line(&mut File::open(path).map_err(failed)?)?
+        }
+        None => {
+            let stdin = io::stdin();
+            let mut input =
+                File::from(stdin.as_fd().try_clone_to_owned().map_err(|error| unreadable(&error))?);
+            match stdin.is_terminal() {
+                true => Silence::on(stdin.as_fd())
+                    .map_err(|error| unreadable(&error))?
+                    .ask(&format!("Password of {}: ", printable(user)), &mut input)?,
+                false => line(&mut input)?,
+            }
+        }
+    };
+    if password.0.is_empty() {
+        return Err(Failure::Usage(
+            "no password was given; type one, pipe one line to stdin, or use --password-file".to_owned(),
+        ));
+    }
+    Ok(password)
 }
 
 fn read(account: &str) -> Result<Secret, Failure> {
