@@ -43,6 +43,8 @@ pub(crate) fn odd(answer: AccountdToAdmin) -> Failure {
         | AccountdToAdmin::Deleted(_)
         | AccountdToAdmin::Undeleted(_)
         | AccountdToAdmin::Retentions(_)
-        | AccountdToAdmin::Done => odd_answer(),
+        | AccountdToAdmin::Done
+        | AccountdToAdmin::Import(_)
+        | AccountdToAdmin::Export(_) => odd_answer(),
     }
 }

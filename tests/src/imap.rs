@@ -74,6 +74,28 @@ impl Imap {
         }
     }
 
+    /// Appends a message; flags and date as in the command, or nothing.
+    pub fn append(&mut self, mailbox: &str, flags: &str, date: &str, octets: &[u8]) -> io::Result<()> {
+        self.tag += 1;
+        let tag = format!("t{} ", self.tag);
+        let command = format!("{tag}APPEND {mailbox} ({flags}) {date} {{{}}}\r\n", octets.len());
+        self.stream.get_mut().write_all(command.as_bytes())?;
+        let go_on = self.response()?;
+        if !go_on.text.starts_with('+') {
+            return Err(io::Error::other(go_on.text));
+        }
+        self.stream.get_mut().write_all(octets)?;
+        self.stream.get_mut().write_all(b"\r\n")?;
+        loop {
+            let response = self.response()?;
+            match response.text.strip_prefix(&tag) {
+                Some(state) if state.starts_with("OK") => return Ok(()),
+                Some(state) => return Err(io::Error::other(format!("APPEND: {state}"))),
+                None => {}
+            }
+        }
+    }
+
     /// Every message of a mailbox, whole, in the order of UIDs.
     pub fn messages(&mut self, mailbox: &str) -> io::Result<Vec<Vec<u8>>> {
         self.command(&format!("EXAMINE {mailbox}"))?;

@@ -12,6 +12,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 pub mod client;
+pub mod dovecot;
 pub mod imap;
 pub mod instance;
 pub mod mail;

@@ -136,12 +136,18 @@ impl Instance {
         self.moxctl(programs, &["password", "set", name], &format!("{password}\n"))
     }
 
+    /// moxctl on this instance.
+    pub(crate) fn command(&self, programs: &Programs) -> Command {
+        let mut command = Command::new(&programs.moxctl);
+        command.arg("--dir").arg(&self.directory);
+        command
+    }
+
     fn moxctl(&self, programs: &Programs, arguments: &[&str], input: &str) -> Result<(), Failure> {
         let what = || format!("moxctl {}", arguments.join(" "));
         let failed = |error| Failure::io(what(), error);
-        let mut command = Command::new(&programs.moxctl);
-        command.arg("--dir").arg(&self.directory).args(arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut command = self.command(programs);
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(failed)?;
         if let Some(mut stdin) = child.stdin.take() {
             stdin.write_all(input.as_bytes()).map_err(failed)?;

@@ -27,6 +27,7 @@ mod fsyncs;
 mod growth;
 mod idle;
 mod imap;
+mod importing;
 mod instance;
 mod letter;
 mod logins;

@@ -16,7 +16,7 @@ use crate::{
     delivery::{self, Delivered, Load},
     disk,
     failure::Failure,
-    fetching, fsyncs, growth, idle,
+    fetching, fsyncs, growth, idle, importing,
     instance::{Instance, Programs},
     logins, mailbox,
     message::{self, Octets},
@@ -44,6 +44,8 @@ pub(crate) enum Part {
     Mailbox,
     /// Texts searched in 10,000 and 100,000 messages, Dovecot beside it
     Search,
+    /// A large mbox, imported
+    Import,
     /// Octets on disk
     Disk,
     /// Idle connections
@@ -57,7 +59,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Delivery,
         Self::Growth,
         Self::Fsyncs,
@@ -65,6 +67,7 @@ impl Part {
         Self::Fetch,
         Self::Mailbox,
         Self::Search,
+        Self::Import,
         Self::Disk,
         Self::Idle,
         Self::Tls,
@@ -127,6 +130,12 @@ impl Bench {
                     )?;
                 }
                 self.gone("searching", instance)
+            }
+            Part::Import => {
+                let instance = self.instance("importing")?;
+                let messages = 200_000 / self.share;
+                importing::measure(&instance, &self.programs, &self.place, messages, &mut self.aims)?;
+                self.gone("importing", instance)
             }
             Part::Disk => disk::measure(&self.programs, &self.place, self.share, &mut self.aims),
             Part::Idle => {
