@@ -17,7 +17,7 @@ use ipc_proto::{
     AccountId, ChannelId, SessionId, Violation,
     control::{AccountdSettings, Order, PreviousEnd},
 };
-use store_lib::{LastEnd, Store, StoreError, UnixSeconds};
+use store_lib::{LastEnd, Quota, Store, StoreError, UnixSeconds};
 
 use crate::{Activity, admin, delivery::Deliveries, indexing::Indexing, safe_mode, sessions::Sessions};
 
@@ -34,6 +34,8 @@ const LOOK: Duration = Duration::from_millis(5);
 pub trait Supervisor: fmt::Debug + Send + Sync + 'static {
     /// A session is over.
     fn session_ended(&self, session: SessionId);
+    /// A message was refused because the account is over its quota.
+    fn full(&self);
     /// A peer broke the rules of its channel, which is closed.
     fn violation(&self, channel: ChannelId, violation: Violation);
 }
@@ -78,6 +80,11 @@ pub struct Account {
     indexing: Indexing,
 }
 
+/// As the store knows it.
+fn quota(ipc_proto::quota::Quota { octets, messages }: ipc_proto::quota::Quota) -> Quota {
+    Quota { octets, messages }
+}
+
 impl Account {
     /// Opens the account in `directory`. `message_size`: the largest message that is taken, octets.
     pub fn open(
@@ -91,6 +98,7 @@ impl Account {
             PreviousEnd::Crash { sessions } => LastEnd::Crash { busy: sessions },
         };
         let store = Store::open_after(directory, last)?;
+        store.set_quota(quota(settings.quota));
         if safe_mode::look(&store, UnixSeconds::now()) {
             tracing::warn!(account = %settings.account,
                 "safe mode after several crashes: for a while messages are filed and shown without being looked into");
@@ -152,6 +160,10 @@ impl Account {
                 Ok(Next::Continue)
             }
             (Order::Leave { asked }, None) => Ok(Next::Leave { asked }),
+            (Order::Quota(most), None) => {
+                self.store.set_quota(quota(most));
+                Ok(Next::Continue)
+            }
             // The settings of an account's process are those that it started with.
             (Order::Settings(_), None) => Ok(Next::Continue),
             (Order::Stop { grace_ms }, None) => Ok(Next::Stop(Duration::from_millis(u64::from(grace_ms)))),
@@ -168,6 +180,8 @@ impl Account {
                 | Order::AccountReady(_)
                 | Order::AccountRefused(_)
                 | Order::Crashed { .. }
+                | Order::Quota(_)
+                | Order::Full(_)
                 | Order::Leave { .. }
                 | Order::ListenerGone(_)
                 | Order::Settings(_)

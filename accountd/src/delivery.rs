@@ -160,7 +160,7 @@ impl Deliveries {
         }
         let staged = match self.stage(&delivery, &mut body) {
             Ok(staged) => staged,
-            Err(error) => return refuse(&delivery, responder, &error),
+            Err(error) => return refuse(&delivery, responder, &error, &*self.supervisor),
         };
         let parsed = staged.is_parsed();
         let order = Delivery {
@@ -169,6 +169,7 @@ impl Deliveries {
             flags: Flags::default(),
             received: UnixSeconds(delivery.received.seconds),
         };
+        let supervisor = Arc::clone(&self.supervisor);
         // Runs in the writer's thread. The answer is a few octets, and at most IN_FLIGHT of them are unread: the
         // socket has room for them, the writer does not wait.
         self.store.deliver(staged, order, move |result| {
@@ -179,7 +180,7 @@ impl Deliveries {
                         size = delivery.size, uid = delivered.filed.uid.value(), repeat = delivered.repeat,
                         parsed, "filed");
                 }
-                Err(error) => refuse(&delivery, responder, &error),
+                Err(error) => refuse(&delivery, responder, &error, &*supervisor),
             }
             drop(busy);
         });
@@ -219,10 +220,21 @@ impl Deliveries {
 }
 
 /// Says why not. Nothing of the message is kept.
-fn refuse(delivery: &AccountDelivery, responder: Responder<QueuedAccountd>, error: &StoreError) {
-    tracing::error!(mail = %delivery.id, connection = %delivery.connection, "cannot file a message: {error}");
+fn refuse(
+    delivery: &AccountDelivery,
+    responder: Responder<QueuedAccountd>,
+    error: &StoreError,
+    supervisor: &dyn Supervisor,
+) {
+    if let StoreError::OverQuota = error {
+        tracing::info!(mail = %delivery.id, connection = %delivery.connection, size = delivery.size, "over quota");
+        supervisor.full();
+    } else {
+        tracing::error!(mail = %delivery.id, connection = %delivery.connection, "cannot file a message: {error}");
+    }
     let refusal = match error {
         StoreError::NoSpace => AccountRefusal::NoSpace,
+        StoreError::OverQuota => AccountRefusal::MailboxFull,
         StoreError::Fault(_)
         | StoreError::Damaged { .. }
         | StoreError::Missing { .. }

@@ -76,6 +76,10 @@ impl Supervisor for Up {
         self.events.send(Event::SessionEnded(session));
     }
 
+    fn full(&self) {
+        self.events.send(Event::Full);
+    }
+
     fn violation(&self, channel: ChannelId, violation: Violation) {
         self.events.violation(channel, Some(self.account), violation);
     }

@@ -24,6 +24,7 @@ use ipc_proto::{
     blocking::Asker,
     control::{AccountdSettings, Order, PreviousEnd},
     delivery::{AccountDelivery, AccountdToQueued, QueuedAccountd, QueuedToAccountd},
+    quota::Quota,
     types::{Run, Timestamp},
 };
 use nix::{
@@ -45,11 +46,16 @@ const PREFIX: &[u8] = b"Return-Path: <sender@y.org>\r\n";
 struct Ears {
     ended: Mutex<mpsc::Sender<SessionId>>,
     violations: Mutex<mpsc::Sender<(ChannelId, Violation)>>,
+    fulls: Mutex<mpsc::Sender<()>>,
 }
 
 impl Supervisor for Ears {
     fn session_ended(&self, session: SessionId) {
         let _ = self.ended.lock().unwrap().send(session);
+    }
+
+    fn full(&self) {
+        let _ = self.fulls.lock().unwrap().send(());
     }
 
     fn violation(&self, channel: ChannelId, violation: Violation) {
@@ -61,6 +67,7 @@ struct World {
     account: Account,
     ended: mpsc::Receiver<SessionId>,
     violations: mpsc::Receiver<(ChannelId, Violation)>,
+    full: mpsc::Receiver<()>,
 }
 
 fn number() -> AccountId {
@@ -77,6 +84,7 @@ fn settings() -> AccountdSettings {
         undelete_days: 7,
         undelete_size: 4 << 30,
         previous: PreviousEnd::Harmless,
+        quota: Quota::default(),
     }
 }
 
@@ -88,11 +96,13 @@ impl World {
     /// As the supervisor starts it when the process before it ended so.
     fn open_after(directory: &Path, previous: PreviousEnd) -> Self {
         let ((ended, ends), (violations, violated)) = (mpsc::channel(), mpsc::channel());
-        let ears = Ears { ended: Mutex::new(ended), violations: Mutex::new(violations) };
+        let (fulls, full) = mpsc::channel();
+        let ears =
+            Ears { ended: Mutex::new(ended), violations: Mutex::new(violations), fulls: Mutex::new(fulls) };
         let account =
             Account::open(directory, &AccountdSettings { previous, ..settings() }, 8 << 20, Arc::new(ears))
                 .unwrap();
-        Self { account, ended: ends, violations: violated }
+        Self { account, ended: ends, violations: violated, full }
     }
 
     /// A new channel from queued, as the supervisor hands it out.

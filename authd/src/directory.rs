@@ -9,6 +9,7 @@ mod attempts;
 mod book;
 mod database;
 mod key;
+mod quota;
 mod refusal;
 
 use std::{
@@ -139,6 +140,7 @@ impl Directory {
             AdminToAuthd::LoginKeyList(account) => self.login_keys(&account),
             AdminToAuthd::LoginList { account, before } => self.attempts(account.as_deref(), before),
             AdminToAuthd::Alias(request) => self.apply_to_aliases(request),
+            AdminToAuthd::Quota(request) => self.apply_to_quotas(request),
             // Answered from memory, not from here.
             AdminToAuthd::AbuseList { .. } | AdminToAuthd::AbuseClear(_) => Err(Refusal::Busy),
         }

@@ -12,6 +12,7 @@ mod external;
 mod grant;
 mod login;
 mod open;
+mod quota;
 mod sasl;
 mod session;
 
@@ -43,6 +44,7 @@ use self::{
     clerk::Clerk,
     connection::{Connections, Front},
     crashed::Lately,
+    quota::{Quotas, changes_quotas},
     session::Sessions,
 };
 use crate::{
@@ -105,6 +107,7 @@ struct State {
     connections: Connections,
     lately: Lately,
     sessions: Sessions,
+    quotas: Quotas,
     /// Accounts whose directories are being made, and who waits for that.
     preparing: HashMap<AccountId, oneshot::Sender<bool>>,
 }
@@ -129,6 +132,7 @@ impl Service {
                 connections: Connections::default(),
                 lately: Lately::default(),
                 sessions: Sessions::default(),
+                quotas: Quotas::default(),
                 preparing: HashMap::new(),
             }),
             attempts,
@@ -136,6 +140,7 @@ impl Service {
         };
         let unprepared = shared.book.read().unprepared();
         unprepared.into_iter().for_each(|account| (shared.up)(Event::CreateAccount(account)));
+        shared.tell_quotas();
         Ok(Self(Arc::new(shared)))
     }
 
@@ -152,6 +157,7 @@ impl Service {
                     }
                     SmtpdToAuthd::Recipient(query, from) => {
                         let recipient = shared.book.read().recipient(query, from.as_ref());
+                        let recipient = shared.with_room(recipient);
                         responder.reply(&AuthdToSmtpd::Recipient(recipient), Vec::new());
                     }
                 })
@@ -200,7 +206,7 @@ impl Service {
             ChannelId::QueuedAuthd => {
                 let shared = Arc::clone(&self.0);
                 self.serve::<QueuedAuthd>(stream, None, move |request, responder| {
-                    responder.reply(&shared.book.read().answer(request), Vec::new());
+                    responder.reply(&shared.answer_queued(request), Vec::new());
                 })
             }
             ChannelId::AdminAuthd => {
@@ -283,6 +289,7 @@ impl Service {
             Order::SessionEnded(session) => self.0.state().session_ended(*session),
             Order::AccountReady(account) => {
                 self.0.clerk.prepared(*account);
+                self.0.tell_quota_again(*account);
                 if let Some(waiting) = self.0.state().preparing.remove(account) {
                     let _ = waiting.send(true);
                 }
@@ -293,6 +300,7 @@ impl Service {
                 }
             }
             Order::Crashed { front, connections } => self.0.crashed(*front, connections),
+            Order::Full(account) => self.0.state().quotas.note_full(*account),
             Order::Settings(settings) => {
                 if let RoleSettings::Authd(own) = &settings.own {
                     self.0.state().limits.change(own);
@@ -304,6 +312,7 @@ impl Service {
             | Order::Listener(_)
             | Order::Session(_)
             | Order::SessionRefused(_)
+            | Order::Quota(_)
             | Order::Leave { .. }
             | Order::ListenerGone(_)
             | Order::Stop { .. }
@@ -460,6 +469,7 @@ impl State {
 async fn administer(shared: Arc<Shared>, request: AdminToAuthd, responder: Responder<AdminAuthd>) {
     let added = if let AdminToAuthd::AccountAdd { name, .. } = &request { Some(name.clone()) } else { None };
     let changes = !request.only_looks();
+    let quotas = changes_quotas(&request);
     let reply = match shared.clerk.ask(request).await {
         Ok(Applied { reply, cut, create }) => {
             if changes {
@@ -478,6 +488,9 @@ async fn administer(shared: Arc<Shared>, request: AdminToAuthd, responder: Respo
                 if let (Ok(Ok(false)), Some(name)) = (made, added) {
                     return responder.reply(&shared.take_back(account, name).await, Vec::new());
                 }
+            }
+            if quotas {
+                shared.tell_quotas();
             }
             reply
         }

@@ -229,6 +229,10 @@ pub enum Command {
     SetMetadata(SetMetadata),
     /// COMPRESS (RFC 4978): a mechanism, in upper case
     Compress(String),
+    /// GETQUOTA of a quota root (RFC 9208 §4.1.2)
+    GetQuota(Vec<u8>),
+    /// GETQUOTAROOT of a mailbox (RFC 9208 §4.1.3)
+    GetQuotaRoot(String),
     /// ID (RFC 2971): names and values, as the client wrote them.
     Id(Vec<(Vec<u8>, Option<Vec<u8>>)>),
     /// IDLE (RFC 2177)
@@ -317,6 +321,8 @@ impl Command {
                     b"COMPRESS",
                     b"ID",
                     b"GETMETADATA",
+                    b"GETQUOTA",
+                    b"GETQUOTAROOT",
                     b"SETMETADATA",
                 ];
                 if !known.contains(&argument_follows) {
@@ -369,6 +375,8 @@ impl Command {
             b"APPEND" | b"REPLACE" => return Err(SyntaxError::Expected("the message as a literal")),
             b"COMPRESS" => Self::Compress(String::from_utf8_lossy(cursor.atom()?).to_ascii_uppercase()),
             b"ID" => Self::parse_id(cursor)?,
+            b"GETQUOTA" => Self::GetQuota(cursor.astring()?.into_owned()),
+            b"GETQUOTAROOT" => Self::GetQuotaRoot(cursor.mailbox()?),
             b"GETMETADATA" => Self::GetMetadata(GetMetadata::parse(cursor)?),
             b"SETMETADATA" => Self::SetMetadata(SetMetadata::parse(cursor)?),
             b"UID" => Self::parse_uid(cursor)?,
@@ -572,6 +580,8 @@ mod tests {
                     items: vec![StatusItem::UidNext, StatusItem::Messages],
                 },
             ),
+            ("GETQUOTA \"\"", Command::GetQuota(Vec::new())),
+            ("getquotaroot INBOX", Command::GetQuotaRoot("INBOX".into())),
             ("AUTHENTICATE plain", Command::Authenticate { mechanism: "PLAIN".into(), initial: None }),
             (
                 "AUTHENTICATE PLAIN =",
@@ -612,6 +622,9 @@ mod tests {
             ("STORE 1 FLAG \\Seen", "no such data item"),
             ("STORE 1 FLAGS", "no flags"),
             ("UID NOOP", "no UID form"),
+            ("GETQUOTA", "no root"),
+            ("GETQUOTAROOT a b", "two mailboxes"),
+            ("SETQUOTA \"\" (STORAGE 512)", "not announced"),
             ("UID EXPUNGE", "missing set"),
             ("COPY 1", "missing mailbox"),
             ("ID (\"name\")", "odd list"),

@@ -12,6 +12,8 @@ pub enum StatusItem {
     AppendLimit,
     /// DELETED
     Deleted,
+    /// DELETED-STORAGE (RFC 9208 §4.1.4)
+    DeletedStorage,
     /// HIGHESTMODSEQ (RFC 7162 §3.1.7)
     HighestModSeq,
     /// MAILBOXID (RFC 8474 §4.3)
@@ -31,9 +33,10 @@ pub enum StatusItem {
 }
 
 impl StatusItem {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::AppendLimit,
         Self::Deleted,
+        Self::DeletedStorage,
         Self::HighestModSeq,
         Self::MailboxId,
         Self::Messages,
@@ -49,6 +52,7 @@ impl StatusItem {
         match self {
             Self::AppendLimit => "APPENDLIMIT",
             Self::Deleted => "DELETED",
+            Self::DeletedStorage => "DELETED-STORAGE",
             Self::HighestModSeq => "HIGHESTMODSEQ",
             Self::MailboxId => "MAILBOXID",
             Self::Messages => "MESSAGES",

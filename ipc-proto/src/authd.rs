@@ -9,6 +9,7 @@ use crate::{
     alias::{AliasInfo, AliasRequest, MemberInfo},
     channel::{Message, channel},
     logins::{AbuseClear, AbuseInfo, AppPasswordInfo, Fingerprint, LoginInfo, LoginKeyInfo, Protocols},
+    quota::{Quota, QuotaInfo, QuotaRequest},
     sasl::{SaslReply, SaslStep},
     types::{AccountId, ClientAddress, ConnectionId, Secret, SessionId, Timestamp},
 };
@@ -103,6 +104,8 @@ pub enum Recipient {
     Disabled,
     /// An alias to which only its members may post, and the reverse-path is none of theirs. 550 5.7.1.
     MembersOnly,
+    /// The account was over its quota a moment ago. 452 4.2.2.
+    Full,
 }
 
 /// What imapd may ask.
@@ -333,6 +336,8 @@ pub enum AdminToAuthd {
     AbuseClear(AbuseClear),
     /// About aliases. Answered as it says there.
     Alias(AliasRequest),
+    /// About quotas. Answered as it says there.
+    Quota(QuotaRequest),
 }
 
 impl AdminToAuthd {
@@ -349,6 +354,7 @@ impl AdminToAuthd {
             | Self::AbuseList { .. }
             | Self::AbuseClear(_) => true,
             Self::Alias(request) => request.only_looks(),
+            Self::Quota(request) => request.only_looks(),
             Self::AccountAdd { .. }
             | Self::AccountRemove(_)
             | Self::AccountDisable(..)
@@ -434,6 +440,10 @@ pub enum AuthdToAdmin {
     Aliases(Vec<AliasInfo>),
     /// A page.
     Members(Vec<MemberInfo>),
+    /// A page.
+    Quotas(Vec<QuotaInfo>),
+    /// What an account may hold.
+    Quota(Quota),
     /// One line that says what is wrong and what to do.
     Refused(String),
 }

@@ -10,6 +10,7 @@ use bincode::{Decode, Encode};
 use crate::{
     channel::{ChannelId, Message, Violation},
     codec,
+    quota::Quota,
     types::{AccountId, ConnectionId, Protocol, Run, SessionId},
 };
 
@@ -152,6 +153,10 @@ pub enum Order {
         /// Its own numbers for them.
         connections: Vec<ConnectionId>,
     },
+    /// For an account: what it may hold from now on.
+    Quota(Quota),
+    /// For authd: this account has just refused a message for its quota.
+    Full(AccountId),
     /// For an account: leave, unless something is under way, or came in since it asked.
     Leave {
         /// It said [`Event::Quiet`]; otherwise others need its place.
@@ -185,6 +190,8 @@ impl Message for Order {
             | Self::AccountReady(_)
             | Self::AccountRefused(_)
             | Self::Crashed { .. }
+            | Self::Quota(_)
+            | Self::Full(_)
             | Self::Leave { .. }
             | Self::ListenerGone(_)
             | Self::Settings(_)
@@ -405,6 +412,8 @@ pub struct AccountdSettings {
     pub undelete_size: u64,
     /// How its process before this one ended.
     pub previous: PreviousEnd,
+    /// What it may hold.
+    pub quota: Quota,
 }
 
 /// How an account's process ended, as the supervisor saw it.
@@ -486,10 +495,20 @@ pub enum Event {
     DisconnectAccount(AccountId),
     /// authd: make this account's directory.
     CreateAccount(AccountId),
+    /// authd: what this account may hold from now on. All that have a limit come before `Ready`; what is not said then,
+    /// has none.
+    Quota {
+        /// Whose.
+        account: AccountId,
+        /// How much.
+        quota: Quota,
+    },
     /// queued: a channel to this account's process.
     OpenDelivery(AccountId),
     /// accountd: nothing to do for a while; may I leave?
     Quiet,
+    /// accountd: a message was refused because the account is over its quota.
+    Full,
     /// accountd: a session ended.
     SessionEnded(SessionId),
     /// Only from the build that plays a captured process: a step of an attack ended so (0, or an errno). Step

@@ -33,6 +33,7 @@ pub mod key_proof;
 pub mod logins;
 pub mod queue;
 pub mod reader;
+pub mod quota;
 pub mod recorder;
 pub mod sasl;
 pub mod stream;

@@ -10,6 +10,7 @@ use ipc_proto::{
     AccountId, ChannelId, ConnectionId, SessionId, Violation,
     blocking::{Orders, encode_order},
     control::{EVENT_SIZE, Event, Layers, MAX_ORDER, Order, Role, SessionFacts, ViolationKind},
+    quota::Quota,
     types::{Protocol, Run},
 };
 use proptest::prelude::*;
@@ -133,8 +134,10 @@ fn events() -> Vec<Event> {
         Event::Disconnect(SessionId(u64::MAX)),
         Event::DisconnectAccount(account),
         Event::CreateAccount(account),
+        Event::Quota { account, quota: Quota { octets: Some(u64::MAX), messages: Some(u64::MAX) } },
         Event::OpenDelivery(account),
         Event::Quiet,
+        Event::Full,
         Event::SessionEnded(SessionId(u64::MAX)),
         Event::Attacked { step: u32::MAX, errno: i32::MIN },
     ]

@@ -74,6 +74,8 @@ fn run(worker: Worker) -> Result<(), Fault> {
             | Order::AccountReady(_)
             | Order::AccountRefused(_)
             | Order::Crashed { .. }
+            | Order::Quota(_)
+            | Order::Full(_)
             | Order::Leave { .. }
             | Order::ListenerGone(_)
             | Order::Ping(_)

@@ -191,6 +191,8 @@ impl<F: Front> Desk<F> {
                 | Order::AccountReady(_)
                 | Order::AccountRefused(_)
                 | Order::Crashed { .. }
+                | Order::Quota(_)
+                | Order::Full(_)
                 | Order::Leave { .. }
                 | Order::ListenerGone(_)
                 | Order::Settings(_)

@@ -94,6 +94,8 @@ async fn take_orders(control: &mut AsyncControl, service: &Service) -> Result<Du
             | Order::AccountReady(_)
             | Order::AccountRefused(_)
             | Order::Crashed { .. }
+            | Order::Quota(_)
+            | Order::Full(_)
             | Order::Leave { .. }
             | Order::ListenerGone(_)
             | Order::Ping(_)

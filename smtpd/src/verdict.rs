@@ -23,6 +23,8 @@ pub enum RecipientVerdict {
     Disabled,
     /// Only members may post to it, and the sender is none.
     MembersOnly,
+    /// Its account was over its quota a moment ago.
+    Full,
     /// The connection may not submit.
     Ungranted(Ungranted),
     /// There was no answer.
@@ -37,6 +39,7 @@ impl From<Recipient> for RecipientVerdict {
             Recipient::NotLocal => Self::NotLocal,
             Recipient::Disabled => Self::Disabled,
             Recipient::MembersOnly => Self::MembersOnly,
+            Recipient::Full => Self::Full,
         }
     }
 }
@@ -56,10 +59,15 @@ impl RecipientVerdict {
             },
             Self::Disabled => Reply::new(450, "4.2.1", "recipient takes no mail now, try later"),
             Self::MembersOnly => Reply::new(550, "5.7.1", "only members may send to this address"),
+            Self::Full => mailbox_full(),
             Self::Ungranted(why) => ungranted(*why),
             Self::Failed => failed(),
         }
     }
+}
+
+fn mailbox_full() -> Reply {
+    Reply::new(452, "4.2.2", "mailbox full, try later")
 }
 
 fn failed() -> Reply {
@@ -220,7 +228,7 @@ impl Refusal {
     pub fn reply(self) -> Reply {
         match self {
             Self::NoSpace => Reply::new(452, "4.3.1", "no space for this message now, try later"),
-            Self::MailboxFull => Reply::new(452, "4.2.2", "mailbox full, try later"),
+            Self::MailboxFull => mailbox_full(),
             Self::Disabled => Reply::new(450, "4.2.1", "recipient takes no mail now, try later"),
             Self::Fault => Reply::new(451, "4.3.0", "local error, try later"),
             Self::NoSuchRecipient => Reply::new(550, "5.1.1", "no such recipient"),

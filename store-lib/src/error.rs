@@ -80,6 +80,9 @@ pub enum StoreError {
     /// A limit on keywords, on mailboxes or on numbers that only rise.
     #[error("too many {0}")]
     TooMany(&'static str),
+    /// It would hold more than its [`crate::Quota`] then.
+    #[error("the account is over its quota")]
+    OverQuota,
     /// The read took longer than its budget, or was cancelled.
     #[error("the request took too long and was stopped")]
     OutOfBudget,

@@ -155,7 +155,7 @@ mod tests {
         }
     }
 
-    /// Attack class 24: names that are wildcards, too long, or not to be seen.
+    /// Attack class 18: names that are wildcards, too long, or not to be seen.
     #[test]
     fn what_is_no_name_is_refused_with_the_reason() {
         let long = format!("/private/{}", "x".repeat(MAX_NAME));

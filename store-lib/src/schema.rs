@@ -159,6 +159,15 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (source, key)
     ) WITHOUT ROWID, STRICT;
 ",
+    "
+    -- One row: what all mailboxes hold together. Changed in the same transaction.
+    CREATE TABLE usage (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        octets INTEGER NOT NULL,
+        messages INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO usage SELECT 1, ifnull(sum(size), 0), ifnull(sum(total), 0) FROM mailbox;
+",
 ];
 
 /// What an account begins with.

@@ -15,12 +15,13 @@ use nix::fcntl::OFlag;
 use crate::change::{Changes, Hub};
 use crate::files::{BodyName, Files};
 use crate::hand::{Hand, LastEnd};
+use crate::quota::InForce;
 use crate::read::Pool;
 use crate::search::{Backlog, SearchIndex};
 use crate::writer::{Expunge, Keeping, Originals, Outcome, Queue, Rank, SLICE, Shared, Transaction, Writer};
 use crate::{
-    Annotated, Budget, DeliveryId, Flags, MailboxId, MailboxName, MetadataChange, ModSeq, Origin, SpecialUse,
-    Staged, StoreError, SystemFlag, Uid, UidValidity, UnixSeconds, schema, writer,
+    Annotated, Budget, DeliveryId, Flags, MailboxId, MailboxName, MetadataChange, ModSeq, Origin, Quota,
+    SpecialUse, Staged, StoreError, SystemFlag, Uid, UidValidity, UnixSeconds, schema, writer,
 };
 
 /// Messages that one call appends.
@@ -48,6 +49,7 @@ struct Inner {
     /// Per mailbox, up to where sessions were told of messages: ahead of what is stored.
     recent: Mutex<HashMap<MailboxId, u32>>,
     raw: Arc<AtomicBool>,
+    quota: Arc<InForce>,
 }
 
 /// One message to be filed by delivery.
@@ -166,13 +168,19 @@ impl Store {
         let (hub, queue, keeping) = (Hub::default(), Arc::new(Queue::new()), Arc::<Keeping>::default());
         let raw = Arc::new(AtomicBool::new(false));
         let backlog = Arc::<Backlog>::default();
+        let quota = Arc::<InForce>::default();
         let writer = Writer::new(
             connection,
             dir.clone(),
             Arc::clone(&files),
             hub.clone(),
             Arc::clone(&queue),
-            Shared { keeping: Arc::clone(&keeping), raw: Arc::clone(&raw), backlog: Arc::clone(&backlog) },
+            Shared {
+                keeping: Arc::clone(&keeping),
+                raw: Arc::clone(&raw),
+                backlog: Arc::clone(&backlog),
+                quota: Arc::clone(&quota),
+            },
         );
         let writer = writer.map_err(|error| error.within(&dir))?;
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || writer.run());
@@ -192,6 +200,7 @@ impl Store {
             origins: AtomicU64::new(0),
             recent: Mutex::default(),
             raw,
+            quota,
         })))
     }
 
@@ -209,6 +218,17 @@ impl Store {
 
     pub(crate) fn is_raw(&self) -> bool {
         self.0.raw.load(Ordering::Relaxed)
+    }
+
+    /// What the account may hold from now on; at first as much as there is room for.
+    pub fn set_quota(&self, quota: Quota) {
+        self.0.quota.set(quota);
+    }
+
+    /// As it was set.
+    #[must_use]
+    pub fn quota(&self) -> Quota {
+        self.0.quota.get()
     }
 
     /// A mark for the changes of one session.

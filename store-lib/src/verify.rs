@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use rusqlite::Connection;
 
 use crate::files::Files;
-use crate::{Body, Budget, Columns, Counts, Mailbox, MailboxId, Reader, Store, StoreError, Uid};
+use crate::{Body, Budget, Columns, Counts, Mailbox, MailboxId, Reader, Store, StoreError, Uid, Usage};
 
 /// What a full check found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,6 +36,14 @@ pub enum Problem {
         /// As counted.
         counted: String,
     },
+    /// What the account is said to hold is not what its mailboxes hold.
+    #[error("the account: stored {stored:?}, counted {counted:?}")]
+    Usage {
+        /// As stored.
+        stored: Usage,
+        /// As counted.
+        counted: Usage,
+    },
     /// A number that only rises is too low.
     #[error("mailbox {mailbox:?}: {what}")]
     Numbers {
@@ -60,8 +68,13 @@ impl Store {
         self.read(&unlimited, |reader| {
             check_database(reader.connection, &mut report)?;
             check_numbers(reader.connection, &mut report)?;
+            let mut counted = Usage::default();
             for mailbox in reader.mailboxes()? {
-                check_mailbox(reader, &mailbox, &mut report)?;
+                counted.add(check_mailbox(reader, &mailbox, &mut report)?);
+            }
+            let stored = reader.usage()?;
+            if stored != counted {
+                report.problems.push(Problem::Usage { stored, counted });
             }
             check_sharing(reader.connection, &mut report)?;
             crate::ordering::check(reader.connection, &mut report)
@@ -115,7 +128,8 @@ fn check_numbers(connection: &Connection, report: &mut Report) -> Result<(), Sto
     Ok(())
 }
 
-fn check_mailbox(reader: &Reader<'_>, mailbox: &Mailbox, report: &mut Report) -> Result<(), StoreError> {
+/// What was counted.
+fn check_mailbox(reader: &Reader<'_>, mailbox: &Mailbox, report: &mut Report) -> Result<Counts, StoreError> {
     let mut counted = Counts::default();
     let mut wrong = None;
     reader.fetch(mailbox.id, Uid::MIN..=Uid::MAX, Columns::Flags, |message| {
@@ -145,7 +159,7 @@ fn check_mailbox(reader: &Reader<'_>, mailbox: &Mailbox, report: &mut Report) ->
         });
     }
     report.problems.extend(wrong.map(|what| Problem::Numbers { mailbox: mailbox.id, what }));
-    Ok(())
+    Ok(counted)
 }
 
 /// Every message has a body, every body as many messages as it says.

@@ -20,6 +20,7 @@ mod log;
 mod mailboxes;
 mod metadata;
 mod queue;
+mod quota;
 mod tombstones;
 mod transaction;
 mod transfer;
@@ -43,6 +44,7 @@ pub(crate) use transfer::{Expunge, Originals};
 
 use crate::change::Hub;
 use crate::files::Files;
+use crate::quota::InForce;
 use crate::search::Backlog;
 use crate::{StoreError, writer::chores::Chores};
 use log::Log;
@@ -95,6 +97,7 @@ pub(crate) struct Shared {
     /// Nothing is looked into.
     pub(crate) raw: Arc<AtomicBool>,
     pub(crate) backlog: Arc<Backlog>,
+    pub(crate) quota: Arc<InForce>,
 }
 
 impl Writer {
@@ -106,10 +109,10 @@ impl Writer {
         queue: Arc<Queue>,
         shared: Shared,
     ) -> Result<Self, StoreError> {
-        let numbers = Numbers::load(&connection)?;
+        let Shared { keeping, raw, backlog, quota } = shared;
+        let numbers = Numbers::load(&connection, quota)?;
         let log = Log::watch(&mut connection, &dir)?;
         let chores = Chores::load(&connection)?;
-        let Shared { keeping, raw, backlog } = shared;
         Ok(Self { connection, dir, files, hub, queue, numbers, keeping, chores, log, raw, backlog })
     }
 

@@ -34,6 +34,7 @@ use crate::{
     listening::Listening,
     log::{Log, Source},
     process::{Process, Recipe},
+    quotas::Quotas,
     recorder::Recorder,
     renewals::Renewals,
     settings,
@@ -109,6 +110,8 @@ pub struct Instance {
     pub(crate) room: Vec<Waiting>,
     /// Accounts whose last process crashed, until the next has looked at what it left.
     pub(crate) crashed: BTreeMap<AccountId, PreviousEnd>,
+    /// What accounts may hold.
+    pub(crate) quotas: Quotas,
     /// Accounts whose directories were made in this run.
     pub(crate) made: BTreeSet<AccountId>,
     /// When each channel may be made anew.
@@ -218,6 +221,7 @@ impl Instance {
             phase: Phase::Running,
             room: Vec::new(),
             crashed: BTreeMap::new(),
+            quotas: Quotas::default(),
             made: BTreeSet::new(),
             renewals: Renewals::default(),
             runs: 0,
@@ -398,7 +402,11 @@ impl Instance {
         })?;
         let directory = self.layout.directory(role, account);
         let previous = self.previous_end(account);
-        let settings = settings::of(&self.config, role, account, directory.as_deref(), previous);
+        if role == Role::Authd {
+            self.quotas.begin();
+        }
+        let quota = account.map(|account| self.quotas.of(account)).unwrap_or_default();
+        let settings = settings::of(&self.config, role, account, directory.as_deref(), previous, quota);
         process.recorder = recorder;
         process.send(&Order::Start(Box::new(settings)), page.into_iter().collect());
         Ok(process)

@@ -27,6 +27,7 @@ pub mod layout;
 pub mod listening;
 pub mod log;
 pub mod process;
+mod quotas;
 pub mod recorder;
 mod reload;
 mod renewals;

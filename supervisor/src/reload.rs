@@ -209,8 +209,10 @@ impl Instance {
         for process in self.processes_mut() {
             let directory = layout.directory(process.role, process.account);
             let previous = ipc_proto::control::PreviousEnd::Harmless;
+            // A quota comes by an order of its own.
+            let quota = ipc_proto::quota::Quota::default();
             let settings =
-                settings::of(&config, process.role, process.account, directory.as_deref(), previous);
+                settings::of(&config, process.role, process.account, directory.as_deref(), previous, quota);
             process.send(&Order::Settings(Box::new(settings)), Vec::new());
         }
     }

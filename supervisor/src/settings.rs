@@ -8,6 +8,7 @@ use ipc_proto::{
         AccountdSettings, AuthdSettings, ImapdSettings, KeydSettings, LogSettings, PreviousEnd,
         QueuedSettings, Role, RoleSettings, Settings, SmtpdSettings, SubmitdSettings, WebdSettings,
     },
+    quota::Quota,
 };
 
 use crate::config::Config;
@@ -20,6 +21,7 @@ pub fn of(
     account: Option<AccountId>,
     directory: Option<&Path>,
     previous: PreviousEnd,
+    quota: Quota,
 ) -> Settings {
     let limits = &config.limits;
     let own = match (role, account) {
@@ -32,6 +34,7 @@ pub fn of(
             undelete_days: limits.undelete_days,
             undelete_size: limits.undelete_size.0,
             previous,
+            quota,
         }),
         (Role::Smtpd, _) => RoleSettings::Smtpd(smtp(config, limits.smtp_connections)),
         (Role::Submitd, _) => RoleSettings::Submitd(SubmitdSettings {

@@ -28,7 +28,10 @@ impl Instance {
                 }
             }
             (Who::Account(account), Event::Ready) => self.account_ready(account),
-            (Who::Fixed(_), Event::Ready) => {
+            (Who::Fixed(role), Event::Ready) => {
+                if role == Role::Authd {
+                    self.quotas_complete();
+                }
                 if let Some(process) = self.process_mut(who) {
                     process.ready = true;
                 }
@@ -72,10 +75,12 @@ impl Instance {
                     }
                 }
             }
+            (Who::Fixed(Role::Authd), Event::Quota { account, quota }) => self.quota_said(account, quota),
             (Who::Fixed(Role::Queued), Event::OpenDelivery(account)) if account.number() <= MAX_ACCOUNTS => {
                 self.want(account, Request::Delivery);
             }
             (Who::Account(account), Event::Quiet) => self.account_quiet(account),
+            (Who::Account(account), Event::Full) => self.account_full(account),
             (Who::Account(account), Event::SessionEnded(session)) => {
                 if self.sessions.get(&session).is_some_and(|found| found.facts.account == account) {
                     self.session_over(session);
@@ -88,8 +93,10 @@ impl Instance {
                 | Event::Disconnect(_)
                 | Event::DisconnectAccount(_)
                 | Event::CreateAccount(_)
+                | Event::Quota { .. }
                 | Event::OpenDelivery(_)
                 | Event::Quiet
+                | Event::Full
                 | Event::SessionEnded(_)
                 | Event::Attacked { .. },
             ) => self.out_of_role(who, &event),

@@ -2,7 +2,7 @@
 
 use std::sync::Barrier;
 
-use ipc_proto::{CallError, stream};
+use ipc_proto::{CallError, delivery::AccountRefusal, stream};
 use nix::unistd::pipe;
 use store_lib::{Delivery, Flags, Parse, UnixSeconds};
 
@@ -108,7 +108,7 @@ fn a_message_over_the_limit_is_refused_and_leaves_nothing() {
     let world = World::open(directory.path());
     let request = QueuedToAccountd::Deliver(delivery(1, (8 << 20) + 1));
     let answer = world.queued().call(&request, vec![sealed(&vec![b'a'; (8 << 20) + 1])]).unwrap().0;
-    assert_eq!(answer, AccountdToQueued::Refused(ipc_proto::delivery::AccountRefusal::Fault));
+    assert_eq!(answer, AccountdToQueued::Refused(AccountRefusal::Fault));
     assert_eq!(world.inbox(), []);
     world.check();
 }
@@ -218,5 +218,24 @@ fn a_message_of_many_levels_is_filed() {
         assert_eq!(deliver(&queued, 100 + id, &rfc822), AccountdToQueued::Filed, "{depth}");
     }
     assert_eq!(world.inbox().len(), 8);
+    world.check();
+}
+
+#[test]
+fn over_its_quota_an_account_refuses_and_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::open(directory.path());
+    let queued = world.queued();
+    let full = AccountdToQueued::Refused(AccountRefusal::MailboxFull);
+    let quota = |messages| Order::Quota(Quota { octets: None, messages });
+    assert_eq!(world.account.take(quota(Some(1)), Vec::new()).unwrap(), Next::Continue);
+    assert_eq!(deliver(&queued, 1, TEXT), AccountdToQueued::Filed);
+    assert_eq!(deliver(&queued, 2, TEXT), full);
+    world.full.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(deliver(&queued, 1, TEXT), AccountdToQueued::Filed, "it was filed before");
+    assert_eq!(world.account.take(quota(None), Vec::new()).unwrap(), Next::Continue);
+    assert_eq!(deliver(&queued, 2, TEXT), AccountdToQueued::Filed);
+    assert!(world.full.try_recv().is_err(), "said once");
+    assert_eq!(world.inbox().len(), 2);
     world.check();
 }

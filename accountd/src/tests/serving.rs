@@ -181,7 +181,11 @@ fn a_damaged_store_is_one_line() {
     World::open(directory.path()).account.close(PATIENCE).unwrap();
     let path = directory.path().join("account.sqlite");
     std::fs::write(&path, vec![b'x'; 8192]).unwrap();
-    let ears = Ears { ended: Mutex::new(mpsc::channel().0), violations: Mutex::new(mpsc::channel().0) };
+    let ears = Ears {
+        ended: Mutex::new(mpsc::channel().0),
+        violations: Mutex::new(mpsc::channel().0),
+        fulls: Mutex::new(mpsc::channel().0),
+    };
     let error =
         Account::open(directory.path(), &settings(), 1 << 20, Arc::new(ears)).unwrap_err().to_string();
     assert!(error.contains("backup") && !error.contains('\n'), "{error}");

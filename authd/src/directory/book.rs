@@ -1,6 +1,7 @@
 //! The directory in memory.
 
 mod aliases;
+mod quotas;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -19,8 +20,11 @@ use ipc_proto::{
 };
 use mail_lib::address::{Address, Domain, Localpart};
 
-use self::aliases::Aliases;
-pub(crate) use self::aliases::{Alias, MembersOf};
+use self::{aliases::Aliases, quotas::Quotas};
+pub(crate) use self::{
+    aliases::{Alias, MembersOf},
+    quotas::QuotaOf,
+};
 
 use super::key::LoginKey;
 use crate::{
@@ -167,6 +171,7 @@ pub struct Book {
     /// Whose each is, and what it is called there.
     pub(super) login_keys: HashMap<Fingerprint, (AccountId, Arc<str>)>,
     aliases: Aliases,
+    quotas: Quotas,
     /// Where owners logged in from, and when last.
     homes: HashMap<Network, i64>,
     next_account: u32,
@@ -207,6 +212,7 @@ impl Book {
             addresses: BTreeMap::new(),
             login_keys: HashMap::new(),
             aliases: Aliases::default(),
+            quotas: Quotas::new(),
             homes: HashMap::new(),
             next_account,
             next_version: 1,
@@ -453,6 +459,7 @@ impl Book {
     pub(crate) fn remove_account(&mut self, id: AccountId) {
         if let Some(account) = self.accounts.remove(&id) {
             self.names.remove(&account.name);
+            self.quotas.remove(&QuotaOf::Account(id));
             account.keys.values().for_each(|key| drop(self.login_keys.remove(&key.fingerprint)));
         }
     }
@@ -478,6 +485,7 @@ impl Book {
 
     pub(crate) fn remove_domain(&mut self, name: &str) {
         self.domains.remove(name);
+        self.quotas.remove(&QuotaOf::Domain(name.to_owned()));
     }
 
     pub(crate) fn disable_domain(&mut self, name: &str, disabled: bool) {

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use super::{
     alias, app,
     book::{Account, Book},
-    key,
+    key, quota,
 };
 use crate::{
     limits::Network,
@@ -28,7 +28,7 @@ use crate::{
 pub(crate) const FILE_NAME: &str = "directory.sqlite";
 
 /// One script for each version of the schema; `user_version` counts those that were run.
-const SCHEMA: [&str; 4] = [
+const SCHEMA: [&str; 5] = [
     "
 CREATE TABLE meta (
     only INTEGER PRIMARY KEY CHECK (only = 1),
@@ -129,6 +129,17 @@ CREATE TABLE alias_member (
     PRIMARY KEY (alias, address)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX alias_member_address ON alias_member (address);
+",
+    "
+CREATE TABLE quota (
+    key TEXT PRIMARY KEY,
+    account INTEGER REFERENCES account ON DELETE CASCADE,
+    domain TEXT REFERENCES domain ON DELETE CASCADE,
+    octets INTEGER,
+    messages INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX quota_account ON quota (account);
+CREATE INDEX quota_domain ON quota (domain);
 ",
 ];
 
@@ -377,6 +388,7 @@ fn read(database: &Connection, hostname: Domain) -> rusqlite::Result<(Book, Zero
         Ok(())
     })?;
     alias::read(database, &mut book)?;
+    quota::read(database, &mut book)?;
     for_each(database, "SELECT network, account, last_login FROM network ORDER BY last_login", |row| {
         let octets: Vec<u8> = row.get(0)?;
         let network = Network::from_octets(&octets).ok_or_else(|| nonsense("network"))?;

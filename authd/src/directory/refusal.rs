@@ -137,6 +137,12 @@ pub enum Refusal {
         /// Whose.
         account: String,
     },
+    /// Nothing is set.
+    #[error("no quota is set there; see `moxctl quota list`")]
+    NoQuota,
+    /// Beyond what can be kept.
+    #[error("a quota is at most {0}; give less, or `unlimited`")]
+    QuotaTooLarge(u64),
     /// Not a good password.
     #[error(transparent)]
     Password(#[from] PasswordError),

@@ -72,6 +72,11 @@ impl Appending {
     /// A text of the message begins.
     pub(crate) fn text(&mut self, session: &Session, text: &AppendText) {
         self.attempt(|filing| {
+            // What takes the place of another message may fit where that one was.
+            if filing.replaces.is_none() {
+                let together = filing.octets.saturating_add(text.size);
+                session.check_room(together).map_err(|error| reply_for(&error))?;
+            }
             if let Some(current) = &mut filing.current {
                 current.binary |= text.binary;
                 let size = current.stager.received().saturating_add(text.size);

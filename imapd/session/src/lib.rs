@@ -30,6 +30,7 @@ mod mailboxes;
 mod metadata;
 mod pattern;
 mod preview;
+mod quota;
 mod reply;
 mod search;
 mod section;

@@ -119,6 +119,8 @@ impl Session {
     /// `* STATUS mailbox (items)`
     pub(crate) fn write_status(&mut self, mailbox: &Mailbox, items: &[StatusItem]) -> Result<(), StoreError> {
         let recent = if items.contains(&StatusItem::Recent) { self.count_recent(mailbox.id)? } else { 0 };
+        let asks_storage = items.contains(&StatusItem::DeletedStorage);
+        let deleted_storage = if asks_storage { self.deleted_storage(mailbox)? } else { 0 };
         let out = &mut self.connection.out;
         out.extend_from_slice(b"* STATUS ");
         response::mailbox(out, mailbox.name.as_str(), self.names);
@@ -139,6 +141,7 @@ impl Session {
                     }
                     StatusItem::Deleted => mailbox.counts.deleted,
                     StatusItem::HighestModSeq => mailbox.modseq.value(),
+                    StatusItem::DeletedStorage => deleted_storage,
                     StatusItem::Messages => mailbox.counts.total,
                     StatusItem::Recent => recent,
                     StatusItem::Size => mailbox.counts.size,

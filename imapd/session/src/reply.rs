@@ -75,6 +75,7 @@ pub(crate) fn reply_for(error: &StoreError) -> Reply {
         StoreError::NotAllowed => Reply::no("[CANNOT] that cannot be done with this mailbox"),
         StoreError::TooMany(what) => Reply::no(format!("[LIMIT] too many {what}")),
         StoreError::TooLarge { limit } => Reply::no(format!("[TOOBIG] at most {limit} octets")),
+        StoreError::OverQuota => Reply::no("[OVERQUOTA] there is no room for it in this account"),
         StoreError::OutOfBudget => Reply::no("[LIMIT] that took too long and was stopped"),
         StoreError::NoSpace => {
             tracing::warn!(%error, "command refused");

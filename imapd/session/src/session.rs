@@ -321,6 +321,8 @@ impl Session {
             | Command::Id(_)
             | Command::Language(_)
             | Command::GetMetadata(_)
+            | Command::GetQuota(_)
+            | Command::GetQuotaRoot(_)
             | Command::SetMetadata(_)
             | Command::Namespace
             | Command::Unselect => Expunges::Tell,
@@ -421,6 +423,8 @@ impl Session {
             Command::Compress(_) => Err(Reply::no("that mechanism is not known").into()),
             Command::Id(fields) => Ok(self.id(&fields)),
             Command::Language(ranges) => Ok(self.language(&ranges)),
+            Command::GetQuota(root) => self.get_quota(&root),
+            Command::GetQuotaRoot(mailbox) => self.get_quota_root(&mailbox),
             Command::GetMetadata(get) => self.get_metadata(&get),
             Command::SetMetadata(set) => self.set_metadata(set),
             Command::Namespace => {

@@ -239,6 +239,8 @@ impl Dialogue {
             | Command::Compress(_)
             | Command::Idle
             | Command::GetMetadata(_)
+            | Command::GetQuota(_)
+            | Command::GetQuotaRoot(_)
             | Command::SetMetadata(_)
             | Command::Language(_)
             | Command::Namespace

@@ -11,6 +11,7 @@ use ipc_proto::{
     blocking::{Orders, encode_order, send_some},
     channel::Message,
     control::*,
+    quota::Quota,
     types::{Protocol, Run},
 };
 
@@ -100,6 +101,7 @@ fn settings() -> Vec<Order> {
         undelete_days: 5,
         undelete_size: 6,
         previous: PreviousEnd::Harmless,
+        quota: Quota { octets: Some(5), messages: None },
     };
     let crashed = AccountdSettings { previous: PreviousEnd::Crash { sessions: true }, ..accountd.clone() };
     vec![
@@ -172,6 +174,8 @@ pub(crate) fn orders() -> Vec<Sample> {
         Order::AccountRefused(_) => "AccountRefused": Order::AccountRefused(account(7)),
         Order::Crashed { .. } => "Crashed":
             Order::Crashed { front: Role::Smtpd, connections: vec![CONNECTION, ConnectionId(1)] },
+        Order::Quota(_) => "Quota": Order::Quota(Quota { octets: None, messages: Some(u64::MAX) }),
+        Order::Full(_) => "Full": Order::Full(account(7)),
         Order::Leave { asked: true } => "Leave asked": Order::Leave { asked: true },
         Order::Leave { asked: false } => "Leave": Order::Leave { asked: false },
         Order::ListenerGone(_) => "ListenerGone": Order::ListenerGone(v4),
@@ -237,8 +241,11 @@ pub(crate) fn events() -> Vec<Sample> {
         Event::Disconnect(_) => "Disconnect": Event::Disconnect(SESSION),
         Event::DisconnectAccount(_) => "DisconnectAccount": Event::DisconnectAccount(account(7)),
         Event::CreateAccount(_) => "CreateAccount": Event::CreateAccount(account(7)),
+        Event::Quota { .. } => "Quota":
+            Event::Quota { account: account(7), quota: Quota { octets: Some(u64::MAX), messages: Some(1) } },
         Event::OpenDelivery(_) => "OpenDelivery": Event::OpenDelivery(account(7)),
         Event::Quiet => "Quiet": Event::Quiet,
+        Event::Full => "Full": Event::Full,
         Event::SessionEnded(_) => "SessionEnded": Event::SessionEnded(SESSION),
         Event::Attacked { .. } => "Attacked": Event::Attacked { step: 1, errno: -1 },
     })

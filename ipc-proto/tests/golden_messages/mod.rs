@@ -5,6 +5,7 @@ mod control;
 mod imapd;
 mod reader;
 mod transfer;
+mod quotas;
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -183,6 +184,7 @@ fn smtpd_authd() -> Vec<Sample> {
         AuthdToSmtpd::Recipient(Recipient::Disabled) => "Recipient disabled": recipient(Recipient::Disabled),
         AuthdToSmtpd::Recipient(Recipient::MembersOnly) => "Recipient members only":
             recipient(Recipient::MembersOnly),
+        AuthdToSmtpd::Recipient(Recipient::Full) => "Recipient full": recipient(Recipient::Full),
     }));
     all
 }
@@ -481,8 +483,10 @@ fn admin_authd() -> Vec<Sample> {
         AdminToAuthd::AbuseClear(AbuseClear::Account(_)) => "AbuseClear account":
             AdminToAuthd::AbuseClear(AbuseClear::Account(name())),
         AdminToAuthd::Alias(_) => "Alias Add": AdminToAuthd::Alias(admin::alias_add()),
+        AdminToAuthd::Quota(_) => "Quota Set": AdminToAuthd::Quota(quotas::set()),
     });
     all.extend(admin::alias_requests());
+    all.extend(quotas::requests());
     let info = AccountInfo {
         id: account(1),
         name: name(),
@@ -524,6 +528,8 @@ fn admin_authd() -> Vec<Sample> {
         AuthdToAdmin::Cleared(_) => "Cleared": AuthdToAdmin::Cleared(3),
         AuthdToAdmin::Aliases(_) => "Aliases": AuthdToAdmin::Aliases(admin::aliases()),
         AuthdToAdmin::Members(_) => "Members": AuthdToAdmin::Members(admin::members()),
+        AuthdToAdmin::Quotas(_) => "Quotas": AuthdToAdmin::Quotas(quotas::infos()),
+        AuthdToAdmin::Quota(_) => "Quota": AuthdToAdmin::Quota(quotas::quota()),
         AuthdToAdmin::Refused(_) => "Refused": AuthdToAdmin::Refused("no account `bob`".to_owned()),
     }));
     all

@@ -227,6 +227,7 @@ impl Session {
                         RecipientVerdict::Ungranted(Ungranted::TryLater)
                         | RecipientVerdict::Disabled
                         | RecipientVerdict::MembersOnly
+                        | RecipientVerdict::Full
                         | RecipientVerdict::Failed => {}
                     }
                     reply

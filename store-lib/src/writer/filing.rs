@@ -102,6 +102,7 @@ impl Transaction<'_> {
         let entry = Entry { flags: flags.clone(), received, size: staged.size(), body };
         let uid = self.insert_message(mailbox, &entry, modseq, &mut delta, origin)?;
         self.save_mailbox(mailbox, delta, modseq)?;
+        self.check_quota()?;
         Ok(Filed { mailbox: mailbox.id, uidvalidity: mailbox.uidvalidity, uid, modseq })
     }
 

@@ -1,15 +1,20 @@
 //! What a job works on: the transaction, the account's rising numbers, and what is to be told afterwards.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, OptionalExtension};
 
 use super::Keeping;
 use crate::change::{Change, Event, Published};
 use crate::flag::{self, Flags, MAX_KEYWORDS_PER_MAILBOX};
-use crate::{Counts, Mailbox, MailboxId, ModSeq, Origin, StoreError};
+use crate::quota::InForce;
+use crate::{Counts, Mailbox, MailboxId, ModSeq, Origin, Quota, StoreError};
 
-/// Numbers that only rise. A job that fails leaves gaps, which do no harm; they are stored once per commit.
+/// Numbers that only rise. A job that fails leaves gaps, which do no harm; they are stored once per commit. And the quota,
+/// which is not stored.
 #[derive(Debug)]
 pub(super) struct Numbers {
+    quota: Arc<InForce>,
     modseq: i64,
     next_body: i64,
     next_uidvalidity: i64,
@@ -56,10 +61,11 @@ pub(super) struct Delta {
 }
 
 impl Numbers {
-    pub(super) fn load(connection: &Connection) -> Result<Self, StoreError> {
+    pub(super) fn load(connection: &Connection, quota: Arc<InForce>) -> Result<Self, StoreError> {
         let sql = "SELECT modseq, next_body, next_uidvalidity FROM account";
         Ok(connection.query_row(sql, (), |row| {
             Ok(Self {
+                quota,
                 modseq: row.get(0)?,
                 next_body: row.get(1)?,
                 next_uidvalidity: row.get(2)?,
@@ -107,6 +113,10 @@ impl Effects {
 impl<'a> Transaction<'a> {
     pub(super) fn new(connection: &'a Connection, numbers: &'a mut Numbers, keeping: &'a Keeping) -> Self {
         Self { connection, numbers, keeping, effects: Effects::default() }
+    }
+
+    pub(super) fn quota(&self) -> Quota {
+        self.numbers.quota.get()
     }
 
     /// Above every earlier one. One per job and mailbox is enough: the job is one change.
@@ -167,7 +177,7 @@ impl<'a> Transaction<'a> {
                 delta.deleted,
                 delta.size,
             ))?;
-        Ok(())
+        self.change_usage(delta)
     }
 
     /// Adds keywords that the mailbox has not had yet to its list.
@@ -212,6 +222,11 @@ impl Delta {
 
     pub(super) fn remove(&mut self, counts: Counts) -> Result<(), StoreError> {
         self.change(counts, -1)
+    }
+
+    /// Octets and messages.
+    pub(super) fn of_account(self) -> (i64, i64) {
+        (self.size, self.total)
     }
 
     fn change(&mut self, counts: Counts, sign: i64) -> Result<(), StoreError> {

@@ -54,6 +54,9 @@ impl Transaction<'_> {
             // Read after the target was saved: both may be the same mailbox.
             let source = self.mailbox(from)?;
             self.save_mailbox(&source, removed, modseq)?;
+        } else if !pairs.is_empty() {
+            // MOVE adds nothing to what the account holds: it is how one makes room in it.
+            self.check_quota()?;
         }
         Ok(Copied { uidvalidity: target.uidvalidity, pairs })
     }

@@ -10,3 +10,4 @@ mod model;
 mod opening;
 mod searching;
 mod undelete;
+mod quota;

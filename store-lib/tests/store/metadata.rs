@@ -38,7 +38,7 @@ fn entries_survive_a_crash_and_go_with_their_mailbox() {
     assert!(matches!(gone, Err(StoreError::NoSuchMailbox)));
 }
 
-/// Attack class 8: a client that stores without end.
+/// Attack class 46: a client that stores without end.
 #[test]
 fn a_change_beyond_a_bound_leaves_everything_as_it_was() {
     let account = Account::new();

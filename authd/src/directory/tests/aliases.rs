@@ -271,7 +271,11 @@ fn a_directory_of_the_schema_before_gets_aliases() {
     let (at, directory, [alice, ..]) = three();
     drop(directory);
     let database = rusqlite::Connection::open(at.path().join(FILE_NAME)).unwrap();
-    database.execute_batch("DROP TABLE alias_member; DROP TABLE alias; PRAGMA user_version = 3;").unwrap();
+    database
+        .execute_batch(
+            "DROP TABLE quota; DROP TABLE alias_member; DROP TABLE alias; PRAGMA user_version = 3;",
+        )
+        .unwrap();
     drop(database);
     let mut directory = open(&at);
     assert_eq!(owner(&directory, "alice@example.org"), Owner::Account(alice));

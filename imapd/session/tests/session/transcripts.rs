@@ -3,6 +3,7 @@
 //! ```text
 //! # path: RFC section            the first line
 //! D: INBOX simple.eml            a delivery, filed before the next line
+//! Q: 2048 10                     the account's quota from now on, octets and messages; - for no limit
 //! C: a1 NOOP                     the client sends a line
 //! C: a2 SELECT x (QRESYNC ($VALIDITY 5))    with the UIDVALIDITY of INBOX
 //! S: a1 OK NOOP completed        the server answers with a line; … stands for anything
@@ -12,6 +13,8 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use store_lib::Quota;
 
 use crate::harness::{Account, Client, message};
 
@@ -47,6 +50,11 @@ fn replay(path: &Path, piece: usize) {
             "D" => {
                 let (mailbox, file) = rest.split_once(' ').unwrap();
                 account.file(mailbox, &message(file));
+            }
+            "Q" => {
+                let (octets, messages) = rest.split_once(' ').unwrap();
+                let [octets, messages] = [octets, messages].map(|limit| limit.parse().ok());
+                account.store.set_quota(Quota { octets, messages });
             }
             "C" | "C2" => {
                 let rest = rest.replace("$VALIDITY", &account.uidvalidity("INBOX").to_string());
