@@ -15,6 +15,7 @@ use crate::{
     import::Import,
     output::Output,
     queue::Queue,
+    quota::Quota,
     retention::Retention,
     undelete::Undelete,
 };
@@ -74,6 +75,9 @@ pub(crate) enum Command {
     /// Messages that were accepted and wait
     #[command(subcommand)]
     Queue(Queue),
+    /// What accounts may hold
+    #[command(subcommand)]
+    Quota(Quota),
     /// Passwords
     #[command(subcommand)]
     Password(Password),

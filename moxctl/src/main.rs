@@ -36,6 +36,7 @@ mod output;
 mod packaging;
 mod password;
 mod queue;
+mod quota;
 mod reload;
 mod retention;
 mod signals;
@@ -83,6 +84,7 @@ fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Account(command) => account::run(command, &connect()?, output),
         Command::Address(command) => address::run(command, &connect()?.directory()?, output),
         Command::Alias(command) => alias::run(command, &connect()?.directory()?, output),
+        Command::Quota(command) => quota::run(command, &connect()?.directory()?, output),
         Command::Queue(command) => queue::run(&command, &connect()?.queue()?, output),
         Command::Password(cli::Password::Set { account }) => {
             // Connected first: nobody types a password twice to learn then that moxd does not run.

@@ -3,9 +3,9 @@
 mod admin;
 mod control;
 mod imapd;
+mod quotas;
 mod reader;
 mod transfer;
-mod quotas;
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},

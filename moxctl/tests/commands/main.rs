@@ -8,6 +8,7 @@ mod localserve;
 mod login_keys;
 mod logins;
 mod prompt;
+mod quotas;
 mod served;
 
 use ipc_proto::{

@@ -8,6 +8,6 @@ mod messages;
 mod metadata;
 mod model;
 mod opening;
+mod quota;
 mod searching;
 mod undelete;
-mod quota;
