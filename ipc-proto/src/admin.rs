@@ -206,7 +206,11 @@ impl Message for SupervisorToAdmin {
 impl Message for AdminToAccountd {
     fn fd_count(&self) -> usize {
         match self {
-            Self::Verify => 0,
+            Self::Verify
+            | Self::DeletedList { .. }
+            | Self::Undelete { .. }
+            | Self::RetentionList
+            | Self::RetentionSet { .. } => 0,
             Self::Import(request) => request.fds(),
             Self::Export(request) => request.fds(),
         }

@@ -52,6 +52,11 @@ impl<C: channel::Channel> Channel<C> {
             Err(error) => Err(Failure::Unavailable(cut_off(self.who, &error))),
         }
     }
+
+    /// For requests with descriptors, and several at once.
+    pub(crate) fn into_asker(self) -> Asker<C> {
+        self.asker
+    }
 }
 
 impl Instance {

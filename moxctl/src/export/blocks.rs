@@ -17,6 +17,7 @@ use nix::{
 
 use super::{spool::Spool, unwritten};
 use crate::{
+    care,
     control::{self, pages},
     failure::{Failure, reason},
 };
@@ -41,8 +42,7 @@ impl Account {
         })?;
         match reply {
             AccountdToAdmin::Export(reply) => Ok(reply),
-            AccountdToAdmin::Refused(line) => Err(Failure::Refused(line)),
-            AccountdToAdmin::Verified(_) | AccountdToAdmin::Import(_) => Err(control::odd_answer()),
+            other => Err(care::odd(other)),
         }
     }
 

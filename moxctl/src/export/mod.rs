@@ -77,7 +77,7 @@ pub(crate) fn run(
     output: &Output,
 ) -> Result<(), Failure> {
     let info = directory.account(&options.account)?;
-    let mut account = Account::new(instance.account(info.id)?)?;
+    let mut account = Account::new(instance.account(info.id)?.into_asker())?;
     let mut sink: Box<dyn Sink> = match options.format {
         Format::Mbox => Box::new(mbox::Mboxes::new(Tree::make(&options.path)?)),
         Format::Maildir => Box::new(maildir::Maildirs::new(Tree::make(&options.path)?)?),

@@ -24,7 +24,7 @@ use nix::{
 };
 
 use crate::{
-    control,
+    care, control,
     failure::{Failure, reason},
 };
 
@@ -132,8 +132,7 @@ fn ask(
     })?;
     match reply {
         AccountdToAdmin::Import(reply) => Ok(reply),
-        AccountdToAdmin::Refused(line) => Err(Failure::Refused(line)),
-        AccountdToAdmin::Verified(_) | AccountdToAdmin::Export(_) => Err(control::odd_answer()),
+        other => Err(care::odd(other)),
     }
 }
 

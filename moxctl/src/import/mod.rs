@@ -38,7 +38,7 @@ pub(crate) fn run(
         Import::Imap { options, common } => (&options.account, common),
     };
     let account = directory.account(name)?;
-    let mut bringer = Bringer::new(Account::new(instance.account(account.id)?), common, output);
+    let mut bringer = Bringer::new(Account::new(instance.account(account.id)?.into_asker()), common, output);
     let done = match &import {
         Import::Mbox { path, quoting, common, .. } => {
             mbox::bring(path, (*quoting).into(), common, &mut bringer)

@@ -50,7 +50,9 @@ fn served(messages: u64) -> (Instance, Arc<Mutex<Vec<AdminToAccountd>>>) {
                     rule: RetentionRule { days: 30, then: Then::Trash },
                 }]),
                 AdminToAccountd::RetentionSet { .. } => AccountdToAdmin::Done,
-                AdminToAccountd::Verify => AccountdToAdmin::Refused("not here".to_owned()),
+                AdminToAccountd::Verify | AdminToAccountd::Import(_) | AdminToAccountd::Export(_) => {
+                    AccountdToAdmin::Refused("not here".to_owned())
+                }
             }
         },
     );
