@@ -4,36 +4,46 @@ _moxctl() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         word="${COMP_WORDS[i]}"
         case "$before" in
-            "--certificate" | "--days" | "--dir" | "--expires" | "--fingerprint" | "--for" | "--into" | "--ip" | "--limit" | "--mailbox" | "--member" | "--message" | "--port-offset" | "--post" | "--protocols" | "--since" | "--socket" | "--then") before=; continue ;;
+            "--ca" | "--certificate" | "--days" | "--dir" | "--expires" | "--fingerprint" | "--for" | "--format" | "--into" | "--ip" | "--limit" | "--mailbox" | "--member" | "--message" | "--messages" | "--only" | "--password-file" | "--port-offset" | "--post" | "--protocols" | "--quoting" | "--rate" | "--since" | "--socket" | "--storage" | "--then" | "--tls" | "--user") before=; continue ;;
         esac
         before="$word"
         case "$at $word" in
-            "moxctl" | "moxctl localserve" | "moxctl status" | "moxctl reload" | "moxctl stop" | "moxctl config" | "moxctl config check" | "moxctl domain" | "moxctl domain add" | "moxctl domain list" | "moxctl domain show" | "moxctl domain rm" | "moxctl domain enable" | "moxctl domain disable" | "moxctl account" | "moxctl account add" | "moxctl account list" | "moxctl account show" | "moxctl account rm" | "moxctl account enable" | "moxctl account disable" | "moxctl account retention" | "moxctl account undelete" | "moxctl account verify" | "moxctl address" | "moxctl address add" | "moxctl address list" | "moxctl address show" | "moxctl address enable" | "moxctl address disable" | "moxctl address rm" | "moxctl alias" | "moxctl alias add" | "moxctl alias list" | "moxctl alias show" | "moxctl alias set" | "moxctl alias member" | "moxctl alias member add" | "moxctl alias member rm" | "moxctl alias rm" | "moxctl alias enable" | "moxctl alias disable" | "moxctl queue" | "moxctl queue list" | "moxctl queue show" | "moxctl password" | "moxctl password set" | "moxctl apppassword" | "moxctl apppassword add" | "moxctl apppassword list" | "moxctl apppassword rm" | "moxctl loginkey" | "moxctl loginkey add" | "moxctl loginkey list" | "moxctl loginkey rm" | "moxctl login" | "moxctl login list" | "moxctl abuse" | "moxctl abuse list" | "moxctl abuse clear") at="$at $word" ;;
+            "moxctl" | "moxctl localserve" | "moxctl status" | "moxctl reload" | "moxctl stop" | "moxctl config" | "moxctl config check" | "moxctl domain" | "moxctl domain add" | "moxctl domain list" | "moxctl domain show" | "moxctl domain rm" | "moxctl domain enable" | "moxctl domain disable" | "moxctl account" | "moxctl account add" | "moxctl account list" | "moxctl account show" | "moxctl account rm" | "moxctl account enable" | "moxctl account disable" | "moxctl account export" | "moxctl account import" | "moxctl account import mbox" | "moxctl account import maildir" | "moxctl account import imap" | "moxctl account retention" | "moxctl account undelete" | "moxctl account verify" | "moxctl address" | "moxctl address add" | "moxctl address list" | "moxctl address show" | "moxctl address enable" | "moxctl address disable" | "moxctl address rm" | "moxctl alias" | "moxctl alias add" | "moxctl alias list" | "moxctl alias show" | "moxctl alias set" | "moxctl alias member" | "moxctl alias member add" | "moxctl alias member rm" | "moxctl alias rm" | "moxctl alias enable" | "moxctl alias disable" | "moxctl queue" | "moxctl queue list" | "moxctl queue show" | "moxctl quota" | "moxctl quota set" | "moxctl quota list" | "moxctl quota show" | "moxctl quota rm" | "moxctl password" | "moxctl password set" | "moxctl apppassword" | "moxctl apppassword add" | "moxctl apppassword list" | "moxctl apppassword rm" | "moxctl loginkey" | "moxctl loginkey add" | "moxctl loginkey list" | "moxctl loginkey rm" | "moxctl login" | "moxctl login list" | "moxctl abuse" | "moxctl abuse list" | "moxctl abuse clear") at="$at $word" ;;
         esac
     done
     local words=
     case "$before" in
+        "--ca") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
         "--certificate") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
         "--days") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
         "--dir") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
         "--expires") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
         "--fingerprint") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
         "--for") words="imap submission" ;;
+        "--format") words="mbox maildir tar" ;;
         "--into") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
         "--ip") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
         "--limit") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
         "--mailbox") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
         "--member") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
         "--message") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
+        "--messages") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
+        "--only") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
+        "--password-file") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
         "--port-offset") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
         "--post") words="members anyone" ;;
         "--protocols") words="imap submission" ;;
+        "--quoting") words="mboxrd mboxo mboxcl2" ;;
+        "--rate") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
         "--since") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
         "--socket") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
+        "--storage") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
         "--then") words="expunge trash" ;;
+        "--tls") words="implicit starttls none" ;;
+        "--user") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
         *)
             case "$at" in
-                "moxctl") words="localserve status reload stop config domain account address alias queue password apppassword loginkey login abuse --socket --dir --json" ;;
+                "moxctl") words="localserve status reload stop config domain account address alias queue quota password apppassword loginkey login abuse --socket --dir --json" ;;
                 "moxctl localserve") words="--ip --port-offset --quiet --wait-ready --socket --dir --json" ;;
                 "moxctl status") words="--socket --dir --json" ;;
                 "moxctl reload") words="--socket --dir --json" ;;
@@ -47,13 +57,18 @@ _moxctl() {
                 "moxctl domain rm") words="--socket --dir --json" ;;
                 "moxctl domain enable") words="--socket --dir --json" ;;
                 "moxctl domain disable") words="--socket --dir --json" ;;
-                "moxctl account") words="add list show rm enable disable retention undelete verify --socket --dir --json" ;;
+                "moxctl account") words="add list show rm enable disable export import retention undelete verify --socket --dir --json" ;;
                 "moxctl account add") words="--socket --dir --json" ;;
                 "moxctl account list") words="--socket --dir --json" ;;
                 "moxctl account show") words="--socket --dir --json" ;;
                 "moxctl account rm") words="--socket --dir --json" ;;
                 "moxctl account enable") words="--socket --dir --json" ;;
                 "moxctl account disable") words="--socket --dir --json" ;;
+                "moxctl account export") words="--format --socket --dir --json" ;;
+                "moxctl account import") words="mbox maildir imap --socket --dir --json" ;;
+                "moxctl account import mbox") words="--quoting --mailbox --skip-duplicates --again --rate --socket --dir --json" ;;
+                "moxctl account import maildir") words="--mailbox --skip-duplicates --again --rate --socket --dir --json" ;;
+                "moxctl account import imap") words="--user --password-file --tls --insecure --ca --only --mailbox --skip-duplicates --again --rate --socket --dir --json" ;;
                 "moxctl account retention") words="--days --then --off --socket --dir --json" ;;
                 "moxctl account undelete") words="--list --all --message --mailbox --since --into --socket --dir --json" ;;
                 "moxctl account verify") words="--socket --dir --json" ;;
@@ -78,6 +93,11 @@ _moxctl() {
                 "moxctl queue") words="list show --socket --dir --json" ;;
                 "moxctl queue list") words="--socket --dir --json" ;;
                 "moxctl queue show") words="--socket --dir --json" ;;
+                "moxctl quota") words="set list show rm --socket --dir --json" ;;
+                "moxctl quota set") words="--storage --messages --socket --dir --json" ;;
+                "moxctl quota list") words="--socket --dir --json" ;;
+                "moxctl quota show") words="--socket --dir --json" ;;
+                "moxctl quota rm") words="--socket --dir --json" ;;
                 "moxctl password") words="set --socket --dir --json" ;;
                 "moxctl password set") words="--socket --dir --json" ;;
                 "moxctl apppassword") words="add list rm --socket --dir --json" ;;
