@@ -175,6 +175,8 @@ impl Appending {
                 }
                 Place::First | Place::Next => {
                     cursor.space()?;
+                    // Python's imapclient puts two before each message but the first.
+                    while self.place == Place::Next && cursor.accept(b' ') {}
                     self.message(&mut cursor, &mut steps)?;
                 }
                 Place::Utf8 => {
