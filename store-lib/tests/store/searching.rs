@@ -111,6 +111,7 @@ fn an_index_that_was_broken_off_goes_on_where_it_was() {
 #[test]
 fn segments_are_merged_without_what_was_expunged() {
     let account = Account::new();
+    account.store().keep_deleted(0, 0);
     let inbox = account.id("INBOX");
     let mut most = 0;
     for number in 0..80 {
