@@ -5,7 +5,11 @@ use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::{Annotated, EntryName, Flags, MailboxId, ModSeq, Origin, Uid};
+use crate::{Annotated, EntryName, Flags, MailboxId, MailboxName, ModSeq, Origin, Uid};
+
+mod notices;
+
+pub use notices::{Activity, Noticed, Notices};
 
 /// Events that wait for one session at most. One that reads slower has to look at its mailbox anew.
 const MAX_WAITING: usize = 1_000;
@@ -60,6 +64,43 @@ pub enum Event {
     },
 }
 
+/// What happened to a mailbox itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NameChange {
+    /// It was made.
+    Created(MailboxName),
+    /// It is no more.
+    Deleted(MailboxName),
+    /// It has another name.
+    Renamed {
+        /// Before.
+        from: MailboxName,
+        /// From now on.
+        to: MailboxName,
+    },
+    /// Its name is subscribed; it need not exist.
+    Subscribed(MailboxName),
+    /// Its name is subscribed no more.
+    Unsubscribed(MailboxName),
+}
+
+impl NameChange {
+    /// The name that it is about; the new one.
+    #[must_use]
+    pub fn name(&self) -> &MailboxName {
+        match self {
+            Self::Created(name)
+            | Self::Deleted(name)
+            | Self::Renamed { to: name, .. }
+            | Self::Subscribed(name)
+            | Self::Unsubscribed(name) => name,
+        }
+    }
+}
+
+/// Who did it, and what.
+pub(crate) type Named = (Origin, NameChange);
+
 /// What a watcher finds.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Drained {
@@ -98,6 +139,7 @@ pub(crate) struct Hub(Arc<Mutex<Watchers>>);
 struct Watchers {
     next: u64,
     slots: HashMap<u64, (MailboxId, Arc<Mutex<Waiting>>)>,
+    notices: HashMap<u64, Arc<Mutex<notices::Waiting>>>,
 }
 
 /// One committed event on its way to the watchers; `mailbox` is `None` for everybody.
@@ -123,11 +165,14 @@ impl Hub {
         Ok(Changes { id, hub: self.clone(), slot, wake: reader })
     }
 
-    pub(crate) fn publish(&self, published: &[Published]) {
-        if published.is_empty() {
+    pub(crate) fn publish(&self, published: &[Published], names: &[Named]) {
+        if published.is_empty() && names.is_empty() {
             return;
         }
         let watchers = lock(&self.0);
+        for slot in watchers.notices.values() {
+            lock(slot).push(published, names);
+        }
         for (mailbox, slot) in watchers.slots.values() {
             let mut waiting = lock(slot);
             for one in published {
@@ -202,8 +247,8 @@ mod tests {
     fn a_watcher_gets_its_mailbox_in_order_and_nothing_of_others() {
         let hub = Hub::default();
         let (mut one, mut two) = (hub.watch(MailboxId(1)).unwrap(), hub.watch(MailboxId(2)).unwrap());
-        hub.publish(&[expunged(1), expunged(2)]);
-        hub.publish(&[expunged(3)]);
+        hub.publish(&[expunged(1), expunged(2)], &[]);
+        hub.publish(&[expunged(3)], &[]);
         let Drained::Changes(changes) = one.drain() else { panic!("resync") };
         assert_eq!(changes, [1, 2, 3].map(|uid| expunged(uid).change));
         assert_eq!(one.drain(), Drained::Changes(Vec::new()));
@@ -216,10 +261,10 @@ mod tests {
         let hub = Hub::default();
         let mut watcher = hub.watch(MailboxId(1)).unwrap();
         for uid in 1..=100_000 {
-            hub.publish(&[expunged(uid)]);
+            hub.publish(&[expunged(uid)], &[]);
         }
         assert_eq!(watcher.drain(), Drained::Resync);
-        hub.publish(&[expunged(7)]);
+        hub.publish(&[expunged(7)], &[]);
         assert_eq!(watcher.drain(), Drained::Changes(vec![expunged(7).change]));
     }
 

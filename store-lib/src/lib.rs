@@ -40,7 +40,7 @@ mod undelete;
 mod verify;
 mod writer;
 
-pub use change::{Change, Changes, Drained, Event};
+pub use change::{Activity, Change, Changes, Drained, Event, NameChange, Noticed, Notices};
 pub use duplicates::Duplicates;
 pub use error::StoreError;
 pub use flag::{FlagError, Flags, Keyword, MAX_KEYWORDS_PER_MAILBOX, MAX_KEYWORDS_PER_MESSAGE, SystemFlag};

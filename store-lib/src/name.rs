@@ -96,7 +96,8 @@ impl MailboxName {
     }
 
     /// The part of `self` below `ancestor`, without the separator; `None` when it is not below.
-    pub(crate) fn below<'a>(&'a self, ancestor: &Self) -> Option<&'a str> {
+    #[must_use]
+    pub fn below<'a>(&'a self, ancestor: &Self) -> Option<&'a str> {
         self.0.strip_prefix(&ancestor.0)?.strip_prefix(SEPARATOR)
     }
 }

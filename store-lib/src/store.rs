@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 
 use nix::fcntl::OFlag;
 
-use crate::change::{Changes, Hub};
+use crate::change::{Changes, Hub, Notices};
 use crate::files::{BodyName, Files};
 use crate::hand::{Hand, LastEnd};
 use crate::quota::InForce;
@@ -240,6 +240,11 @@ impl Store {
     /// The changes of one mailbox from now on.
     pub fn watch(&self, mailbox: MailboxId) -> Result<Changes, StoreError> {
         self.0.hub.watch(mailbox).map_err(|error| StoreError::file(&error))
+    }
+
+    /// What others than `own` change in any mailbox from now on.
+    pub fn notices(&self, own: Origin) -> Result<Notices, StoreError> {
+        self.0.hub.notice(own).map_err(|error| StoreError::file(&error))
     }
 
     /// Files a message. `done` is called once, from the writer's thread and after the commit, so it must be short and

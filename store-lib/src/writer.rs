@@ -158,7 +158,7 @@ impl Writer {
         if effects.filed > 0 {
             self.backlog.note(effects.filed, effects.octets);
         }
-        self.hub.publish(&effects.events);
+        self.hub.publish(&effects.events, &effects.names);
         for (job, outcome) in jobs {
             if let Outcome::Failed(StoreError::NoSpace) | Outcome::Unknown(StoreError::NoSpace) = outcome {
                 self.chores.make_room();

@@ -2,7 +2,7 @@
 
 use super::Transaction;
 use super::transaction::Delta;
-use crate::change::Event;
+use crate::change::{Event, NameChange};
 use crate::name::SEPARATOR;
 use crate::{Mailbox, MailboxId, MailboxName, Origin, SpecialUse, StoreError, Uid};
 
@@ -25,8 +25,8 @@ impl Transaction<'_> {
         if self.row(taken, [code], |row| row.get(0))? == Some(true) {
             return Err(StoreError::UseTaken);
         }
-        self.create_parents(name)?;
-        let id = self.insert_mailbox(name)?;
+        self.create_parents(name, origin)?;
+        let id = self.insert_mailbox(name, origin)?;
         self.execute("UPDATE mailbox SET special_use = ?2 WHERE id = ?1", (id.0, code))?;
         self.tell_mailboxes_changed(origin);
         Ok(id)
@@ -48,6 +48,7 @@ impl Transaction<'_> {
         self.note_gone(&mailbox)?;
         self.effects.doomed = true;
         self.tell(mailbox.id, origin, Event::Deleted);
+        self.tell_name(origin, NameChange::Deleted(name.clone()));
         self.tell_mailboxes_changed(origin);
         Ok(())
     }
@@ -69,12 +70,12 @@ impl Transaction<'_> {
         if to.below(from).is_some() {
             return Err(StoreError::NotAllowed);
         }
-        self.create_parents(to)?;
-        self.set_name(mailbox.id, from, to)?;
+        self.create_parents(to, origin)?;
+        self.set_name(mailbox.id, from, to, origin)?;
         for (id, old) in self.below(from)? {
             let rest = old.below(from).unwrap_or_default();
             let new = MailboxName::parse(&format!("{to}{SEPARATOR}{rest}"));
-            self.set_name(id, &old, &new.map_err(|_| StoreError::NotAllowed)?)?;
+            self.set_name(id, &old, &new.map_err(|_| StoreError::NotAllowed)?, origin)?;
         }
         self.tell_mailboxes_changed(origin);
         Ok(())
@@ -82,8 +83,8 @@ impl Transaction<'_> {
 
     /// Moves the messages of INBOX to a new mailbox, with their UIDs; what is below INBOX stays (RFC 3501 §6.3.5).
     fn rename_inbox(&mut self, inbox: &Mailbox, to: &MailboxName, origin: Origin) -> Result<(), StoreError> {
-        self.create_parents(to)?;
-        let id = self.insert_mailbox(to)?;
+        self.create_parents(to, origin)?;
+        let id = self.insert_mailbox(to, origin)?;
         let modseq = self.next_modseq();
         let uids: Vec<u32> = {
             let mut statement =
@@ -135,6 +136,8 @@ impl Transaction<'_> {
             return Err(StoreError::TooMany("subscriptions"));
         }
         self.tell_mailboxes_changed(origin);
+        let change = if subscribed { NameChange::Subscribed } else { NameChange::Unsubscribed };
+        self.tell_name(origin, change(name.clone()));
         Ok(())
     }
 
@@ -148,16 +151,16 @@ impl Transaction<'_> {
         Ok(all.filter(|one| one.name.below(name).is_some()).map(|one| (one.id, one.name)).collect())
     }
 
-    fn create_parents(&mut self, name: &MailboxName) -> Result<(), StoreError> {
+    fn create_parents(&mut self, name: &MailboxName, origin: Origin) -> Result<(), StoreError> {
         let Some(parent) = name.parent() else { return Ok(()) };
         if self.named(&parent)?.is_none() {
-            self.create_parents(&parent)?; // at most as deep as a name may be
-            self.insert_mailbox(&parent)?;
+            self.create_parents(&parent, origin)?; // at most as deep as a name may be
+            self.insert_mailbox(&parent, origin)?;
         }
         Ok(())
     }
 
-    fn insert_mailbox(&mut self, name: &MailboxName) -> Result<MailboxId, StoreError> {
+    fn insert_mailbox(&mut self, name: &MailboxName, origin: Origin) -> Result<MailboxId, StoreError> {
         if self.row("SELECT count(*) < ?1 FROM mailbox", [MAX_MAILBOXES], |row| row.get(0))? != Some(true) {
             return Err(StoreError::TooMany("mailboxes"));
         }
@@ -169,10 +172,18 @@ impl Transaction<'_> {
             (name.as_str(), uidvalidity, modseq.0),
             |row| row.get(0),
         )?;
+        self.tell_name(origin, NameChange::Created(name.clone()));
         id.map(MailboxId).ok_or_else(|| StoreError::damaged("a mailbox row was not inserted"))
     }
 
-    fn set_name(&mut self, id: MailboxId, old: &MailboxName, new: &MailboxName) -> Result<(), StoreError> {
+    fn set_name(
+        &mut self,
+        id: MailboxId,
+        old: &MailboxName,
+        new: &MailboxName,
+        origin: Origin,
+    ) -> Result<(), StoreError> {
+        self.tell_name(origin, NameChange::Renamed { from: old.clone(), to: new.clone() });
         self.execute("UPDATE mailbox SET name = ?2 WHERE id = ?1", (id.0, new.as_str()))?;
         if self.execute("DELETE FROM subscription WHERE name = ?1", [old.as_str()])? > 0 {
             self.execute("INSERT OR IGNORE INTO subscription (name) VALUES (?1)", [new.as_str()])?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::Keeping;
-use crate::change::{Change, Event, Published};
+use crate::change::{Change, Event, NameChange, Named, Published};
 use crate::flag::{self, Flags, MAX_KEYWORDS_PER_MAILBOX};
 use crate::quota::InForce;
 use crate::{Counts, Mailbox, MailboxId, ModSeq, Origin, Quota, StoreError};
@@ -28,6 +28,7 @@ pub(crate) struct Effects {
     /// Bodies that are new, and their octets.
     pub(super) filed: u64,
     pub(super) octets: u64,
+    pub(crate) names: Vec<Named>,
     /// A file lost its row.
     pub(super) unlinked: bool,
     /// A mailbox was deleted.
@@ -101,6 +102,7 @@ impl Effects {
         self.events.append(&mut other.events);
         self.filed += other.filed;
         self.octets = self.octets.saturating_add(other.octets);
+        self.names.append(&mut other.names);
         self.unlinked |= other.unlinked;
         self.doomed |= other.doomed;
         self.kept = self.kept.saturating_add(other.kept);
@@ -150,6 +152,11 @@ impl<'a> Transaction<'a> {
     pub(super) fn tell_mailboxes_changed(&mut self, origin: Origin) {
         let change = Change { origin, event: Event::MailboxesChanged };
         self.effects.events.push(Published { mailbox: None, change });
+    }
+
+    /// Tells those who want to hear of names what happened to one.
+    pub(super) fn tell_name(&mut self, origin: Origin, change: NameChange) {
+        self.effects.names.push((origin, change));
     }
 
     pub(super) fn mailbox(&self, id: MailboxId) -> Result<Mailbox, StoreError> {
