@@ -6,6 +6,7 @@ use crate::flag::Flag;
 use crate::list::List;
 use crate::mailbox_name::NameForm;
 use crate::metadata::{GetMetadata, SetMetadata};
+use crate::notify::Notify;
 use crate::sasl::{Secret, initial_response};
 use crate::search::{SearchKey, SearchReturn};
 use crate::sequence_set::MessageSet;
@@ -241,6 +242,8 @@ pub enum Command {
     Language(Vec<String>),
     /// NAMESPACE (RFC 2342)
     Namespace,
+    /// NOTIFY (RFC 5465)
+    Notify(Notify),
     /// UNSELECT (RFC 3691)
     Unselect,
 }
@@ -324,6 +327,7 @@ impl Command {
                     b"GETQUOTA",
                     b"GETQUOTAROOT",
                     b"SETMETADATA",
+                    b"NOTIFY",
                 ];
                 if !known.contains(&argument_follows) {
                     return Err(SyntaxError::UnknownCommand);
@@ -379,6 +383,7 @@ impl Command {
             b"GETQUOTAROOT" => Self::GetQuotaRoot(cursor.mailbox()?),
             b"GETMETADATA" => Self::GetMetadata(GetMetadata::parse(cursor)?),
             b"SETMETADATA" => Self::SetMetadata(SetMetadata::parse(cursor)?),
+            b"NOTIFY" => Self::Notify(Notify::parse(cursor)?),
             b"UID" => Self::parse_uid(cursor)?,
             numbered => Self::parse_numbered(numbered, Numbering::Sequence, cursor)?,
         })
@@ -588,6 +593,7 @@ mod tests {
                 Command::Authenticate { mechanism: "PLAIN".into(), initial: Some(Secret::new(Vec::new())) },
             ),
             ("ID NIL", Command::Id(vec![])),
+            ("NOTIFY none", Command::Notify(Notify::None)),
             (
                 "ID (\"name\" \"x\" \"os\" NIL)",
                 Command::Id(vec![(b"name".into(), Some(b"x".into())), (b"os".into(), None)]),

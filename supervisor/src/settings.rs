@@ -114,7 +114,7 @@ pub fn files(config: &Config, role: Role) -> u64 {
         Role::Queued => 16_384,
         Role::Authd => 1024,
         Role::Keyd => 64,
-        Role::Accountd => u64::from(config.limits.account_sessions) * 4 + 1024,
+        Role::Accountd => u64::from(config.limits.account_sessions) * 6 + 1024,
     };
     files.min(1_000_000)
 }

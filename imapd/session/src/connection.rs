@@ -77,27 +77,23 @@ impl Connection {
         }
     }
 
-    /// Waits for the client and, in IDLE, for `other`.
-    pub(crate) fn wait(&self, other: Option<BorrowedFd<'_>>, timeout: Duration) -> Result<Ready, End> {
+    /// Waits for the client, and for `others` if there are any.
+    pub(crate) fn wait<'a>(
+        &'a self,
+        others: impl IntoIterator<Item = BorrowedFd<'a>>,
+        timeout: Duration,
+    ) -> Result<Ready, End> {
         if self.deflate.as_ref().is_some_and(|deflate| deflate.has_input()) {
             return Ok(Ready::Input);
         }
-        let stream = PollFd::new(self.stream.as_fd(), PollFlags::POLLIN);
-        let ready = match other {
-            None => wait_for(&mut [stream], timeout)? > 0,
-            Some(other) => {
-                let mut fds = [stream, PollFd::new(other, PollFlags::POLLIN)];
-                if wait_for(&mut fds, timeout)? == 0 {
-                    return Ok(Ready::Timeout);
-                }
-                let [stream, _] = fds;
-                if stream.any() != Some(true) {
-                    return Ok(Ready::Other);
-                }
-                true
-            }
-        };
-        Ok(if ready { Ready::Input } else { Ready::Timeout })
+        let fds = std::iter::once(self.stream.as_fd()).chain(others);
+        let mut fds: Vec<_> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        if wait_for(&mut fds, timeout)? == 0 {
+            return Ok(Ready::Timeout);
+        }
+        // The client goes first: what changed is told with its answer.
+        let from_client = fds.first().is_some_and(|stream| stream.any() == Some(true));
+        Ok(if from_client { Ready::Input } else { Ready::Other })
     }
 
     /// `None`: nothing has come after all.

@@ -16,6 +16,11 @@ pub(crate) fn name(text: &str) -> Result<MailboxName, Reply> {
     MailboxName::parse(text).map_err(|error| Reply::no(format!("[CANNOT] {error}")))
 }
 
+/// The same, in the form that new names have.
+pub(crate) fn new_name(text: &str) -> Result<MailboxName, Reply> {
+    name(&normal_form(text))
+}
+
 /// Two ways to write an é make one name: new ones are in Unicode's normal form C (RFC 9051 §5.1, RFC 5198 §2).
 fn normal_form(text: &str) -> Cow<'_, str> {
     ComposingNormalizerBorrowed::new_nfc().normalize(text)

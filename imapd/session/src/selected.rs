@@ -41,6 +41,8 @@ pub(crate) struct Selected {
     /// UIDs that `$` stands for. Ranges of them may have holes, where no message was and, UIDs only rising, none will
     /// be.
     saved: NumberSet,
+    /// The client was not told of flags that were changed after this, and will not be.
+    dropped: Option<ModSeq>,
     keywords: Vec<Keyword>,
     /// How many of these were in the latest FLAGS response.
     introduced: usize,
@@ -75,6 +77,7 @@ impl Selected {
             claimed: false,
             shows_recent: true,
             saved: NumberSet::default(),
+            dropped: None,
             keywords,
             introduced,
         }
@@ -259,7 +262,7 @@ impl Selected {
 
     /// Up to here the client was told everything, provided that it is told the flags owed to it.
     pub(crate) fn settled(&self) -> ModSeq {
-        self.gone.values().copied().fold(self.modseq, Ord::min)
+        self.gone.values().chain(&self.dropped).copied().fold(self.modseq, Ord::min)
     }
 
     /// All that are there, also those that the client was not told of.
@@ -358,6 +361,13 @@ impl Selected {
     /// Flags owed to the client.
     pub(crate) fn take_flags(&mut self) -> BTreeMap<Uid, (Flags, ModSeq)> {
         std::mem::take(&mut self.flags)
+    }
+
+    /// The client does not want to hear of flags that others changed.
+    pub(crate) fn drop_flags(&mut self) {
+        let oldest = self.flags.values().map(|(_, modseq)| modseq.before()).chain(self.dropped).min();
+        self.flags.clear();
+        self.dropped = oldest;
     }
 
     /// Notes keywords that are new in this mailbox.

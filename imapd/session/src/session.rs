@@ -1,5 +1,6 @@
 //! The session's loop: waits, has bytes parsed, carries out commands, tells what changed.
 
+use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use store_lib::{Budget, Columns, Drained, Origin, Reader, Store, StoreError};
 
 use crate::append::Appending;
 use crate::connection::{Connection, Ready};
+use crate::notify::{Notifying, Telling};
 use crate::reply::{Reply, Stop};
 use crate::selected::{Selected, write_flags};
 use crate::store::Storing;
@@ -38,6 +40,9 @@ pub(crate) struct Session {
     pub(crate) rev2: bool,
     /// The client has enabled UTF8=ACCEPT (RFC 6855 §3).
     pub(crate) utf8: bool,
+    /// What NOTIFY has set, if it has.
+    pub(crate) telling: Telling,
+    pub(crate) notifying: Option<Notifying>,
     receiving: Receiving,
     /// In a row.
     bad_commands: u32,
@@ -69,6 +74,8 @@ enum Next {
 pub(crate) enum Expunges {
     Tell,
     Keep,
+    /// The client has just expunged some: it is told although NOTIFY has it told of no others.
+    Asked,
 }
 
 impl Session {
@@ -93,6 +100,8 @@ impl Session {
             aware: Awareness::default(),
             rev2: false,
             utf8: false,
+            telling: Telling::everything(),
+            notifying: None,
             receiving,
             bad_commands: 0,
         })
@@ -139,11 +148,11 @@ impl Session {
                     self.limits.command.saturating_sub(began.elapsed())
                 }
             };
-            match self.wait(timeout)? {
+            match self.wait(timeout, parser.is_between_commands())? {
                 Ready::Timeout if parser.is_between_commands() => return Err(End::Idle),
                 Ready::Timeout => return Err(End::Stalled),
                 Ready::Other => {
-                    self.tell_changes(Expunges::Tell)?;
+                    self.tell_unasked()?;
                     continue;
                 }
                 Ready::Input => (),
@@ -170,12 +179,24 @@ impl Session {
         }
     }
 
-    fn wait(&mut self, timeout: Duration) -> Result<Ready, End> {
-        let other = match (&self.receiving, &self.selected) {
-            (Receiving::Idle(_), Some(selected)) => Some(std::os::fd::AsFd::as_fd(&selected.changes)),
-            (Receiving::Idle(_) | Receiving::Commands | Receiving::Message(_), _) => None,
+    /// Something changed. Of the selected mailbox the client hears in IDLE, or when it said so: it may be about to count.
+    fn tell_unasked(&mut self) -> Result<(), End> {
+        if self.telling.at_once || matches!(self.receiving, Receiving::Idle(_)) {
+            self.tell_changes(Expunges::Tell)?;
+        }
+        self.tell_notices()
+    }
+
+    /// In IDLE for changes as well, between commands for those of which NOTIFY has said that they are told at once.
+    fn wait(&self, timeout: Duration, between_commands: bool) -> Result<Ready, End> {
+        let (changes, notices) = match &self.receiving {
+            Receiving::Idle(_) => (true, true),
+            Receiving::Commands => (between_commands && self.telling.at_once, between_commands),
+            Receiving::Message(_) => (false, false),
         };
-        self.connection.wait(other, timeout)
+        let changes = self.selected.as_ref().filter(|_| changes).map(|selected| selected.changes.as_fd());
+        let notices = self.notifying.as_ref().filter(|_| notices).map(Notifying::as_fd);
+        self.connection.wait(changes.into_iter().chain(notices), timeout)
     }
 
     fn handle(&mut self, event: Event<'_>) -> Result<Next, End> {
@@ -279,6 +300,7 @@ impl Session {
             Command::Idle => {
                 self.connection.out.extend_from_slice(b"+ idling\r\n");
                 self.tell_changes(Expunges::Tell)?;
+                self.tell_notices()?;
                 self.receiving = Receiving::Idle(tag);
                 return Ok(Next::Line);
             }
@@ -325,6 +347,7 @@ impl Session {
             | Command::GetQuotaRoot(_)
             | Command::SetMetadata(_)
             | Command::Namespace
+            | Command::Notify(_)
             | Command::Unselect => Expunges::Tell,
         };
         let reply = match self.execute(&tag, command) {
@@ -337,7 +360,8 @@ impl Session {
 
     /// The end of a command: what changed meanwhile, then the tagged answer.
     fn finish(&mut self, tag: &Tag, reply: Reply, expunges: Expunges) -> Result<(), End> {
-        self.tell_changes(expunges)?;
+        self.tell_changes(if reply.expunged { Expunges::Asked } else { expunges })?;
+        self.tell_notices()?;
         let Self { connection, selected, aware, .. } = self;
         let mut text = reply.text;
         if let Some(selected) = selected {
@@ -348,6 +372,9 @@ impl Session {
             aware.settle(&mut connection.out, selected);
         }
         response::tagged(&mut connection.out, tag, reply.status, &text);
+        if expunges == Expunges::Keep && self.telling.at_once {
+            self.tell_changes(Expunges::Tell)?;
+        }
         Ok(())
     }
 
@@ -431,6 +458,7 @@ impl Session {
                 self.connection.out.extend_from_slice(b"* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
                 Ok(Reply::ok("NAMESPACE completed"))
             }
+            Command::Notify(notify) => self.notify(&notify),
             // These are answered before it comes to this.
             Command::Enable(_) | Command::Idle | Command::Logout => Ok(Reply::ok("completed")),
         }
@@ -477,12 +505,19 @@ impl Session {
     /// Notes and tells what changed in the selected mailbox.
     pub(crate) fn tell_changes(&mut self, expunges: Expunges) -> Result<(), End> {
         self.absorb_changes()?;
-        let Self { selected: Some(selected), connection, aware, .. } = self else { return Ok(()) };
-        if expunges == Expunges::Tell && aware.tells_vanished() {
+        let Self { selected: Some(selected), connection, aware, telling, .. } = self else {
+            return Ok(());
+        };
+        let tells = match expunges {
+            Expunges::Tell => telling.messages,
+            Expunges::Keep => false,
+            Expunges::Asked => true,
+        };
+        if tells && aware.tells_vanished() {
             let mut lines = VanishedLines::now();
             selected.tell_expunged(|_, uid| lines.push(connection, uid.value()..=uid.value()))?;
             lines.end(connection)?;
-        } else if expunges == Expunges::Tell {
+        } else if tells {
             selected.tell_expunged(|number, _| {
                 connection.out.extend_from_slice(b"* ");
                 response::number(&mut connection.out, number);
@@ -490,9 +525,16 @@ impl Session {
                 connection.flush_if_full()
             })?;
         }
-        self.tell_arrivals();
-        let Self { selected: Some(selected), connection, aware, .. } = self else { return Ok(()) };
+        let arrivals = self.tell_arrivals();
+        let Self { selected: Some(selected), connection, telling, .. } = self else { return Ok(()) };
         selected.introduce(&mut connection.out);
+        if !telling.flags {
+            selected.drop_flags();
+        }
+        if let Some(arrivals) = arrivals.filter(|_| !telling.of_arrivals.is_empty()) {
+            self.fetch_arrivals(arrivals)?;
+        }
+        let Self { selected: Some(selected), connection, aware, .. } = self else { return Ok(()) };
         for (uid, (flags, modseq)) in selected.take_flags() {
             let Some(place) = selected.place(uid) else { continue };
             let out = &mut connection.out;
@@ -511,10 +553,11 @@ impl Session {
         self.tell_metadata()
     }
 
-    /// Tells of the messages that were noted to have come.
-    fn tell_arrivals(&mut self) {
-        let Self { selected: Some(selected), connection, store, .. } = self else { return };
-        if selected.has_arrivals() {
+    /// Tells of the messages that were noted to have come; their places.
+    fn tell_arrivals(&mut self) -> Option<std::ops::Range<usize>> {
+        let Self { selected: Some(selected), connection, store, telling, .. } = self else { return None };
+        let mut arrivals = None;
+        if telling.messages && selected.has_arrivals() {
             // The first session that is told of a message has it as `\Recent` (RFC 3501 §2.3.2). Kept when the
             // mailbox is left: a commit for each message that arrives would double what its delivery cost.
             let recent = store.recent(selected.mailbox, !selected.read_only).unwrap_or_default();
@@ -523,7 +566,9 @@ impl Session {
                 selected.add_recent(recent);
             }
         }
-        if let Some(count) = selected.tell_arrived() {
+        let told = selected.told().len();
+        if let Some(count) = telling.messages.then(|| selected.tell_arrived()).flatten() {
+            arrivals = Some(told..selected.told().len());
             let out = &mut connection.out;
             out.extend_from_slice(b"* ");
             response::number(out, count);
@@ -533,6 +578,17 @@ impl Session {
                 response::number(out, selected.recent_count());
                 out.extend_from_slice(b" RECENT\r\n");
             }
+        }
+        arrivals
+    }
+
+    /// What NOTIFY has told of new messages beside that they are there (RFC 5465 §5.2).
+    fn fetch_arrivals(&mut self, places: std::ops::Range<usize>) -> Result<(), End> {
+        let (items, places) = (self.telling.of_arrivals.clone(), std::iter::once(places).collect());
+        match self.fetch_places(Numbering::Sequence, places, items, None) {
+            // Some may be expunged again.
+            Ok(_) | Err(Stop::Reply(_)) => Ok(()),
+            Err(Stop::End(end)) => Err(end),
         }
     }
 

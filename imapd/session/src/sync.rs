@@ -2,7 +2,7 @@
 //! numbers (RFC 9586).
 
 use imapd::response::{self, Status};
-use imapd::{Command, Extension, FetchItem, Numbering, SearchKey, SelectParameters, StatusItem};
+use imapd::{Command, Extension, FetchItem, NotifyEvent, Numbering, SearchKey, SelectParameters, StatusItem};
 use store_lib::{Columns, ModSeq, StoreError, Uid};
 
 use crate::fetch::Remaining;
@@ -104,6 +104,10 @@ fn enables_condstore(command: &Command) -> bool {
         || matches!(command, Command::Store { unchanged_since: Some(_), .. })
         || matches!(command, Command::Search { key, .. } if uses_modseq(key))
         || matches!(command, Command::Status { items, .. } if asks(items))
+        || matches!(command, Command::Notify(notify) if notify.groups().iter().any(|group| {
+            let items = group.events.iter().find_map(NotifyEvent::arrival_items);
+            items.is_some_and(|items| items.contains(&FetchItem::ModSeq))
+        }))
         || matches!(command, Command::List(list) if asks(&list.returns.status))
 }
 

@@ -244,6 +244,7 @@ impl Dialogue {
             | Command::SetMetadata(_)
             | Command::Language(_)
             | Command::Namespace
+            | Command::Notify(_)
             | Command::Unselect => self.log_in_first(&tag, out),
         }
     }

@@ -6,6 +6,7 @@ mod compress;
 mod decoded;
 mod harness;
 mod limits;
+mod notify;
 mod properties;
 mod resync;
 mod searching;
