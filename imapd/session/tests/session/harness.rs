@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
@@ -41,6 +41,20 @@ impl Account {
         self.dir.path()
     }
 
+    /// As if the process had been killed: what was in its files is what there is. No session may be left.
+    pub(crate) fn kill(&mut self) {
+        let dir = loop {
+            let (before, dir) = (states(self.dir.path()), tempfile::tempdir().unwrap());
+            copy_tree(self.dir.path(), dir.path());
+            // The writer may still do what nobody waits for; a copy of two states at once would be none of them.
+            if states(self.dir.path()) == before {
+                break dir;
+            }
+        };
+        self.store = Store::open(dir.path()).unwrap();
+        self.dir = dir;
+    }
+
     /// Files a message as a delivery would: by no session.
     pub(crate) fn file(&self, mailbox: &str, message: &[u8]) {
         self.file_as(mailbox, message, Parse::Yes);
@@ -74,6 +88,36 @@ impl Account {
         let store = self.store.clone();
         let session = std::thread::spawn(move || run(store, theirs, facts, limits));
         Client { stream: ours, received: Vec::new(), session, stopping }
+    }
+}
+
+/// Path, size and time of every file.
+fn states(dir: &Path) -> Vec<(PathBuf, u64, std::time::SystemTime)> {
+    let mut states: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .flat_map(|entry| {
+            let entry = entry.unwrap();
+            match entry.metadata() {
+                Ok(found) if found.is_dir() => states(&entry.path()),
+                Ok(found) => vec![(entry.path(), found.len(), found.modified().unwrap())],
+                Err(_) => Vec::new(),
+            }
+        })
+        .collect();
+    states.sort();
+    states
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir(&target).unwrap();
+            copy_tree(&entry.path(), &target);
+        } else if !entry.file_name().to_string_lossy().ends_with("-shm") {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod compress;
 mod decoded;
 mod harness;
 mod limits;
+mod model;
 mod notify;
 mod properties;
 mod resync;
