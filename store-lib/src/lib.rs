@@ -36,6 +36,7 @@ mod schema;
 mod search;
 mod stage;
 mod store;
+mod threads;
 mod undelete;
 mod verify;
 mod writer;
@@ -60,5 +61,6 @@ pub use stage::{BodySource, Parse, Staged, Stager};
 pub use store::{
     Conditional, Copied, Delivered, Delivery, Filed, FlagChange, MAX_APPENDED, NewMessage, Store, StoredFlags,
 };
+pub use threads::{Thread, ThreadId};
 pub use undelete::{DeletedMessage, Restored, Which};
 pub use verify::{Problem, Report};

@@ -163,7 +163,7 @@ impl Reader<'_> {
         mut each: impl FnMut(Uid, ThreadKeys<'_>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT uid, message.body, received, heading.body IS NULL, sent, topic, reply, message_id, refs
+            "SELECT uid, message.body, message.received, heading.body IS NULL, sent, topic, reply, message_id, refs
              FROM message LEFT JOIN heading ON heading.body = message.body
              WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid",
         )?;
@@ -237,7 +237,7 @@ fn statement_for(key: SortKey) -> &'static str {
             "SELECT uid, body, size FROM message WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid"
         }
         SortKey::Date => {
-            "SELECT uid, message.body, ifnull(sent, received), heading.body IS NULL
+            "SELECT uid, message.body, ifnull(sent, message.received), heading.body IS NULL
              FROM message LEFT JOIN heading ON heading.body = message.body
              WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid"
         }

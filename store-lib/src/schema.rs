@@ -168,6 +168,7 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT;
     INSERT INTO usage SELECT 1, ifnull(sum(size), 0), ifnull(sum(total), 0) FROM mailbox;
 ",
+    crate::threads::MIGRATION,
 ];
 
 /// What an account begins with.

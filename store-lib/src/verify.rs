@@ -77,7 +77,8 @@ impl Store {
                 report.problems.push(Problem::Usage { stored, counted });
             }
             check_sharing(reader.connection, &mut report)?;
-            crate::ordering::check(reader.connection, &mut report)
+            crate::ordering::check(reader.connection, &mut report)?;
+            crate::threads::check(reader.connection, &mut report)
         })?;
         // In short reads: hashing everything at once would keep the log from being folded in.
         let mut after = 0;

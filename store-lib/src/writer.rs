@@ -21,6 +21,7 @@ mod mailboxes;
 mod metadata;
 mod queue;
 mod quota;
+mod threads;
 mod tombstones;
 mod transaction;
 mod transfer;

@@ -6,7 +6,8 @@ use std::ops::{ControlFlow, Range};
 
 use imapd::{FetchItem, FetchModifiers, MessageSet, Numbering, response};
 use store_lib::{
-    Body, Columns, EmailId, Flags, Message, ModSeq, Reader, StoreError, Summary, Uid, UnixSeconds,
+    Body, Columns, EmailId, Flags, Message, MessageId, ModSeq, Reader, StoreError, Summary, ThreadId, Uid,
+    UnixSeconds,
 };
 
 use crate::binary::{self, Decoding, Measured};
@@ -32,6 +33,8 @@ struct Plan {
     columns: Columns,
     /// Some items are made of the message's octets.
     bodies: bool,
+    /// THREADID is among them.
+    threads: bool,
     sets_seen: bool,
     /// EMAILID is among them: it is reckoned.
     email_id: bool,
@@ -44,6 +47,7 @@ impl Plan {
         let mut plan = Self {
             columns: Columns::Flags,
             bodies: false,
+            threads: false,
             sets_seen: false,
             email_id: items.contains(&FetchItem::EmailId),
             items: Vec::new(),
@@ -61,6 +65,7 @@ impl Plan {
                 }
                 item => plan.bodies |= is_body_item(item),
             }
+            plan.threads |= item == FetchItem::ThreadId;
             plan.sets_seen |= item.sets_seen();
             // Asked twice, told once: what one command costs does not grow with repetitions.
             if !plan.items.contains(&item) {
@@ -157,6 +162,8 @@ pub(crate) struct Row {
     saved: Option<UnixSeconds>,
     size: u64,
     email_id: Option<EmailId>,
+    id: MessageId,
+    thread: Option<ThreadId>,
     /// ENVELOPE, BODYSTRUCTURE, BODY.
     summary: Option<[Vec<u8>; 3]>,
     body: Option<Body>,
@@ -175,6 +182,8 @@ impl Row {
             saved: message.saved,
             size: message.size,
             email_id,
+            id: message.id,
+            thread: None,
             summary: message.summary.map(|Summary { envelope, bodystructure, body, .. }| {
                 [envelope.to_vec(), bodystructure.to_vec(), body.to_vec()]
             }),
@@ -192,6 +201,7 @@ struct Head<'a> {
     saved: Option<UnixSeconds>,
     size: u64,
     email_id: Option<EmailId>,
+    thread: Option<ThreadId>,
     summary: Option<[&'a [u8]; 3]>,
 }
 
@@ -245,6 +255,7 @@ impl Session {
         let out = &mut connection.out;
         let mut rows = 0;
         store.read(&budget(), |reader| {
+            let mut failed = Ok(());
             remaining.visit(selected, reader, plan.columns, |place, message| {
                 rows += 1;
                 if message.modseq <= plan.changed_since {
@@ -254,7 +265,19 @@ impl Session {
                         ControlFlow::Break(())
                     };
                 }
+                let thread = match plan.threads {
+                    true => reader.thread_of(message.id),
+                    false => Ok(None),
+                };
+                let thread = match thread {
+                    Ok(thread) => thread,
+                    Err(error) => {
+                        failed = Err(error);
+                        return ControlFlow::Break(());
+                    }
+                };
                 let head = Head {
+                    thread,
                     uid: message.uid,
                     flags: &message.flags,
                     modseq: message.modseq,
@@ -269,7 +292,8 @@ impl Session {
                 write_head(out, selected, aware, place, &head, &plan.items, false);
                 out.extend_from_slice(b")\r\n");
                 if out.len() >= OUTPUT_FULL { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            })
+            })?;
+            failed
         })?;
         Ok(())
     }
@@ -299,6 +323,9 @@ impl Session {
             })?;
             for row in &mut rows {
                 row.body = reader.body(selected.mailbox, row.uid)?;
+                if plan.threads {
+                    row.thread = reader.thread_of(row.id)?;
+                }
             }
             Ok(())
         })?;
@@ -327,6 +354,7 @@ impl Session {
                 saved: row.saved,
                 size: row.size,
                 email_id: row.email_id,
+                thread: row.thread,
                 summary: row.summary.as_ref().map(|summary| summary.each_ref().map(Vec::as_slice)),
             };
             let mut first = write_head(
@@ -420,11 +448,17 @@ fn write_head(
                 out.extend_from_slice(head.email_id.map(|id| id.to_string()).unwrap_or_default().as_bytes());
                 out.push(b')');
             }
-            // No threads are kept (RFC 8474 §5.2).
-            FetchItem::ThreadId => out.extend_from_slice(b"THREADID NIL"),
             FetchItem::Rfc822Size => {
                 out.extend_from_slice(b"RFC822.SIZE ");
                 response::number(out, head.size);
+            }
+            FetchItem::ThreadId => {
+                out.extend_from_slice(b"THREADID ");
+                match head.thread {
+                    Some(thread) => out.extend_from_slice(format!("({thread})").as_bytes()),
+                    // Nobody has looked yet (RFC 8474 §5.2).
+                    None => out.extend_from_slice(b"NIL"),
+                }
             }
             FetchItem::Envelope => {
                 out.extend_from_slice(b"ENVELOPE ");

@@ -1,6 +1,7 @@
 //! SEARCH (RFC 3501 §6.4.4, RFC 9051 §6.4.4), in slices. What the rows of the store decide is decided there; only
 //! messages that are still open then have their octets read, outside the reader.
 
+use std::collections::HashSet;
 use std::num::NonZeroU32;
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -8,7 +9,7 @@ use std::time::Instant;
 use imapd::{Numbering, SearchKey, SearchReturn, Tag, date_of, days_of, response};
 use mail_lib::header;
 use store_lib::{
-    Body, Columns, EmailId, Flags, Keyword, MessageId, ModSeq, StoreError, SystemFlag, Uid, UnixSeconds,
+    Body, Columns, EmailId, Flags, Keyword, MessageId, ModSeq, Store, StoreError, SystemFlag, ThreadId, Uid, UnixSeconds,
 };
 
 use crate::End;
@@ -37,6 +38,8 @@ enum Condition {
     Recent,
     /// Places in the client's view.
     Places(crate::selected::Places),
+    /// Those of a thread.
+    Messages(HashSet<MessageId>),
     /// Size in octets.
     Larger(u64),
     ModSeq(ModSeq),
@@ -48,8 +51,6 @@ enum Condition {
     ReceivedUntil(i64),
     Saved(Days),
     EmailId(String),
-    /// No message is: threads are not kept.
-    Never,
     Sent(Days),
     Field(String, Wanted),
     Body(Wanted),
@@ -128,8 +129,9 @@ impl Session {
         first_only: bool,
         deadline: Instant,
     ) -> Result<Vec<usize>, Stop> {
+        let store = self.store.clone();
         let selected = self.selected()?;
-        let condition = Condition::new(key, selected);
+        let condition = Condition::new(key, selected, &store);
         // Whatever stops it now, nothing is saved then (RFC 9051 §6.4.4.1).
         if results.is_some_and(|results| results.save) {
             selected.save([]);
@@ -341,20 +343,28 @@ fn told(results: SearchReturn, found: &[usize]) -> Vec<usize> {
 }
 
 impl Condition {
-    fn new(key: &SearchKey, selected: &Selected) -> Result<Self, Reply> {
+    fn new(key: &SearchKey, selected: &Selected, store: &Store) -> Result<Self, Stop> {
         let field =
             |name: &str, text: &imapd::SearchText| Self::Field(name.to_owned(), Wanted::in_field(name, text));
         let day = |date: &imapd::Date| days_of(*date);
         Ok(match key {
             SearchKey::All => Self::All,
             SearchKey::And(keys) => {
-                let conditions: Result<Vec<_>, _> = keys.iter().map(|key| Self::new(key, selected)).collect();
+                let conditions: Result<Vec<_>, _> =
+                    keys.iter().map(|key| Self::new(key, selected, store)).collect();
                 Self::And(conditions?)
             }
-            SearchKey::Or(left, right) => {
-                Self::Or(Box::new(Self::new(left, selected)?), Box::new(Self::new(right, selected)?))
-            }
-            SearchKey::Not(key) => Self::Not(Box::new(Self::new(key, selected)?)),
+            SearchKey::Or(left, right) => Self::Or(
+                Box::new(Self::new(left, selected, store)?),
+                Box::new(Self::new(right, selected, store)?),
+            ),
+            SearchKey::Not(key) => Self::Not(Box::new(Self::new(key, selected, store)?)),
+            SearchKey::ThreadId(id) => Self::Messages(match ThreadId::parse(id.as_str()) {
+                Some(thread) => {
+                    store.read(&budget(), |reader| reader.messages_told_of(thread))?.into_iter().collect()
+                }
+                None => HashSet::new(),
+            }),
             SearchKey::Flag(flag) => Self::flag(flag)?,
             SearchKey::Recent => Self::Recent,
             SearchKey::Saved => Self::Places(selected.saved_places()),
@@ -373,7 +383,6 @@ impl Condition {
             SearchKey::SavedOn(date) => Self::Saved(Days::On(day(date))),
             SearchKey::SavedSince(date) => Self::Saved(Days::Since(day(date))),
             SearchKey::EmailId(id) => Self::EmailId(id.as_str().to_owned()),
-            SearchKey::ThreadId(_) => Self::Never,
             SearchKey::ModSeq(value) => Self::ModSeq(modseq(*value)),
             SearchKey::Before(date) => Self::Received(Days::Before(day(date))),
             SearchKey::On(date) => Self::Received(Days::On(day(date))),
@@ -426,7 +435,6 @@ impl Condition {
             | Self::ReceivedSince(_)
             | Self::ReceivedUntil(_)
             | Self::Saved(_)
-            | Self::Never
             | Self::Sent(_)
             | Self::Field(..)
             | Self::Body(_)
@@ -457,7 +465,6 @@ impl Condition {
             | Self::ReceivedSince(_)
             | Self::ReceivedUntil(_)
             | Self::Saved(_)
-            | Self::Never
             | Self::Sent(_) => {}
         }
     }
@@ -490,11 +497,11 @@ impl Condition {
                 let after = places.partition_point(|range| range.end <= row.place);
                 Some(places.get(after).is_some_and(|range| range.contains(&row.place)))
             }
+            Self::Messages(messages) => Some(messages.contains(&row.id)),
             Self::Larger(size) => Some(row.size > *size),
             Self::ModSeq(modseq) => Some(row.modseq >= *modseq),
             Self::Saved(days) => Some(days.matches(row.saved_day)),
             Self::EmailId(id) => Some(row.email_id.is_some_and(|found| found.to_string() == *id)),
-            Self::Never => Some(false),
             Self::Smaller(size) => Some(row.size < *size),
             Self::Received(days) => Some(days.matches(row.received_day)),
             Self::ReceivedSince(time) => Some(row.received >= *time),
@@ -537,13 +544,13 @@ impl Condition {
             | Self::Keyword(_)
             | Self::Recent
             | Self::Places(_)
+            | Self::Messages(_)
             | Self::Larger(_)
             | Self::ModSeq(_)
             | Self::Smaller(_)
             | Self::Received(_)
             | Self::Saved(_)
             | Self::EmailId(_)
-            | Self::Never
             | Self::ReceivedSince(_)
             | Self::ReceivedUntil(_) => Ok(false),
         }

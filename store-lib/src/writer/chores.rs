@@ -29,6 +29,8 @@ pub(super) struct Chores {
     /// Messages of an older version have no row in `heading` yet; and it is time to see to that.
     pub(super) headings: bool,
     pub(super) headings_due: bool,
+    /// Messages are to be threaded, when all have their rows in `heading`.
+    pub(super) threads: bool,
     forget_after: UnixSeconds,
     pub(super) kept: Kept,
     pub(super) age_after: UnixSeconds,
@@ -43,7 +45,7 @@ impl Chores {
         };
         // Not at once: opening an account is on the way of a login or a delivery.
         let forget_after = UnixSeconds(UnixSeconds::now().0.saturating_add(5));
-        let headings = any("heading_backlog")?;
+        let (headings, threads) = (any("heading_backlog")?, any("thread_backlog")?);
         let kept = Kept::new(forget_after);
         Ok(Self {
             unlinked: any("unlinked")?,
@@ -52,6 +54,7 @@ impl Chores {
             headings,
             headings_due: false,
             kept,
+            threads,
             forget_after,
             age_after: forget_after,
         })
@@ -81,6 +84,7 @@ impl Writer {
             || self.headings_wait()
             || self.chores.kept.is_due(&self.keeping)
             || UnixSeconds::now() >= self.chores.age_after
+            || self.threads_wait()
             || self.log.is_waiting()
     }
 
@@ -110,6 +114,8 @@ impl Writer {
         } else if UnixSeconds::now() >= self.chores.age_after {
             self.age();
             Ok(())
+        } else if self.threads_wait() {
+            self.rethread()
         } else {
             self.log.tend(&self.connection, log::IDLE)
         };

@@ -74,7 +74,7 @@ impl Transaction<'_> {
                 flags: flags.clone(),
                 received: *received,
                 size: staged.size(),
-                body: self.insert_body(staged)?,
+                body: self.insert_body(staged, *received)?,
             };
             let uid = self.insert_message(&mut mailbox, &entry, modseq, &mut delta, origin)?;
             filed.push(Filed { mailbox: mailbox.id, uidvalidity: mailbox.uidvalidity, uid, modseq });
@@ -96,7 +96,7 @@ impl Transaction<'_> {
         received: UnixSeconds,
         origin: Origin,
     ) -> Result<Filed, StoreError> {
-        let body = self.insert_body(staged)?;
+        let body = self.insert_body(staged, received)?;
         let modseq = self.next_modseq();
         let mut delta = Delta::default();
         let entry = Entry { flags: flags.clone(), received, size: staged.size(), body };
@@ -106,7 +106,7 @@ impl Transaction<'_> {
         Ok(Filed { mailbox: mailbox.id, uidvalidity: mailbox.uidvalidity, uid, modseq })
     }
 
-    pub(super) fn insert_body(&mut self, staged: &Staged) -> Result<i64, StoreError> {
+    pub(super) fn insert_body(&mut self, staged: &Staged, received: UnixSeconds) -> Result<i64, StoreError> {
         let id = self.next_body();
         self.effects.filed += 1;
         self.effects.octets = self.effects.octets.saturating_add(staged.size());
@@ -131,7 +131,8 @@ impl Transaction<'_> {
             ),
         )?;
         if let Some(rendered) = summary {
-            self.insert_heading(id, &rendered.order)?;
+            self.insert_heading(id, &rendered.order, Some(received))?;
+            self.assign_thread(id, &rendered.order, received.0)?;
         }
         if let Octets::Memory(octets) = &staged.octets {
             let piece = if octets.len() <= 4 * SMALL_PIECE { SMALL_PIECE } else { LARGE_PIECE };

@@ -8,18 +8,23 @@ use mail_lib::ordering::OrderKeys;
 use super::{Transaction, Writer};
 use crate::files::Files;
 use crate::ordering::{hash, stored_references, topic};
-use crate::{Reader, StoreError};
+use crate::{Reader, StoreError, UnixSeconds};
 
 /// Messages opened in one go when nothing waits.
 const FILL_LIMIT: i64 = 100;
 
 impl Transaction<'_> {
-    pub(super) fn insert_heading(&mut self, body: i64, keys: &OrderKeys) -> Result<(), StoreError> {
+    pub(super) fn insert_heading(
+        &mut self,
+        body: i64,
+        keys: &OrderKeys,
+        received: Option<UnixSeconds>,
+    ) -> Result<(), StoreError> {
         let references = stored_references(keys);
         self.execute(
             "INSERT INTO heading (body, sent, reply, topic, message_id, subject, from_mailbox, to_mailbox, cc_mailbox,
-                                  display_from, display_to, refs)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                                  display_from, display_to, refs, received)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             rusqlite::params![
                 body,
                 keys.sent,
@@ -33,12 +38,14 @@ impl Transaction<'_> {
                 keys.display_from,
                 keys.display_to,
                 (!references.is_empty()).then_some(references),
+                received.map(|received| received.0),
             ],
         )?;
         Ok(())
     }
 
     pub(super) fn remove_heading(&mut self, body: i64) -> Result<(), StoreError> {
+        self.leave_thread(body)?;
         self.execute("DELETE FROM heading WHERE body = ?1", [body])?;
         Ok(())
     }
@@ -59,7 +66,7 @@ impl Transaction<'_> {
             if self.row(there, [body], |_| Ok(()))?.is_none()
                 && let Some(keys) = Reader::of_writer(self.connection, files).order_keys(*body)?
             {
-                self.insert_heading(*body, &keys)?;
+                self.insert_heading(*body, &keys, None)?;
             }
         }
         match bodies.last().filter(|filled| **filled < last) {

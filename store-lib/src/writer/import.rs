@@ -122,10 +122,10 @@ impl Transaction<'_> {
                 outcomes.push(Imported::Known);
                 continue;
             }
-            let body = self.insert_body(&message.staged)?;
+            let received = sayable(message.received);
+            let body = self.insert_body(&message.staged, received)?;
             let flags = fitting(&mailbox, &message.flags)?;
-            let entry =
-                Entry { flags, received: sayable(message.received), size: message.staged.size(), body };
+            let entry = Entry { flags, received, size: message.staged.size(), body };
             let asked = self.free_uid(import, message.uid)?;
             let uid = match asked {
                 Some(uid) => self.insert_message_as(&mut mailbox, uid, &entry, modseq, &mut delta, origin)?,

@@ -426,6 +426,7 @@ fn rows_for_sorting_are_filled_in_behind() {
     assert_eq!((before.1[0].as_str(), before.1[7].as_str()), ("1 1704067200", "8 7"));
     run(|transaction, _| {
         transaction.execute("DELETE FROM heading WHERE body <= 249", ())?;
+        transaction.execute("INSERT INTO thread_backlog SELECT min(id), 249, 0 FROM body", ())?;
         transaction
             .execute("INSERT INTO heading_backlog SELECT min(id), 249 FROM body HAVING count(*) > 0", ())?;
         Ok(true)
@@ -439,6 +440,10 @@ fn rows_for_sorting_are_filled_in_behind() {
         check(&store);
     }
     assert_eq!(slices, 3);
+    while run(|transaction, files| Ok(transaction.rethread(files)?.is_some())) {
+        check(&store);
+    }
+    check(&store);
 }
 
 /// The rows of what is kept, changed behind the store's back.

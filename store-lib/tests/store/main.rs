@@ -10,4 +10,5 @@ mod model;
 mod opening;
 mod quota;
 mod searching;
+mod threads;
 mod undelete;
