@@ -7,6 +7,7 @@ use crate::list::List;
 use crate::mailbox_name::NameForm;
 use crate::metadata::{GetMetadata, SetMetadata};
 use crate::notify::Notify;
+use crate::partial::PartialRange;
 use crate::sasl::{Secret, initial_response};
 use crate::search::{SearchKey, SearchReturn};
 use crate::sequence_set::MessageSet;
@@ -427,6 +428,9 @@ impl Command {
                     && (numbering == Numbering::Sequence || modifiers.changed_since.is_none())
                 {
                     return Err(SyntaxError::Expected("VANISHED only with UID FETCH and CHANGEDSINCE"));
+                }
+                if modifiers.partial.is_some() && numbering == Numbering::Sequence {
+                    return Err(SyntaxError::Expected("PARTIAL only with UID FETCH"));
                 }
                 Self::Fetch { numbering, set, items, modifiers }
             }

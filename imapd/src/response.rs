@@ -10,6 +10,7 @@ use crate::date::date_of;
 use crate::fetch::{Section, SectionText};
 use crate::mailbox_name::{NameForm, encode_mailbox_name};
 use crate::parser::{Bad, Fatal};
+use crate::partial::PartialRange;
 use crate::sequence_set::NumberSet;
 use crate::tag::Tag;
 
@@ -191,6 +192,16 @@ pub fn number_range(out: &mut Vec<u8>, range: &RangeInclusive<u32>) {
         out.push(b':');
         number(out, u64::from(*range.end()));
     }
+}
+
+/// `1:500`, or `-1:-100`, as it was asked.
+pub fn partial_range(out: &mut Vec<u8>, range: PartialRange) {
+    let sign: &[u8] = if range.from_end { b"-" } else { b"" };
+    out.extend_from_slice(sign);
+    number(out, u64::from(range.first.get()));
+    out.push(b':');
+    out.extend_from_slice(sign);
+    number(out, u64::from(range.last.get()));
 }
 
 /// An INTERNALDATE, from seconds since 1970, in UTC.

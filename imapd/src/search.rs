@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use crate::cursor::{Cursor, NESTING_LIMIT, SyntaxError};
 use crate::date::Date;
 use crate::flag::Flag;
+use crate::partial::PartialRange;
 use crate::sequence_set::{MessageSet, SequenceSet};
 
 /// Keys in one search, all levels together.
@@ -23,6 +24,8 @@ pub struct SearchReturn {
     pub all: bool,
     /// COUNT: how many there are.
     pub count: bool,
+    /// PARTIAL: those of this range (RFC 9394 §3.1).
+    pub partial: Option<PartialRange>,
     /// SAVE: what `$` stands for from then on.
     pub save: bool,
 }
@@ -41,24 +44,31 @@ impl SearchReturn {
                 b"MAX" => results.max = true,
                 b"ALL" => results.all = true,
                 b"COUNT" => results.count = true,
+                b"PARTIAL" => {
+                    cursor.space()?;
+                    results.partial = Some(PartialRange::parse(cursor)?);
+                }
                 b"SAVE" => results.save = true,
                 _ => return Err(SyntaxError::Expected("a result option of SEARCH")),
             }
             Ok(())
         })?;
         cursor.space()?;
+        if results.all && results.partial.is_some() {
+            return Err(SyntaxError::Expected("either PARTIAL or ALL"));
+        }
         results.all |= results == Self::default();
         Ok(Some(results))
     }
 
     /// Whether anything is to be answered: SAVE alone only keeps.
     pub fn answers(&self) -> bool {
-        self.min || self.max || self.all || self.count
+        self.min || self.max || self.all || self.count || self.partial.is_some()
     }
 
     /// Whether one message from each end is all that is needed.
     pub fn is_ends_only(&self) -> bool {
-        (self.min || self.max) && !self.all && !self.count
+        (self.min || self.max) && !self.all && !self.count && self.partial.is_none()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use crate::cursor::{Cursor, SyntaxError};
+use crate::partial::PartialRange;
 use crate::sequence_set::{NumberSet, SequenceSet};
 
 /// Parameters of one SELECT and modifiers of one FETCH or STORE; every one there is fits several times.
@@ -44,6 +45,8 @@ pub struct FetchModifiers {
     pub changed_since: Option<u64>,
     /// VANISHED (RFC 7162 §3.2.6), only with CHANGEDSINCE and UIDs.
     pub vanished: bool,
+    /// PARTIAL (RFC 9394 §3.3), only with UIDs.
+    pub partial: Option<PartialRange>,
 }
 
 impl SelectParameters {
@@ -135,6 +138,10 @@ impl FetchModifiers {
                 b"CHANGEDSINCE" => {
                     cursor.space()?;
                     modifiers.changed_since = Some(cursor.number64()?);
+                }
+                b"PARTIAL" => {
+                    cursor.space()?;
+                    modifiers.partial = Some(PartialRange::parse(cursor)?);
                 }
                 b"VANISHED" => modifiers.vanished = true,
                 _ => return Err(SyntaxError::Expected("a modifier of FETCH")),

@@ -216,7 +216,11 @@ impl Session {
         if modifiers.vanished {
             self.tell_vanished(set, modifiers.changed_since)?;
         }
-        let places = self.selected()?.resolve(set, numbering)?;
+        let mut places = self.selected()?.resolve(set, numbering)?;
+        if let Some(partial) = modifiers.partial {
+            let asked = places.iter().map(ExactSizeIterator::len).sum();
+            places = part_of(&places, partial.of(asked));
+        }
         self.fetch_places(numbering, places, items, modifiers.changed_since)
     }
 
@@ -380,6 +384,21 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// The messages of `places` whose turn is in `turns`.
+fn part_of(places: &Places, turns: Range<usize>) -> Places {
+    let mut before = 0;
+    let mut part = Places::new();
+    for range in places {
+        let from = range.start + turns.start.saturating_sub(before).min(range.len());
+        let to = range.start + turns.end.saturating_sub(before).min(range.len());
+        if from < to {
+            part.push(from..to);
+        }
+        before += range.len();
+    }
+    part
 }
 
 fn is_body_item(item: &FetchItem) -> bool {

@@ -13,6 +13,7 @@ use store_lib::{
 };
 
 use crate::End;
+use crate::connection::Connection;
 use crate::fetch::Remaining;
 use crate::reply::{Reply, Stop};
 use crate::selected::Selected;
@@ -215,9 +216,12 @@ impl Session {
             // With MIN and MAX alone it is those that are saved (RFC 9051 §6.4.4.1, table 4).
             let first = found.first().filter(|_| results.min);
             let last = found.last().filter(|_| results.max);
-            let mut saved = match results.is_ends_only() {
-                true => first.into_iter().chain(last).copied().collect(),
-                false => found.to_vec(),
+            let partial = results.partial.and_then(|range| found.get(range.of(found.len())));
+            let mut saved: Vec<usize> = match partial.filter(|_| !results.count) {
+                // RFC 9394 §3.2, table 1.
+                Some(partial) => first.into_iter().chain(last).chain(partial).copied().collect(),
+                None if results.is_ends_only() => first.into_iter().chain(last).copied().collect(),
+                None => found.to_vec(),
             };
             saved.sort_unstable();
             saved.dedup();
@@ -242,19 +246,18 @@ impl Session {
             }
         }
         if results.all && !found.is_empty() {
-            let mut numbers = found.iter().map(|place| selected.number_at(*place, numbering)).peekable();
-            let mut before: &[u8] = b" ALL ";
-            // In the order found, which SORT chose: a range only ever rises (RFC 5267 §3.2).
-            while let Some(first) = numbers.next() {
-                let mut last = first;
-                while let Some(next) = numbers.next_if(|next| last.checked_add(1) == Some(*next)) {
-                    last = next;
-                }
-                connection.out.extend_from_slice(before);
-                response::number_range(&mut connection.out, &(first..=last));
-                connection.flush_if_full()?;
-                before = b",";
+            connection.out.extend_from_slice(b" ALL ");
+            write_ordered(connection, selected, numbering, found)?;
+        }
+        if let Some(range) = results.partial {
+            connection.out.extend_from_slice(b" PARTIAL (");
+            response::partial_range(&mut connection.out, range);
+            connection.out.push(b' ');
+            match found.get(range.of(found.len())) {
+                None | Some([]) => connection.out.extend_from_slice(b"NIL"),
+                Some(part) => write_ordered(connection, selected, numbering, part)?,
             }
+            connection.out.push(b')');
         }
         let out = &mut connection.out;
         if results.count {
@@ -555,6 +558,29 @@ impl Condition {
             | Self::ReceivedUntil(_) => Ok(false),
         }
     }
+}
+
+/// Numbers in the order found, which SORT chose: a range only ever rises (RFC 5267 §3.2).
+pub(crate) fn write_ordered(
+    connection: &mut Connection,
+    selected: &Selected,
+    numbering: Numbering,
+    found: &[usize],
+) -> Result<(), End> {
+    let mut numbers = found.iter().map(|place| selected.number_at(*place, numbering)).peekable();
+    let mut first_range = true;
+    while let Some(first) = numbers.next() {
+        let mut last = first;
+        while let Some(next) = numbers.next_if(|next| last.checked_add(1) == Some(*next)) {
+            last = next;
+        }
+        if !std::mem::take(&mut first_range) {
+            connection.out.push(b',');
+        }
+        response::number_range(&mut connection.out, &(first..=last));
+        connection.flush_if_full()?;
+    }
+    Ok(())
 }
 
 /// The time that OLDER and YOUNGER are about (RFC 5032 §2).

@@ -272,7 +272,10 @@ impl Transaction<'_> {
                 // What somebody said of a thread is kept: it gets the same name again. Those of messages that came
                 // meanwhile stay.
                 let unused = "id NOT IN (SELECT thread FROM heading WHERE thread IS NOT NULL)";
-                self.execute(&format!("DELETE FROM thread WHERE NOT muted AND NOT collapsed AND {unused}"), ())?;
+                self.execute(
+                    &format!("DELETE FROM thread WHERE NOT muted AND NOT collapsed AND {unused}"),
+                    (),
+                )?;
                 self.execute(&format!("UPDATE thread SET parent = NULL WHERE {unused}"), ())?;
                 self.execute(
                     "UPDATE thread_backlog SET clearing = 0, next = ifnull((SELECT min(body) FROM heading), last)",
