@@ -65,6 +65,10 @@ pub enum NotifyEvent {
     MailboxName,
     /// SubscriptionChange
     SubscriptionChange,
+    /// MailboxMetadataChange
+    MailboxMetadataChange,
+    /// ServerMetadataChange
+    ServerMetadataChange,
     /// One that is not served; answered with `NO [BADEVENT (…)]` (RFC 5465 §3.1).
     Unsupported,
 }
@@ -125,7 +129,13 @@ impl Notify {
             }
             if group.mailboxes.is_selected() {
                 selected += 1;
-                if has(NotifyEvent::MailboxName) || has(NotifyEvent::SubscriptionChange) {
+                let others = [
+                    NotifyEvent::MailboxName,
+                    NotifyEvent::SubscriptionChange,
+                    NotifyEvent::MailboxMetadataChange,
+                    NotifyEvent::ServerMetadataChange,
+                ];
+                if others.into_iter().any(has) {
                     return Err(SyntaxError::Expected("events of messages with the selected mailbox"));
                 }
             } else if arrivals.is_some_and(|items| !items.is_empty()) {
@@ -192,6 +202,8 @@ impl NotifyEvent {
             b"FLAGCHANGE" => Self::FlagChange,
             b"MAILBOXNAME" => Self::MailboxName,
             b"SUBSCRIPTIONCHANGE" => Self::SubscriptionChange,
+            b"MAILBOXMETADATACHANGE" => Self::MailboxMetadataChange,
+            b"SERVERMETADATACHANGE" => Self::ServerMetadataChange,
             _ => Self::Unsupported,
         })
     }
@@ -283,6 +295,7 @@ mod tests {
             ("SET (personal (MessageExpunge))", "MessageExpunge alone (§5)"),
             ("SET (personal (FlagChange))", "FlagChange alone (§5)"),
             ("SET (selected (MailboxName))", "no event of messages (§6.1)"),
+            ("SET (selected (ServerMetadataChange))", "no event of messages (§6.1)"),
             ("SET (selected NONE) (selected-delayed NONE)", "both (§6.1)"),
             ("SET (personal (MessageNew (UID) MessageExpunge))", "items elsewhere (§8)"),
             ("SET (personal NONE) ", "a trailing space"),

@@ -207,7 +207,7 @@ fn change(subject: &Subject, name: &[u8], value: Option<Vec<u8>>) -> Result<Meta
 }
 
 /// `* METADATA mailbox`
-fn begin_response(out: &mut Vec<u8>, mailbox: &str, names: NameForm) {
+pub(crate) fn begin_response(out: &mut Vec<u8>, mailbox: &str, names: NameForm) {
     out.extend_from_slice(b"* METADATA ");
     response::mailbox(out, mailbox, names);
 }

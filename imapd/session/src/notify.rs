@@ -4,13 +4,15 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use imapd::response::{self, Status};
 use imapd::{EventGroup, FetchItem, MailboxFilter, Notify, NotifyEvent, StatusItem};
-use store_lib::{Activity, Mailbox, MailboxId, MailboxName, NameChange, Noticed, Notices, StoreError};
+use store_lib::{
+    Activity, Annotated, Mailbox, MailboxId, MailboxName, NameChange, Noticed, Notices, StoreError,
+};
 
 use crate::End;
 use crate::list::Line;
-use crate::mailboxes;
 use crate::reply::{Reply, Stop};
 use crate::session::{Expunges, Session};
+use crate::{mailboxes, metadata};
 
 /// Of the selected mailbox, what the client is told that it did not ask for.
 #[derive(Debug, Clone, Default)]
@@ -57,6 +59,8 @@ struct Group {
     flags: bool,
     names: bool,
     subscriptions: bool,
+    metadata: bool,
+    server_metadata: bool,
 }
 
 #[derive(Debug)]
@@ -74,6 +78,7 @@ enum Happening {
     Flags,
     Name,
     Subscription,
+    Metadata,
 }
 
 impl Group {
@@ -96,6 +101,8 @@ impl Group {
             flags: group.events.contains(&NotifyEvent::FlagChange),
             names: group.events.contains(&NotifyEvent::MailboxName),
             subscriptions: group.events.contains(&NotifyEvent::SubscriptionChange),
+            metadata: group.events.contains(&NotifyEvent::MailboxMetadataChange),
+            server_metadata: group.events.contains(&NotifyEvent::ServerMetadataChange),
         }))
     }
 
@@ -114,12 +121,14 @@ impl Group {
             Happening::Flags => self.flags,
             Happening::Name => self.names,
             Happening::Subscription => self.subscriptions,
+            Happening::Metadata => self.metadata,
         }
     }
 
     /// NONE: about these mailboxes nothing is told, whatever later groups say.
     fn is_none(&self) -> bool {
-        !(self.messages || self.flags || self.names || self.subscriptions)
+        let about_names = self.names || self.subscriptions;
+        !(self.messages || self.flags || about_names || self.metadata || self.server_metadata)
     }
 }
 
@@ -155,7 +164,8 @@ impl Session {
     pub(crate) fn notify(&mut self, notify: &Notify) -> Result<Reply, Stop> {
         if notify.has_unsupported() {
             // RFC 5465 §3.1.
-            let text = "[BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange)] no such event";
+            let text = "[BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange \
+                        MailboxMetadataChange ServerMetadataChange)] no such event";
             return Err(Reply::no(text).into());
         }
         let Notify::Set { status, groups } = notify else {
@@ -211,7 +221,8 @@ impl Session {
             return Ok(());
         };
         self.tell_activity(&noticed)?;
-        self.tell_names(&noticed)
+        self.tell_names(&noticed)?;
+        self.tell_entries(&noticed)
     }
 
     fn tell_activity(&mut self, noticed: &Noticed) -> Result<(), End> {
@@ -225,6 +236,33 @@ impl Session {
             let items = notifying.status_items(&mailbox, *activity, self.aware.condstore);
             if !items.is_empty() {
                 self.write_status(&mailbox, &items)?;
+                self.connection.flush_if_full()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// METADATA responses, with the names of entries (RFC 5465 §5.6, §5.7).
+    fn tell_entries(&mut self, noticed: &Noticed) -> Result<(), End> {
+        for (of, entry) in &noticed.entries {
+            let found = match of {
+                Annotated::Server => None,
+                Annotated::Mailbox(id) => match self.read(|reader| reader.mailbox(*id))? {
+                    Some(found) => Some(found),
+                    None => continue,
+                },
+            };
+            let Some(notifying) = &self.notifying else { return Ok(()) };
+            let wants = match &found {
+                None => notifying.groups.iter().any(|group| group.server_metadata),
+                Some(found) => wanted(&notifying.groups, Happening::Metadata, &found.name, found.subscribed),
+            };
+            if wants {
+                let name = found.as_ref().map_or("", |found| found.name.as_str());
+                metadata::begin_response(&mut self.connection.out, name, self.names);
+                self.connection.out.push(b' ');
+                response::astring(&mut self.connection.out, entry.as_str().as_bytes());
+                self.connection.out.extend_from_slice(b"\r\n");
                 self.connection.flush_if_full()?;
             }
         }

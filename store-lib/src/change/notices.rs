@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex};
 
 use super::{Event, Hub, NameChange, Named, Published, lock};
-use crate::{MailboxId, Origin};
+use crate::{Annotated, EntryName, MailboxId, Origin};
 
 /// Mailboxes that changed, and changes of names, which wait for one session at most.
 const MAX_WAITING: usize = 1_000;
@@ -30,6 +30,8 @@ pub struct Noticed {
     pub mailboxes: BTreeMap<MailboxId, Activity>,
     /// What happened to mailboxes themselves, in order.
     pub names: Vec<NameChange>,
+    /// Annotations that have another value or none, each once.
+    pub entries: Vec<(Annotated, EntryName)>,
 }
 
 /// The changes of all mailboxes for one session, its own left out. The descriptor is readable while something waits.
@@ -65,15 +67,27 @@ impl Hub {
 }
 
 impl Waiting {
+    fn push_entry(&mut self, of: Annotated, entry: &EntryName) {
+        let Some(noticed) = &mut self.noticed else { return };
+        let is_known = noticed.entries.iter().any(|(whose, known)| *whose == of && known == entry);
+        if !is_known && noticed.entries.len() <= MAX_WAITING {
+            noticed.entries.push((of, entry.clone()));
+        }
+    }
+
     pub(super) fn push(&mut self, published: &[Published], names: &[Named]) {
-        let mut news = false;
-        for one in published.iter().filter(|one| one.change.origin != self.own) {
+        let (own, mut news) = (self.own, false);
+        for one in published.iter().filter(|one| one.change.origin != own) {
+            if let Event::Metadata { of, entry } = &one.change.event {
+                news = true;
+                self.push_entry(*of, entry);
+            }
             let Some(mailbox) = one.mailbox else { continue };
             let activity = match one.change.event {
                 Event::Appended { .. } => Activity { arrivals: true, ..Activity::default() },
                 Event::Flags { .. } => Activity { flags: true, ..Activity::default() },
                 Event::Expunged { .. } => Activity { expunges: true, ..Activity::default() },
-                Event::Deleted | Event::MailboxesChanged => continue,
+                Event::Deleted | Event::MailboxesChanged | Event::Metadata { .. } => continue,
             };
             news = true;
             if let Some(noticed) = &mut self.noticed {
@@ -83,14 +97,16 @@ impl Waiting {
                 known.flags |= activity.flags;
             }
         }
-        for (_, name) in names.iter().filter(|(origin, _)| *origin != self.own) {
+        for (_, name) in names.iter().filter(|(origin, _)| *origin != own) {
             news = true;
             if let Some(noticed) = self.noticed.as_mut().filter(|noticed| noticed.names.len() <= MAX_WAITING)
             {
                 noticed.names.push(name.clone());
             }
         }
-        let is_full = |noticed: &Noticed| noticed.mailboxes.len().max(noticed.names.len()) > MAX_WAITING;
+        let is_full = |noticed: &Noticed| {
+            noticed.mailboxes.len().max(noticed.names.len()).max(noticed.entries.len()) > MAX_WAITING
+        };
         if self.noticed.as_ref().is_some_and(is_full) {
             self.noticed = None;
         }
@@ -149,6 +165,7 @@ mod tests {
         let expected = Noticed {
             mailboxes: [(MailboxId(1), Activity { expunges: true, ..Activity::default() })].into(),
             names: vec![name],
+            entries: Vec::new(),
         };
         assert_eq!(notices.drain(), Some(expected));
         assert_eq!(notices.drain(), Some(Noticed::default()));
