@@ -250,12 +250,8 @@ pub enum Command {
 }
 
 impl Extension {
-<<<<<<< ours
     const ALL: [Self; 6] =
         [Self::Condstore, Self::Imap4Rev2, Self::Metadata, Self::Qresync, Self::UidOnly, Self::Utf8Accept];
-=======
-    const ALL: [Self; 5] = [Self::Condstore, Self::Imap4Rev2, Self::Metadata, Self::Qresync, Self::UidOnly];
->>>>>>> theirs
 
     /// The wire form.
     pub fn as_str(self) -> &'static str {

@@ -359,7 +359,19 @@ impl Store {
         to: MailboxId,
         origin: Origin,
     ) -> Result<Copied, StoreError> {
-        let (copied, error) = match self.transfer(from, uids, to, Originals::Stay, origin) {
+        self.copy_telling(from, uids, to, origin, &mut |_| ())
+    }
+
+    /// The same; `tell` hears after each slice how many messages are done.
+    pub fn copy_telling(
+        &self,
+        from: MailboxId,
+        uids: &[Uid],
+        to: MailboxId,
+        origin: Origin,
+        tell: &mut dyn FnMut(usize),
+    ) -> Result<Copied, StoreError> {
+        let (copied, error) = match self.transfer(from, uids, to, Originals::Stay, origin, tell) {
             Ok(copied) => return Ok(copied),
             Err(stopped) => stopped,
         };
@@ -381,7 +393,19 @@ impl Store {
         to: MailboxId,
         origin: Origin,
     ) -> Result<Copied, StoreError> {
-        self.transfer(from, uids, to, Originals::Go, origin).map_err(|(_, error)| error)
+        self.move_telling(from, uids, to, origin, &mut |_| ())
+    }
+
+    /// The same; `tell` hears after each slice how many messages are done.
+    pub fn move_telling(
+        &self,
+        from: MailboxId,
+        uids: &[Uid],
+        to: MailboxId,
+        origin: Origin,
+        tell: &mut dyn FnMut(usize),
+    ) -> Result<Copied, StoreError> {
+        self.transfer(from, uids, to, Originals::Go, origin, tell).map_err(|(_, error)| error)
     }
 
     /// In slices. `Err`: what earlier ones have done, and why it went no further.
@@ -392,8 +416,10 @@ impl Store {
         to: MailboxId,
         originals: Originals,
         origin: Origin,
+        tell: &mut dyn FnMut(usize),
     ) -> Result<Copied, (Vec<(Uid, Uid)>, StoreError)> {
         let mut done: Option<Copied> = None;
+        let mut count = 0;
         for slice in slices(uids) {
             let uids = slice.to_vec();
             let next = self.session(slice.len(), move |transaction| {
@@ -406,6 +432,8 @@ impl Store {
                     return Err((done.take().map_or_else(Vec::new, |done| done.pairs), error));
                 }
             }
+            count += slice.len();
+            tell(count);
         }
         done.ok_or((Vec::new(), StoreError::NoSuchMailbox))
     }

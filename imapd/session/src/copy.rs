@@ -23,7 +23,14 @@ impl Session {
         if uids.is_empty() {
             return Ok(Reply::ok("COPY completed, no message has such a UID"));
         }
-        let copied = self.store.copy(from, &uids, to, self.origin).map_err(target_error)?;
+        let Self { store, connection, progress, origin, .. } = self;
+        // Who does not read any more is noticed when the answer is written.
+        let mut tell = |done| {
+            if let Some(progress) = progress.as_mut() {
+                let _ = progress.report(connection, done, uids.len());
+            }
+        };
+        let copied = store.copy_telling(from, &uids, to, *origin, &mut tell).map_err(target_error)?;
         Ok(Reply::ok(format!("{}COPY completed", copy_uid(&copied))))
     }
 
@@ -40,7 +47,13 @@ impl Session {
         if uids.is_empty() {
             return Ok(Reply::ok("MOVE completed, no message has such a UID"));
         }
-        let moved = self.store.move_messages(from, &uids, to, self.origin).map_err(target_error)?;
+        let Self { store, connection, progress, origin, .. } = self;
+        let mut tell = |done| {
+            if let Some(progress) = progress.as_mut() {
+                let _ = progress.report(connection, done, uids.len());
+            }
+        };
+        let moved = store.move_telling(from, &uids, to, *origin, &mut tell).map_err(target_error)?;
         // COPYUID comes before the EXPUNGE responses (RFC 6851 §4.3).
         if !moved.pairs.is_empty() {
             let text = format!("{}messages moved", copy_uid(&moved));

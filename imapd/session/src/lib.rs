@@ -31,6 +31,7 @@ mod metadata;
 mod notify;
 mod pattern;
 mod preview;
+mod progress;
 mod quota;
 mod reply;
 mod search;
@@ -75,6 +76,8 @@ pub struct SessionLimits {
     pub write: Duration,
     /// For one SEARCH, SORT or THREAD, for the patterns of one LIST, and for what one FETCH decodes.
     pub search: Duration,
+    /// How often a command that takes long says how far it is.
+    pub progress: Duration,
     /// Octets of a message by APPEND.
     pub message: u64,
     /// Commands in a row that are not understood.
@@ -88,6 +91,7 @@ impl Default for SessionLimits {
             command: Duration::from_secs(120),
             write: Duration::from_secs(5 * 60),
             search: Duration::from_secs(60),
+            progress: Duration::from_secs(10),
             message: 100 << 20,
             bad_commands: 20,
         }

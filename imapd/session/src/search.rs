@@ -145,6 +145,7 @@ impl Session {
             let is_there = |(place, uid): (usize, &Uid)| (!selected.is_gone(*uid)).then_some(place);
             return Ok(selected.told().iter().enumerate().filter_map(is_there).collect());
         }
+        let total = places.iter().map(ExactSizeIterator::len).sum();
         let mut remaining = Remaining::new(places);
         let mut wanted = Vec::new();
         condition.texts(&mut wanted);
@@ -158,6 +159,7 @@ impl Session {
                 return Err(End::Disconnected.into());
             }
             self.search_slice(&mut condition, &mut remaining, &mut found, deadline)?;
+            self.report_progress(remaining.visited, total)?;
         }
         Ok(found)
     }

@@ -11,6 +11,7 @@ use store_lib::{Budget, Columns, Drained, Origin, Reader, Store, StoreError};
 use crate::append::Appending;
 use crate::connection::{Connection, Ready};
 use crate::notify::{Notifying, Telling};
+use crate::progress::Progress;
 use crate::reply::{Reply, Stop};
 use crate::selected::{Selected, write_flags};
 use crate::store::Storing;
@@ -31,6 +32,8 @@ pub(crate) struct Session {
     pub(crate) limits: SessionLimits,
     pub(crate) origin: Origin,
     pub(crate) selected: Option<Selected>,
+    /// Of the command that is being carried out.
+    pub(crate) progress: Option<Progress>,
     /// In UTF-8 once the client has enabled IMAP4rev2 or UTF8=ACCEPT.
     pub(crate) names: NameForm,
     /// ENABLE METADATA
@@ -95,6 +98,7 @@ impl Session {
             limits,
             origin,
             selected: None,
+            progress: None,
             names: NameForm::default(),
             enabled_metadata: false,
             aware: Awareness::default(),
@@ -350,6 +354,7 @@ impl Session {
             | Command::Notify(_)
             | Command::Unselect => Expunges::Tell,
         };
+        self.progress = Some(Progress::new(&tag, self.limits.progress));
         let reply = match self.execute(&tag, command) {
             Ok(reply) | Err(Stop::Reply(reply)) => reply,
             Err(Stop::End(end)) => return Err(end),
@@ -500,6 +505,14 @@ impl Session {
         read: impl FnOnce(&Reader<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.store.read(&budget(), read)
+    }
+
+    /// The command has seen to so many of so many messages.
+    pub(crate) fn report_progress(&mut self, done: usize, goal: usize) -> Result<(), End> {
+        match &mut self.progress {
+            Some(progress) => progress.report(&mut self.connection, done, goal),
+            None => Ok(()),
+        }
     }
 
     /// Notes and tells what changed in the selected mailbox.

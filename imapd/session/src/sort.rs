@@ -133,6 +133,7 @@ impl Session {
                 places.iter().filter_map(|place| selected.told().get(*place).copied()).collect();
             self.store.read(&budget(), |reader| read(reader, selected.mailbox, &uids, at))?;
             at += run;
+            self.report_progress(at, found.len())?;
         }
         Ok(())
     }

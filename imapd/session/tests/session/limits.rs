@@ -274,3 +274,28 @@ fn answers_to_a_flood_of_commands_do_not_pile_up() {
     assert_eq!(answers.matches(" OK NOOP completed\r\n").count(), 20_000);
     assert!(matches!(client.end(), End::Logout));
 }
+
+/// RFC 9585: every command that goes on in slices says how far it is, before its answer.
+#[test]
+fn commands_that_take_long_say_how_far_they_are() {
+    let account = Account::new();
+    for _ in 0..3 {
+        account.file("INBOX", b"Subject: x\r\n\r\n");
+    }
+    let limits = SessionLimits { progress: Duration::ZERO, ..SessionLimits::default() };
+    let mut client = account.log_in_with(limits, false);
+    client.command("SELECT INBOX");
+    for (command, answer) in [
+        ("SEARCH UNSEEN", "* SEARCH 1 2 3"),
+        ("SORT (SUBJECT) UTF-8 ALL", "* SORT 1 2 3"),
+        ("THREAD REFS UTF-8 ALL", "* THREAD (1)(2)(3)"),
+        ("STORE 1:3 +FLAGS.SILENT (\\Seen)", "t OK STORE completed"),
+        ("COPY 1:3 Archive", "t OK [COPYUID"),
+        ("UID MOVE 2:3 Archive", "* OK [COPYUID"),
+    ] {
+        let lines = client.command(command);
+        let of = if command.starts_with("UID MOVE") { 2 } else { 3 };
+        assert_eq!(lines[0], format!("* OK [INPROGRESS (\"t\" {of} {of})] still at work"), "{command}");
+        assert!(lines[1].starts_with(answer), "{command}: {lines:?}");
+    }
+}
