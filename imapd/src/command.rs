@@ -6,6 +6,7 @@ use crate::flag::Flag;
 use crate::list::List;
 use crate::mailbox_name::NameForm;
 use crate::metadata::{GetMetadata, SetMetadata};
+use crate::multisearch::SearchSource;
 use crate::notify::Notify;
 use crate::partial::PartialRange;
 use crate::sasl::{Secret, initial_response};
@@ -158,6 +159,15 @@ pub enum Command {
         numbering: Numbering,
         /// RETURN (RFC 4731, RFC 5182), if it is there.
         results: Option<SearchReturn>,
+        /// The condition.
+        key: SearchKey,
+    },
+    /// ESEARCH (RFC 7377)
+    Esearch {
+        /// Where.
+        sources: Vec<SearchSource>,
+        /// What to tell.
+        results: SearchReturn,
         /// The condition.
         key: SearchKey,
     },
@@ -315,6 +325,7 @@ impl Command {
                     b"APPEND",
                     b"REPLACE",
                     b"SEARCH",
+                    b"ESEARCH",
                     b"SORT",
                     b"THREAD",
                     b"FETCH",
@@ -379,6 +390,7 @@ impl Command {
             // One that can be had never gets here: it has events of its own.
             b"APPEND" | b"REPLACE" => return Err(SyntaxError::Expected("the message as a literal")),
             b"COMPRESS" => Self::Compress(String::from_utf8_lossy(cursor.atom()?).to_ascii_uppercase()),
+            b"ESEARCH" => crate::multisearch::parse(cursor)?,
             b"ID" => Self::parse_id(cursor)?,
             b"GETQUOTA" => Self::GetQuota(cursor.astring()?.into_owned()),
             b"GETQUOTAROOT" => Self::GetQuotaRoot(cursor.mailbox()?),

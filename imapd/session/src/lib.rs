@@ -28,6 +28,7 @@ mod language;
 mod list;
 mod mailboxes;
 mod metadata;
+mod multisearch;
 mod notify;
 mod pattern;
 mod preview;

@@ -22,7 +22,7 @@ pub(crate) fn new_name(text: &str) -> Result<MailboxName, Reply> {
 }
 
 /// Two ways to write an é make one name: new ones are in Unicode's normal form C (RFC 9051 §5.1, RFC 5198 §2).
-fn normal_form(text: &str) -> Cow<'_, str> {
+pub(crate) fn normal_form(text: &str) -> Cow<'_, str> {
     ComposingNormalizerBorrowed::new_nfc().normalize(text)
 }
 

@@ -213,7 +213,12 @@ impl Session {
         found: &[usize],
         highest: Option<ModSeq>,
     ) -> Result<(), End> {
-        let Self { connection, selected: Some(selected), .. } = self else { return Ok(()) };
+        self.answer_extended_of(tag, b"", numbering, results, found)
+    }
+
+    /// What `$` stands for from now on.
+    pub(crate) fn save_found(&mut self, results: SearchReturn, found: &[usize]) -> Result<(), End> {
+        let Self { selected: Some(selected), .. } = self else { return Ok(()) };
         if results.save {
             // With MIN and MAX alone it is those that are saved (RFC 9051 §6.4.4.1, table 4).
             let first = found.first().filter(|_| results.min);
@@ -229,12 +234,27 @@ impl Session {
             saved.dedup();
             selected.save(saved);
         }
+        Ok(())
+    }
+
+    /// `source` stands behind the tag: which mailbox it is about.
+    pub(crate) fn answer_extended_of(
+        &mut self,
+        tag: &Tag,
+        source: &[u8],
+        numbering: Numbering,
+        results: SearchReturn,
+        found: &[usize],
+    ) -> Result<(), End> {
+        self.save_found(results, found)?;
+        let Self { connection, selected: Some(selected), .. } = self else { return Ok(()) };
         if !results.answers() {
             return Ok(());
         }
         let out = &mut connection.out;
         out.extend_from_slice(b"* ESEARCH (TAG ");
         response::string(out, tag.as_bytes());
+        out.extend_from_slice(source);
         out.push(b')');
         if numbering == Numbering::Uid {
             out.extend_from_slice(b" UID");

@@ -352,6 +352,7 @@ impl Session {
             | Command::SetMetadata(_)
             | Command::Namespace
             | Command::Notify(_)
+            | Command::Esearch { .. }
             | Command::Unselect => Expunges::Tell,
         };
         self.progress = Some(Progress::new(&tag, self.limits.progress));
@@ -436,6 +437,7 @@ impl Session {
             Command::Unselect => self.unselect(),
             Command::Expunge(set) => self.expunge(set.as_ref()),
             Command::Search { numbering, results, key } => self.search(tag, numbering, results, &key),
+            Command::Esearch { sources, results, key } => self.esearch(tag, &sources, results, &key),
             Command::Sort { numbering, results, criteria, key } => {
                 self.sort(tag, numbering, results, &criteria, &key)
             }

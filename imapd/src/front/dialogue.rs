@@ -230,6 +230,7 @@ impl Dialogue {
             | Command::Close
             | Command::Expunge(_)
             | Command::Search { .. }
+            | Command::Esearch { .. }
             | Command::Sort { .. }
             | Command::Thread { .. }
             | Command::Fetch { .. }
