@@ -162,6 +162,8 @@ pub enum Command {
         /// The condition.
         key: SearchKey,
     },
+    /// CANCELUPDATE (RFC 5267 §4.3.5): tags of searches.
+    CancelUpdate(Vec<Vec<u8>>),
     /// ESEARCH (RFC 7377)
     Esearch {
         /// Where.
@@ -326,6 +328,7 @@ impl Command {
                     b"REPLACE",
                     b"SEARCH",
                     b"ESEARCH",
+                    b"CANCELUPDATE",
                     b"SORT",
                     b"THREAD",
                     b"FETCH",
@@ -390,6 +393,7 @@ impl Command {
             // One that can be had never gets here: it has events of its own.
             b"APPEND" | b"REPLACE" => return Err(SyntaxError::Expected("the message as a literal")),
             b"COMPRESS" => Self::Compress(String::from_utf8_lossy(cursor.atom()?).to_ascii_uppercase()),
+            b"CANCELUPDATE" => Self::parse_cancel_update(cursor)?,
             b"ESEARCH" => crate::multisearch::parse(cursor)?,
             b"ID" => Self::parse_id(cursor)?,
             b"GETQUOTA" => Self::GetQuota(cursor.astring()?.into_owned()),
@@ -469,6 +473,17 @@ impl Command {
             initial = Some(initial_response(text).map_err(|_| SyntaxError::InitialResponse)?);
         }
         Ok(Self::Authenticate { mechanism, initial })
+    }
+
+    fn parse_cancel_update(cursor: &mut Cursor<'_>) -> Result<Self, SyntaxError> {
+        let mut tags = vec![cursor.string()?.into_owned()];
+        while cursor.accept(b' ') {
+            if tags.len() >= WORD_LIMIT {
+                return Err(SyntaxError::TooMany("tags"));
+            }
+            tags.push(cursor.string()?.into_owned());
+        }
+        Ok(Self::CancelUpdate(tags))
     }
 
     fn parse_enable(cursor: &mut Cursor<'_>) -> Result<Self, SyntaxError> {

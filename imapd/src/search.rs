@@ -24,6 +24,10 @@ pub struct SearchReturn {
     pub all: bool,
     /// COUNT: how many there are.
     pub count: bool,
+    /// CONTEXT: the client will come back to this search (RFC 5267 §4.2). Nothing follows from it.
+    pub context: bool,
+    /// UPDATE: changes are to be told (RFC 5267 §4.3).
+    pub update: bool,
     /// PARTIAL: those of this range (RFC 9394 §3.1).
     pub partial: Option<PartialRange>,
     /// SAVE: what `$` stands for from then on.
@@ -48,6 +52,8 @@ impl SearchReturn {
                     cursor.space()?;
                     results.partial = Some(PartialRange::parse(cursor)?);
                 }
+                b"CONTEXT" => results.context = true,
+                b"UPDATE" => results.update = true,
                 b"SAVE" => results.save = true,
                 _ => return Err(SyntaxError::Expected("a result option of SEARCH")),
             }
@@ -63,7 +69,7 @@ impl SearchReturn {
 
     /// Whether anything is to be answered: SAVE alone only keeps.
     pub fn answers(&self) -> bool {
-        self.min || self.max || self.all || self.count || self.partial.is_some()
+        !self.save || self.min || self.max || self.all || self.count || self.partial.is_some()
     }
 
     /// Whether one message from each end is all that is needed.

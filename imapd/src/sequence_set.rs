@@ -68,6 +68,15 @@ impl SequenceSet {
         Some(self.resolve(0))
     }
 
+    /// A set of these numbers; `None`: there are none, which no set can say.
+    pub fn of(numbers: &NumberSet) -> Option<Self> {
+        let bound = |number: u32| NonZeroU32::new(number).map(Bound::Number);
+        let ranges =
+            numbers.ranges().iter().filter_map(|range| bound(*range.start()).zip(bound(*range.end())));
+        let ranges: Vec<_> = ranges.collect();
+        (!ranges.is_empty()).then_some(Self(ranges))
+    }
+
     /// The numbers meant in a mailbox whose largest number is `largest`; zero for an empty mailbox. A range's
     /// ends may come in either order, and `*` stands for a number even below the other end, so `559:*` always
     /// has the last message (RFC 3501 §9, `seq-range` and the note on UID FETCH in §6.4.8).

@@ -10,7 +10,8 @@
 //! the session begins with the client's next command.
 //!
 //! Holds: one stream; the [`store_lib::Store`] of one account; 4 octets per message of the selected mailbox, for `$` at
-//! most 6 more; 64 KiB of output and the item being written. Never: a path, another account, a password, a network
+//! most 6 more, for each of at most 8 searches that tell their changes 4 for each message found; while it sorts or threads
+//! some 50 more; 64 KiB of output and the item being written. Never: a path, another account, a password, a network
 //! socket.
 //! Always true: (1) no reader of the store is held while waiting for the client; (2) sequence numbers change only
 //! where RFC 3501 §5.5 and §7.4.1 let them; (3) a message's octets are read by ranges, so its size costs nothing;
@@ -21,6 +22,7 @@ mod append;
 mod binary;
 mod catenate;
 mod connection;
+mod context;
 mod copy;
 mod deflate;
 mod fetch;

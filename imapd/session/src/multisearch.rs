@@ -24,6 +24,11 @@ impl Session {
             true => Some(self.selected()?.mailbox),
             false => None,
         };
+        // It is about the selected mailbox, whatever else is searched (RFC 7377 §2.2).
+        if results.update {
+            self.selected()?;
+            self.check_update(tag, results)?;
+        }
         let searched: Vec<Mailbox> = {
             let (all, subscribed) = self.read(|reader| Ok((reader.mailboxes()?, reader.subscriptions()?)))?;
             let is_subscribed = |mailbox: &Mailbox| subscribed.contains(&mailbox.name);
@@ -50,6 +55,10 @@ impl Session {
     ) -> Result<(), Stop> {
         if self.selected.as_ref().is_some_and(|selected| selected.mailbox == mailbox.id) {
             let found = self.search_for(key, Some(results), false, deadline)?;
+            if results.update {
+                let source = self.source_of(mailbox);
+                self.keep_context(tag, &source, Numbering::Uid, key, None, &found);
+            }
             return Ok(self.answer_for(tag, mailbox, results, &found)?);
         }
         let changes = self.store.watch(mailbox.id)?;
@@ -86,12 +95,18 @@ impl Session {
             // It is said of `$` too that there is nothing.
             return self.save_found(results, found);
         }
+        let source = self.source_of(mailbox);
+        self.answer_extended_of(tag, &source, Numbering::Uid, results, found)
+    }
+
+    /// Which mailbox an answer is about.
+    fn source_of(&self, mailbox: &Mailbox) -> Vec<u8> {
         let mut source = Vec::new();
         source.extend_from_slice(b" MAILBOX ");
         response::mailbox(&mut source, mailbox.name.as_str(), self.names);
         source.extend_from_slice(b" UIDVALIDITY ");
         response::number(&mut source, u64::from(mailbox.uidvalidity.value()));
-        self.answer_extended_of(tag, &source, Numbering::Uid, results, found)
+        source
     }
 }
 

@@ -9,14 +9,15 @@ use std::time::Instant;
 use imapd::{Numbering, SearchKey, SearchReturn, Tag, date_of, days_of, response};
 use mail_lib::header;
 use store_lib::{
-    Body, Columns, EmailId, Flags, Keyword, MessageId, ModSeq, Store, StoreError, SystemFlag, ThreadId, Uid, UnixSeconds,
+    Body, Columns, EmailId, Flags, Keyword, MessageId, ModSeq, Store, StoreError, SystemFlag, ThreadId, Uid,
+    UnixSeconds,
 };
 
 use crate::End;
 use crate::connection::Connection;
 use crate::fetch::Remaining;
 use crate::reply::{Reply, Stop};
-use crate::selected::Selected;
+use crate::selected::{Places, Selected};
 use crate::session::{Session, budget};
 use crate::store::flags_of;
 use crate::sync::{modseq, uses_modseq};
@@ -38,7 +39,7 @@ enum Condition {
     Keyword(Option<Keyword>),
     Recent,
     /// Places in the client's view.
-    Places(crate::selected::Places),
+    Places(Places),
     /// Those of a thread.
     Messages(HashSet<MessageId>),
     /// Size in octets.
@@ -106,8 +107,15 @@ impl Session {
     ) -> Result<Reply, Stop> {
         let deadline = Instant::now() + self.limits.search;
         let results = self.results(results);
-        let first_only = results.is_some_and(|results| results.is_ends_only() && !results.max);
+        let first_only =
+            results.is_some_and(|results| results.is_ends_only() && !results.max && !results.update);
+        if let Some(results) = results {
+            self.check_update(tag, results)?;
+        }
         let found = self.search_for(key, results, first_only, deadline)?;
+        if results.is_some_and(|results| results.update) {
+            self.keep_context(tag, b"", numbering, key, None, &found);
+        }
         let highest = self.highest_told(key, results, &found)?;
         match results {
             None => self.answer_plain(b"* SEARCH", numbering, &found, highest)?,
@@ -139,11 +147,34 @@ impl Session {
         }
         let mut condition = condition?;
         let places = selected.all_places();
+        self.search_with(&mut condition, places, first_only, deadline)
+    }
+
+    /// The same, of the messages at some places only.
+    pub(crate) fn search_places(
+        &mut self,
+        key: &SearchKey,
+        places: Places,
+        deadline: Instant,
+    ) -> Result<Vec<usize>, Stop> {
+        let store = self.store.clone();
+        let mut condition = Condition::new(key, self.selected()?, &store)?;
+        self.search_with(&mut condition, places, false, deadline)
+    }
+
+    fn search_with(
+        &mut self,
+        condition: &mut Condition,
+        places: Places,
+        first_only: bool,
+        deadline: Instant,
+    ) -> Result<Vec<usize>, Stop> {
         if let Condition::All = condition {
             self.absorb_changes()?;
             let Some(selected) = &self.selected else { return Ok(Vec::new()) };
-            let is_there = |(place, uid): (usize, &Uid)| (!selected.is_gone(*uid)).then_some(place);
-            return Ok(selected.told().iter().enumerate().filter_map(is_there).collect());
+            let is_there =
+                |place: &usize| selected.told().get(*place).is_some_and(|uid| !selected.is_gone(*uid));
+            return Ok(places.into_iter().flatten().filter(is_there).collect());
         }
         let total = places.iter().map(ExactSizeIterator::len).sum();
         let mut remaining = Remaining::new(places);
@@ -158,7 +189,7 @@ impl Session {
             if self.connection.is_abandoned()? {
                 return Err(End::Disconnected.into());
             }
-            self.search_slice(&mut condition, &mut remaining, &mut found, deadline)?;
+            self.search_slice(condition, &mut remaining, &mut found, deadline)?;
             self.report_progress(remaining.visited, total)?;
         }
         Ok(found)

@@ -8,6 +8,7 @@ use store_lib::{
     Annotated, Change, Changes, EntryName, Event, Flags, Keyword, MailboxId, ModSeq, Origin, SystemFlag, Uid,
 };
 
+use crate::context::{Context, Touched};
 use crate::reply::Reply;
 
 /// Names of changed entries that are kept for the client. It need not be told of any (RFC 5464 §4.1).
@@ -43,6 +44,10 @@ pub(crate) struct Selected {
     saved: NumberSet,
     /// The client was not told of flags that were changed after this, and will not be.
     dropped: Option<ModSeq>,
+    /// Searches whose changes are told.
+    pub(crate) contexts: Vec<Context>,
+    /// What these have not looked at yet.
+    pub(crate) touched: Touched,
     keywords: Vec<Keyword>,
     /// How many of these were in the latest FLAGS response.
     introduced: usize,
@@ -78,6 +83,8 @@ impl Selected {
             shows_recent: true,
             saved: NumberSet::default(),
             dropped: None,
+            contexts: Vec::new(),
+            touched: Touched::default(),
             keywords,
             introduced,
         }
@@ -219,10 +226,12 @@ impl Selected {
                 Event::Appended { uid, modseq, flags } => {
                     if self.is_news(modseq) {
                         self.learn(&flags);
+                        self.touch(uid);
                         self.arrived(uid);
                     }
                 }
                 Event::Flags { uid, modseq, flags } => {
+                    self.touch(uid);
                     // What this session did itself it has told already, or was asked not to tell. But older flags
                     // that are still owed must not be told after it.
                     if self.is_news(modseq) && (origin != own || self.flags.contains_key(&uid)) {
@@ -248,6 +257,13 @@ impl Selected {
             }
         }
         true
+    }
+
+    /// Its flags are others, or it is new.
+    fn touch(&mut self, uid: Uid) {
+        if !self.contexts.is_empty() {
+            self.touched.add(uid);
+        }
     }
 
     fn is_news(&mut self, modseq: ModSeq) -> bool {
@@ -311,6 +327,7 @@ impl Selected {
     pub(crate) fn compare(&mut self, uids: &[Uid], modseq: ModSeq) {
         let since = self.modseq;
         (self.read_at, self.modseq) = (modseq, modseq);
+        self.touched = Touched::All;
         let missing = self.uids.iter().filter(|uid| uids.binary_search(uid).is_err());
         for uid in missing.copied().collect::<Vec<_>>() {
             // Some time after what was known.

@@ -352,6 +352,7 @@ impl Session {
             | Command::SetMetadata(_)
             | Command::Namespace
             | Command::Notify(_)
+            | Command::CancelUpdate(_)
             | Command::Esearch { .. }
             | Command::Unselect => Expunges::Tell,
         };
@@ -437,6 +438,7 @@ impl Session {
             Command::Unselect => self.unselect(),
             Command::Expunge(set) => self.expunge(set.as_ref()),
             Command::Search { numbering, results, key } => self.search(tag, numbering, results, &key),
+            Command::CancelUpdate(tags) => self.cancel_update(&tags),
             Command::Esearch { sources, results, key } => self.esearch(tag, &sources, results, &key),
             Command::Sort { numbering, results, criteria, key } => {
                 self.sort(tag, numbering, results, &criteria, &key)
@@ -520,6 +522,7 @@ impl Session {
     /// Notes and tells what changed in the selected mailbox.
     pub(crate) fn tell_changes(&mut self, expunges: Expunges) -> Result<(), End> {
         self.absorb_changes()?;
+        self.tell_contexts_of_expunged()?;
         let Self { selected: Some(selected), connection, aware, telling, .. } = self else {
             return Ok(());
         };
@@ -565,6 +568,7 @@ impl Session {
             out.extend_from_slice(b")\r\n");
             connection.flush_if_full()?;
         }
+        self.tell_contexts()?;
         self.tell_metadata()
     }
 

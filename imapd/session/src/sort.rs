@@ -30,8 +30,14 @@ impl Session {
     ) -> Result<Reply, Stop> {
         let deadline = Instant::now() + self.limits.search;
         let results = self.results(results);
+        if let Some(results) = results {
+            self.check_update(tag, results)?;
+        }
         let mut found = self.search_for(key, results, false, deadline)?;
         self.order(&mut found, criteria, deadline)?;
+        if results.is_some_and(|results| results.update) {
+            self.keep_context(tag, b"", numbering, key, Some(criteria), &found);
+        }
         let highest = self.highest_told(key, results, &found)?;
         match results {
             None => self.answer_plain(b"* SORT", numbering, &found, highest)?,

@@ -124,7 +124,10 @@ fn uses_sequence_numbers(command: &Command) -> bool {
             | Command::Copy { numbering: Numbering::Sequence, .. }
             | Command::Move { numbering: Numbering::Sequence, .. }
             | Command::Search { numbering: Numbering::Sequence, .. }
+            | Command::Sort { numbering: Numbering::Sequence, .. }
+            | Command::Thread { numbering: Numbering::Sequence, .. }
     ) || matches!(command, Command::Search { key, .. } if key.any(&is_number))
+        || matches!(command, Command::Sort { key, .. } | Command::Thread { key, .. } if key.any(&is_number))
         || matches!(command, Command::Select { parameters, .. } if has_matches(parameters))
         || matches!(command, Command::Examine { parameters, .. } if has_matches(parameters))
 }

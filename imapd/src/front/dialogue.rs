@@ -230,6 +230,7 @@ impl Dialogue {
             | Command::Close
             | Command::Expunge(_)
             | Command::Search { .. }
+            | Command::CancelUpdate(_)
             | Command::Esearch { .. }
             | Command::Sort { .. }
             | Command::Thread { .. }
