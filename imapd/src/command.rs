@@ -8,7 +8,6 @@ use crate::mailbox_name::NameForm;
 use crate::metadata::{GetMetadata, SetMetadata};
 use crate::multisearch::SearchSource;
 use crate::notify::Notify;
-use crate::partial::PartialRange;
 use crate::sasl::{Secret, initial_response};
 use crate::search::{SearchKey, SearchReturn};
 use crate::sequence_set::MessageSet;

@@ -9,6 +9,7 @@ use crate::catenate;
 use crate::reply::{Reply, Stop, reply_for};
 use crate::session::Session;
 use crate::store::flags_of;
+use crate::sync::uid_required;
 
 /// Octets of small messages that wait in memory; those beyond wait in files.
 const IN_MEMORY: usize = 2 << 20;
@@ -209,6 +210,9 @@ impl Session {
         let Some(selected) = &self.selected else { return Err(Reply::bad("no mailbox is selected")) };
         if selected.read_only {
             return Err(Reply::no("[READ-ONLY] the mailbox is read-only"));
+        }
+        if self.aware.uid_only && numbering == Numbering::Sequence {
+            return Err(uid_required());
         }
         let told = selected.told();
         let uid = match (message, numbering) {

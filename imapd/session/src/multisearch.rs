@@ -59,7 +59,7 @@ impl Session {
                 let source = self.source_of(mailbox);
                 self.keep_context(tag, &source, Numbering::Uid, key, None, &found);
             }
-            return Ok(self.answer_for(tag, mailbox, results, &found)?);
+            return self.answer_for(tag, mailbox, results, key, &found);
         }
         let changes = self.store.watch(mailbox.id)?;
         let read = self.read(|reader| match reader.mailbox(mailbox.id)? {
@@ -71,10 +71,9 @@ impl Session {
         let view =
             Selected::new(mailbox.id, true, changes, uids, mailbox.modseq, recent, mailbox.keywords.clone());
         let selected = self.selected.replace(view);
-        let outcome = self.search_for(key, None, false, deadline).and_then(|found| {
-            self.answer_for(tag, mailbox, results, &found)?;
-            Ok(())
-        });
+        let outcome = self
+            .search_for(key, None, false, deadline)
+            .and_then(|found| self.answer_for(tag, mailbox, results, key, &found));
         self.selected = selected;
         match outcome {
             Err(Stop::End(End::MailboxDeleted)) => Ok(()),
@@ -89,14 +88,16 @@ impl Session {
         tag: &Tag,
         mailbox: &Mailbox,
         results: SearchReturn,
+        key: &SearchKey,
         found: &[usize],
-    ) -> Result<(), End> {
+    ) -> Result<(), Stop> {
         if found.is_empty() {
             // It is said of `$` too that there is nothing.
-            return self.save_found(results, found);
+            return Ok(self.save_found(results, found)?);
         }
         let source = self.source_of(mailbox);
-        self.answer_extended_of(tag, &source, Numbering::Uid, results, found)
+        let highest = self.highest_told(key, Some(results), found)?;
+        Ok(self.answer_extended_of(tag, &source, Numbering::Uid, results, found, highest)?)
     }
 
     /// Which mailbox an answer is about.

@@ -244,7 +244,7 @@ impl Session {
         found: &[usize],
         highest: Option<ModSeq>,
     ) -> Result<(), End> {
-        self.answer_extended_of(tag, b"", numbering, results, found)
+        self.answer_extended_of(tag, b"", numbering, results, found, highest)
     }
 
     /// What `$` stands for from now on.
@@ -276,6 +276,7 @@ impl Session {
         numbering: Numbering,
         results: SearchReturn,
         found: &[usize],
+        highest: Option<ModSeq>,
     ) -> Result<(), End> {
         self.save_found(results, found)?;
         let Self { connection, selected: Some(selected), .. } = self else { return Ok(()) };
@@ -486,6 +487,7 @@ impl Condition {
             | Self::Places(_)
             | Self::Larger(_)
             | Self::Smaller(_)
+            | Self::Messages(_)
             | Self::ModSeq(_)
             | Self::Received(_)
             | Self::ReceivedSince(_)
@@ -516,6 +518,7 @@ impl Condition {
             | Self::Larger(_)
             | Self::Smaller(_)
             | Self::EmailId(_)
+            | Self::Messages(_)
             | Self::ModSeq(_)
             | Self::Received(_)
             | Self::ReceivedSince(_)

@@ -59,7 +59,7 @@ impl Session {
         let uids = selected.uids_at(&selected.resolve(set, numbering)?);
         let flags = flags_of(flags)?;
         let unchanged_since = how.unchanged_since.map_or(ModSeq::MAX, modseq);
-        let (mut missing, mut done) = (false, 0);
+        let (mut missing, mut seen_to) = (false, 0);
         let mut modified = NumberSet::default();
         for slice in uids.chunks(MESSAGES_PER_SLICE) {
             let change = match how.action {
@@ -105,8 +105,8 @@ impl Session {
                 out.extend_from_slice(b")\r\n");
             }
             connection.flush_if_full()?;
-            done += slice.len();
-            self.report_progress(done, uids.len())?;
+            seen_to += slice.len();
+            self.report_progress(seen_to, uids.len())?;
         }
         let missing = missing && numbering == Numbering::Sequence;
         if !modified.is_empty() {

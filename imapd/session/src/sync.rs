@@ -132,6 +132,11 @@ fn uses_sequence_numbers(command: &Command) -> bool {
         || matches!(command, Command::Examine { parameters, .. } if has_matches(parameters))
 }
 
+/// The answer to sequence numbers once UIDONLY is enabled (RFC 9586 §3).
+pub(crate) fn uid_required() -> Reply {
+    Reply::bad("[UIDREQUIRED] UIDONLY is enabled: say it with UIDs")
+}
+
 /// Whether a search has the key MODSEQ, and its answer therefore the highest one found.
 pub(crate) fn uses_modseq(key: &SearchKey) -> bool {
     key.any(&|key| matches!(key, SearchKey::ModSeq(_)))
@@ -141,7 +146,7 @@ impl Session {
     /// Who has enabled UIDONLY has no use for sequence numbers, and is told so.
     pub(crate) fn check_numbering(&self, command: &Command) -> Result<(), Reply> {
         if self.aware.uid_only && uses_sequence_numbers(command) {
-            return Err(Reply::bad("[UIDREQUIRED] UIDONLY is enabled: say it with UIDs"));
+            return Err(uid_required());
         }
         Ok(())
     }
