@@ -165,7 +165,7 @@ fn common(directory: &Path, address: SocketAddr) -> String {
 fn mailbox(directory: &Path, address: SocketAddr, owner: &Owner) -> String {
     let (directory, Owner { uid, gid }) = (directory.display(), owner);
     format!(
-        "ssl = no\ndisable_plaintext_auth = no\nauth_mechanisms = plain login\n\
+        "ssl = no\ndisable_plaintext_auth = no\nauth_mechanisms = plain login\nmail_max_userip_connections = 0\n\
          mail_location = maildir:{directory}/mail\nmailbox_list_index = yes\n\
          passdb {{\n  driver = static\n  args = password={PASSWORD}\n}}\n\
          userdb {{\n  driver = static\n  args = uid={uid} gid={gid} home={directory}/mail user={ACCOUNT}\n}}\n\
