@@ -131,6 +131,9 @@ pub(crate) const EXPECTED: [(&str, &[Row]); 9] = [
             ("accounts/1/account.sqlite", 2..=5, "the writer's, the checkpoints', and up to three readers'"),
             ("accounts/1/account.sqlite-wal", 2..=5, "the same"),
             ("accounts/1/account.sqlite-shm", ONE, "shared by all of them"),
+            ("accounts/1/search.sqlite", 0..=2, "who searches, and who keeps the index while it works"),
+            ("accounts/1/search.sqlite-wal", 0..=2, "the same"),
+            ("accounts/1/search.sqlite-shm", 0..=1, "shared by both"),
         ],
     ),
 ];

@@ -78,10 +78,16 @@ impl Doors {
             77..85 => {
                 let mut imap = self.login();
                 imap.command("SELECT INBOX").unwrap();
+                imap.command("SEARCH TEXT \"in none of them\"").unwrap();
                 imap.command("LOGOUT").unwrap();
             }
-            // Still in their session.
-            85..89 => drop(self.login().command("EXAMINE INBOX").unwrap()),
+            // Still in their session, half of them with a pipe for NOTIFY.
+            85..87 => drop(self.login().command("EXAMINE INBOX").unwrap()),
+            87..89 => {
+                let mut imap = self.login();
+                imap.command("EXAMINE INBOX").unwrap();
+                imap.command("NOTIFY SET (SELECTED (MessageNew MessageExpunge))").unwrap();
+            }
             89 => assert!(Imap::open(self.imap).unwrap().command("LOGIN mox wrong").is_err()),
             90..92 => {
                 let mut stream = self.encrypt(self.connect(self.imaps));
