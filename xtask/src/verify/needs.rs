@@ -24,7 +24,7 @@ const fn package(name: &'static str, shows: &'static str) -> Package {
 }
 
 /// Clients and peers that the end-to-end tests drive, and what holds them apart.
-const PACKAGES: [Package; 28] = [
+const PACKAGES: [Package; 32] = [
     // libFuzzer is C++.
     package("g++", "c++"),
     // Clients.
@@ -32,7 +32,11 @@ const PACKAGES: [Package; 28] = [
     // swaks speaks TLS through it, and only recommends it.
     package("libio-socket-ssl-perl", "/usr/share/perl5/IO/Socket/SSL.pm"),
     package("isync", "mbsync"),
+    package("offlineimap3", "offlineimap"),
+    package("getmail6", "getmail"),
+    package("fetchmail", "fetchmail"),
     package("mutt", "mutt"),
+    package("neomutt", "neomutt"),
     package("tmux", "tmux"),
     package("curl", "curl"),
     package("openssl", "openssl"),

@@ -1,150 +1,16 @@
 //! Real clients against a real instance: what swaks sends, others read, octet by octet.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+mod retrieving;
+mod syncing;
+mod terminal;
+
+use std::process::Command;
 
 use moxd_tests::{
-    ACCOUNT, ADDRESS, Home, Imap, Instance, PASSWORD, Smtp, client,
+    ACCOUNT, ADDRESS, Imap, Instance, PASSWORD, Smtp, client,
     mail::{assert_same, behind_prefix, message, prefix},
-    process::eventually,
 };
-
-fn mbsync(home: &Home, instance: &Instance) -> PathBuf {
-    let at = home.path();
-    let certificate = at.join("localhost.pem");
-    client::save_certificate(instance.imaps(), &certificate);
-    let (maildir, port) = (at.join("maildir"), instance.imaps().port());
-    fs::create_dir_all(&maildir).unwrap();
-    let text = format!(
-        "IMAPStore there\nHost localhost\nPort {port}\nUser {ACCOUNT}\nPass {PASSWORD}\nSSLType IMAPS\n\
-         CertificateFile {}\n\nMaildirStore here\nPath {1}/\nInbox {1}/INBOX\nSubFolders Verbatim\n\n\
-         Channel moxd\nFar :there:\nNear :here:\nPatterns *\nCreate Both\nExpunge Both\nSyncState *\n",
-        certificate.display(),
-        maildir.display(),
-    );
-    fs::write(at.join("mbsyncrc"), text).unwrap();
-    maildir
-}
-
-fn sync(home: &Home) -> String {
-    let mut mbsync = Command::new("mbsync");
-    mbsync.env("HOME", home.path()).arg("-V").arg("-c").arg(home.path().join("mbsyncrc")).arg("moxd");
-    client::run(&mut mbsync)
-}
-
-/// Every file of `INBOX/cur` and `INBOX/new`, as it was on the wire: with CRLF, without the field that mbsync adds.
-fn maildir_messages(maildir: &Path) -> Vec<Vec<u8>> {
-    let files =
-        ["cur", "new"].into_iter().flat_map(|part| fs::read_dir(maildir.join("INBOX").join(part)).unwrap());
-    files
-        .map(|file| {
-            let text = fs::read(file.unwrap().path()).unwrap();
-            let mut message = Vec::with_capacity(text.len() + text.len() / 32);
-            let mut header = true;
-            for line in text.split_inclusive(|octet| *octet == b'\n') {
-                header = header && line != b"\n";
-                if header && line.starts_with(b"X-TUID: ") {
-                    continue;
-                }
-                message.extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));
-                message.extend_from_slice(b"\r\n");
-            }
-            message
-        })
-        .collect()
-}
-
-/// The files' names and times: what a transfer of any kind would change.
-fn state_of(maildir: &Path) -> Vec<(PathBuf, std::time::SystemTime)> {
-    let mut state: Vec<_> = ["cur", "new"]
-        .into_iter()
-        .flat_map(|part| fs::read_dir(maildir.join("INBOX").join(part)).unwrap())
-        .map(|file| file.unwrap())
-        .map(|file| (file.path(), file.metadata().unwrap().modified().unwrap()))
-        .collect();
-    state.sort();
-    state
-}
-
-#[test]
-fn what_swaks_delivers_plain_and_over_starttls_mbsync_fetches_octet_by_octet_and_only_once() {
-    let instance = Instance::start();
-    let mut sent = Vec::new();
-    for (name, size) in [("1k", 1 << 10), ("3m", 3 << 20), ("40m", 40 << 20)] {
-        for tls in [false, true] {
-            let message = message(&format!("{name}-{}", if tls { "starttls" } else { "plain" }), size);
-            client::swaks(&instance, &message, tls);
-            sent.push((tls, message));
-        }
-    }
-
-    let stored = Imap::login(instance.imap()).unwrap().messages("INBOX").unwrap();
-    assert_eq!(stored.len(), sent.len());
-    for ((tls, sent), stored) in sent.iter().zip(&stored) {
-        assert_same(behind_prefix(stored), sent);
-        let prefix = String::from_utf8(prefix(stored).to_vec()).unwrap();
-        assert!(prefix.starts_with("Return-Path: <sender@example.org>\r\n"), "{prefix}");
-        let with = if *tls { "with ESMTPS" } else { "with ESMTP\r\n" };
-        assert!(prefix.contains("\r\nReceived: from ") && prefix.contains(with), "{prefix}");
-    }
-
-    let maildir = mbsync(instance.home(), &instance);
-    sync(instance.home());
-    let mut fetched = maildir_messages(&maildir);
-    let mut expected = stored;
-    fetched.sort();
-    expected.sort();
-    assert_eq!(fetched.len(), expected.len());
-    for (fetched, expected) in fetched.iter().zip(&expected) {
-        assert_same(fetched, expected);
-    }
-
-    let before = state_of(&maildir);
-    sync(instance.home());
-    assert_eq!(state_of(&maildir), before, "the second run transferred something");
-
-    // A second start finds all of it, and what was fetched is known by the same UIDs.
-    let instance = Instance::start_in(instance.finish());
-    sync(instance.home());
-    assert_eq!(state_of(&maildir), before, "after a restart something was transferred again");
-    instance.finish();
-}
-
-#[test]
-fn flags_set_on_either_side_are_seen_on_the_other() {
-    let instance = Instance::start();
-    let mut smtp = Smtp::connect(instance.smtp()).unwrap();
-    smtp.must_deliver(ADDRESS, &message("first", 500));
-    smtp.must_deliver(ADDRESS, &message("second", 500));
-    let maildir = mbsync(instance.home(), &instance);
-    sync(instance.home());
-
-    // Flagged there, seen here.
-    let mut imap = Imap::login(instance.imap()).unwrap();
-    imap.command("SELECT INBOX").unwrap();
-    imap.command("STORE 1 +FLAGS (\\Flagged)").unwrap();
-    let second = state_of(&maildir)
-        .into_iter()
-        .map(|(path, _)| path)
-        .find(|path| String::from_utf8_lossy(&fs::read(path).unwrap()).contains("Subject: second"))
-        .unwrap();
-    let name = second.file_name().unwrap().to_str().unwrap();
-    let base = name.split(":2,").next().unwrap();
-    fs::rename(&second, maildir.join("INBOX/cur").join(format!("{base}:2,S"))).unwrap();
-    sync(instance.home());
-
-    let flagged = |(path, _): &(PathBuf, _)| path.to_string_lossy().ends_with(":2,F");
-    assert_eq!(state_of(&maildir).iter().filter(|file| flagged(file)).count(), 1);
-    let responses = imap.command("FETCH 2 (FLAGS)").unwrap();
-    assert!(responses.iter().any(|response| response.text.contains("\\Seen")), "{responses:?}");
-    instance.finish();
-}
 
 #[test]
 fn addresses_outside_of_ascii_are_served() {
@@ -356,69 +222,5 @@ try {
 await client.logout();
 "#;
     client::run(client::node(program).env("IMAPS", instance.imaps().port().to_string()));
-    instance.finish();
-}
-
-/// A terminal of its own, which is gone with it.
-struct Tmux {
-    socket: PathBuf,
-}
-
-impl Tmux {
-    fn start(home: &Path, command: &str) -> Self {
-        let tmux = Self { socket: home.join("tmux.sock") };
-        let mut start = tmux.command();
-        start.env("HOME", home).env("TERM", "screen").args(["-f", "/dev/null", "new-session", "-d"]);
-        client::run(start.args(["-x", "120", "-y", "40"]).arg(command));
-        tmux
-    }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new("tmux");
-        command.arg("-S").arg(&self.socket);
-        command
-    }
-
-    fn screen(&self) -> String {
-        String::from_utf8_lossy(&client::output(self.command().args(["capture-pane", "-p"])).stdout)
-            .into_owned()
-    }
-
-    fn shows(&self, text: &str) {
-        let mut screen = String::new();
-        let shown = eventually(Duration::from_secs(30), || {
-            screen = self.screen();
-            screen.contains(text)
-        });
-        assert!(shown, "no {text:?} on the screen:\n{screen}");
-    }
-}
-
-impl Drop for Tmux {
-    fn drop(&mut self) {
-        let _ = client::output(self.command().arg("kill-server"));
-    }
-}
-
-#[test]
-fn mutt_shows_the_list_and_the_message() {
-    let instance = with_some_mail();
-    let home = instance.home().path().join("mutt");
-    fs::create_dir(&home).unwrap();
-    fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).unwrap();
-    let certificate = home.join("localhost.pem");
-    client::save_certificate(instance.imaps(), &certificate);
-    let folder = format!("imaps://localhost:{}/", instance.imaps().port());
-    let settings = format!(
-        "set certificate_file=\"{}\"\nset folder={folder}\nset imap_user={ACCOUNT}\nset imap_pass={PASSWORD}\n\
-         set header_cache=\nset sort=mailbox-order\nset wait_key=no\n",
-        certificate.display()
-    );
-    fs::write(home.join("muttrc"), settings).unwrap();
-    let tmux = Tmux::start(&home, &format!("mutt -n -F {}/muttrc -f =INBOX", home.display()));
-    tmux.shows("hello-reader");
-    client::run(tmux.command().args(["send-keys", "1", "Enter", "Enter"]));
-    tmux.shows("line 000000000000");
-    drop(tmux);
     instance.finish();
 }
