@@ -6,18 +6,13 @@ pub const SESSION: &str = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE NAMESP
     BINARY METADATA LIST-METADATA CONDSTORE QRESYNC UIDONLY WITHIN SORT SORT=DISPLAY ESORT \
     THREAD=ORDEREDSUBJECT THREAD=REFERENCES THREAD=REFS I18NLEVEL=1 SAVEDATE PREVIEW UTF8=ACCEPT LANGUAGE \
     MULTIAPPEND REPLACE CATENATE COMPRESS=DEFLATE QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE NOTIFY PARTIAL \
-    INPROGRESS MULTISEARCH CONTEXT=SEARCH CONTEXT=SORT";
+    INPROGRESS MULTISEARCH CONTEXT=SEARCH CONTEXT=SORT OBJECTID";
 
 /// After login: sent by the front behind the login's OK, and by the session on CAPABILITY. `message`: octets that a
 /// message may have.
 pub fn after_login(message: u64) -> String {
     // The same for every mailbox (RFC 7889 §3).
     format!("{SESSION} APPENDLIMIT={message}")
-}
-
-/// Whether a word is announced after login.
-pub fn announces(word: &str) -> bool {
-    SESSION.split(' ').any(|announced| announced == word)
 }
 
 /// Before login. Behind it: STARTTLS where TLS can be had, and either the mechanisms or [`LOGIN_DISABLED`].

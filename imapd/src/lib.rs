@@ -46,7 +46,7 @@ mod thread;
 mod url;
 
 pub use append::{Append, AppendMessage, AppendText};
-pub use capability::{BEFORE_LOGIN, LOGIN_DISABLED, SESSION, after_login, announces};
+pub use capability::{BEFORE_LOGIN, LOGIN_DISABLED, SESSION, after_login};
 pub use command::{Command, Extension, Numbering, StoreAction, Tagged};
 pub use cursor::{NESTING_LIMIT, SyntaxError};
 pub use date::{Date, date_of, days_of, parse_date_time};

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MailboxId(pub(crate) i64);
 
-/// The stored octets of one message. Copies of a message share it.
+/// The stored octets of one message. Copies of a message share it. Never given to others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MessageId(pub(crate) i64);
 
@@ -19,25 +19,11 @@ impl fmt::Display for MailboxId {
     }
 }
 
-/// Names a message's octets: the same for all messages that have the same, for no others (EMAILID, RFC 8474 §5.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct EmailId([u8; 20]);
-
-impl EmailId {
-    /// Of octets as received with this digest, behind a prefix.
-    pub(crate) fn of(hash: &[u8], prefix: &[u8]) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(hash).update(prefix);
-        let mut id = [0; 20];
-        hasher.finalize_xof().fill(&mut id);
-        Self(id)
-    }
-}
-
-impl fmt::Display for EmailId {
+impl fmt::Display for MessageId {
+    /// EMAILID (RFC 8474 §5.1). Not a digest of the octets: messages that have one in common have to be of one thread, and
+    /// the same octets that came twice may answer nothing that says so.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("M")?;
-        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+        write!(f, "M{}", self.0)
     }
 }
 

@@ -46,7 +46,7 @@ pub use duplicates::Duplicates;
 pub use error::StoreError;
 pub use flag::{FlagError, Flags, Keyword, MAX_KEYWORDS_PER_MAILBOX, MAX_KEYWORDS_PER_MESSAGE, SystemFlag};
 pub use hand::{Crash, InHand, LastEnd};
-pub use id::{DeliveryId, EmailId, MailboxId, MessageId, ModSeq, Origin, Uid, UidValidity, UnixSeconds};
+pub use id::{DeliveryId, MailboxId, MessageId, ModSeq, Origin, Uid, UidValidity, UnixSeconds};
 pub use import::{Import, ImportKey, ImportMessage, ImportTarget, Imported};
 pub use mailbox::{Counts, Mailbox};
 pub use message::{Body, Columns, Message, Summary};

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use crate::{EmailId, Flags, MessageId, ModSeq, StoreError, Uid, UnixSeconds};
+use crate::{Flags, MessageId, ModSeq, StoreError, Uid, UnixSeconds};
 
 /// Octets read at once from a message that is in a file.
 const PIECE: usize = 64 << 10;
@@ -14,7 +14,7 @@ const PIECE: usize = 64 << 10;
 pub enum Columns {
     /// UID, flags, modseq, date and size: the narrow rows only, neither bodies nor envelopes are touched.
     Flags,
-    /// Also [`Message::summary`] and [`Message::email_id`].
+    /// Also [`Message::summary`].
     Summary,
 }
 
@@ -37,16 +37,6 @@ pub struct Message<'a> {
     pub id: MessageId,
     /// With [`Columns::Summary`], unless the message was filed without parsing.
     pub summary: Option<Summary<'a>>,
-    /// With [`Columns::Summary`]: the digest of the octets as received, and the prefix.
-    pub(crate) octets: Option<(&'a [u8], &'a [u8])>,
-}
-
-impl Message<'_> {
-    /// With [`Columns::Summary`]: what it has in common with every message of the same octets.
-    #[must_use]
-    pub fn email_id(&self) -> Option<EmailId> {
-        self.octets.map(|(hash, prefix)| EmailId::of(hash, prefix))
-    }
 }
 
 /// What was found in the message when it was filed. Offsets count from the first octet of the prefix.

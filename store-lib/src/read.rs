@@ -282,7 +282,7 @@ impl Reader<'_> {
             // CROSS JOIN: in the order of the mailbox, one look into `body` for each.
             Columns::Summary => {
                 "SELECT uid, modseq, flags, keywords, received, message.size, message.body, saved,
-                 parts, body.body, bodystructure, envelope, hash, prefix
+                 parts, body.body, bodystructure, envelope
                  FROM message CROSS JOIN body ON body.id = message.body
                  WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid"
             }
@@ -294,10 +294,6 @@ impl Reader<'_> {
                 Columns::Summary if self.raw => None,
                 Columns::Summary => summary(row)?,
             };
-            let octets = match columns {
-                Columns::Flags => None,
-                Columns::Summary => blob(row, 12)?.zip(Some(blob(row, 13)?.unwrap_or_default())),
-            };
             let message = Message {
                 uid: uid(row, 0)?,
                 modseq: ModSeq(row.get(1)?),
@@ -307,7 +303,6 @@ impl Reader<'_> {
                 size: row.get::<_, i64>(5)?.unsigned_abs(),
                 id: MessageId(row.get(6)?),
                 summary,
-                octets,
             };
             if each(message).is_break() {
                 break;

@@ -6,8 +6,7 @@ use std::ops::{ControlFlow, Range};
 
 use imapd::{FetchItem, FetchModifiers, MessageSet, Numbering, response};
 use store_lib::{
-    Body, Columns, EmailId, Flags, Message, MessageId, ModSeq, Reader, StoreError, Summary, ThreadId, Uid,
-    UnixSeconds,
+    Body, Columns, Flags, Message, MessageId, ModSeq, Reader, StoreError, Summary, ThreadId, Uid, UnixSeconds,
 };
 
 use crate::binary::{self, Decoding, Measured};
@@ -36,8 +35,6 @@ struct Plan {
     /// THREADID is among them.
     threads: bool,
     sets_seen: bool,
-    /// EMAILID is among them: it is reckoned.
-    email_id: bool,
     /// Only messages that were changed later.
     changed_since: ModSeq,
 }
@@ -49,7 +46,6 @@ impl Plan {
             bodies: false,
             threads: false,
             sets_seen: false,
-            email_id: items.contains(&FetchItem::EmailId),
             items: Vec::new(),
             changed_since: since.map_or(ModSeq::ZERO, modseq),
         };
@@ -60,7 +56,7 @@ impl Plan {
         let modseq = aware.condstore.then_some(FetchItem::ModSeq);
         for item in uid.into_iter().chain(items).chain(modseq) {
             match &item {
-                FetchItem::Body | FetchItem::BodyStructure | FetchItem::EmailId | FetchItem::Envelope => {
+                FetchItem::Body | FetchItem::BodyStructure | FetchItem::Envelope => {
                     plan.columns = Columns::Summary
                 }
                 item => plan.bodies |= is_body_item(item),
@@ -161,7 +157,6 @@ pub(crate) struct Row {
     received: UnixSeconds,
     saved: Option<UnixSeconds>,
     size: u64,
-    email_id: Option<EmailId>,
     id: MessageId,
     thread: Option<ThreadId>,
     /// ENVELOPE, BODYSTRUCTURE, BODY.
@@ -171,7 +166,6 @@ pub(crate) struct Row {
 
 impl Row {
     fn take(place: usize, message: Message<'_>) -> Self {
-        let email_id = message.email_id();
         Self {
             place,
             uid: message.uid,
@@ -181,7 +175,6 @@ impl Row {
             received: message.received,
             saved: message.saved,
             size: message.size,
-            email_id,
             id: message.id,
             thread: None,
             summary: message.summary.map(|Summary { envelope, bodystructure, body, .. }| {
@@ -200,7 +193,7 @@ struct Head<'a> {
     received: UnixSeconds,
     saved: Option<UnixSeconds>,
     size: u64,
-    email_id: Option<EmailId>,
+    id: MessageId,
     thread: Option<ThreadId>,
     summary: Option<[&'a [u8]; 3]>,
 }
@@ -288,7 +281,7 @@ impl Session {
                     received: message.received,
                     saved: message.saved,
                     size: message.size,
-                    email_id: if plan.email_id { message.email_id() } else { None },
+                    id: message.id,
                     summary: message
                         .summary
                         .map(|summary| [summary.envelope, summary.bodystructure, summary.body]),
@@ -357,7 +350,7 @@ impl Session {
                 received: row.received,
                 saved: row.saved,
                 size: row.size,
-                email_id: row.email_id,
+                id: row.id,
                 thread: row.thread,
                 summary: row.summary.as_ref().map(|summary| summary.each_ref().map(Vec::as_slice)),
             };
@@ -463,9 +456,7 @@ fn write_head(
                 }
             }
             FetchItem::EmailId => {
-                out.extend_from_slice(b"EMAILID (");
-                out.extend_from_slice(head.email_id.map(|id| id.to_string()).unwrap_or_default().as_bytes());
-                out.push(b')');
+                out.extend_from_slice(format!("EMAILID ({})", head.id).as_bytes());
             }
             FetchItem::Rfc822Size => {
                 out.extend_from_slice(b"RFC822.SIZE ");

@@ -42,10 +42,7 @@ impl Session {
         }
         let id = self.store.create(&name, special_use, self.origin)?;
         self.tell_old_name(&name, asked, &[]);
-        if imapd::announces("OBJECTID") {
-            return Ok(Reply::ok(format!("[MAILBOXID ({id})] CREATE completed")));
-        }
-        Ok(Reply::ok("CREATE completed"))
+        Ok(Reply::ok(format!("[MAILBOXID ({id})] CREATE completed")))
     }
 
     pub(crate) fn delete(&mut self, mailbox: &str) -> Result<Reply, Stop> {

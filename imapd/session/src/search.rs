@@ -9,7 +9,7 @@ use std::time::Instant;
 use imapd::{Numbering, SearchKey, SearchReturn, Tag, date_of, days_of, response};
 use mail_lib::header;
 use store_lib::{
-    Body, Columns, EmailId, Flags, Keyword, MessageId, ModSeq, Store, StoreError, SystemFlag, ThreadId, Uid,
+    Body, Columns, Flags, Keyword, MessageId, ModSeq, Store, StoreError, SystemFlag, ThreadId, Uid,
     UnixSeconds,
 };
 
@@ -94,7 +94,6 @@ struct Row {
     received: i64,
     received_day: i64,
     saved_day: i64,
-    email_id: Option<EmailId>,
 }
 
 impl Session {
@@ -336,11 +335,9 @@ impl Session {
         let Self { store, connection, selected: Some(selected), .. } = self else { return Ok(()) };
         let mut candidates = Vec::new();
         let (mut rows, mut octets) = (0, 0);
-        let columns = if condition.needs_email_id() { Columns::Summary } else { Columns::Flags };
         store.read(&budget(), |reader| {
-            remaining.visit(selected, reader, columns, |place, message| {
+            remaining.visit(selected, reader, Columns::Flags, |place, message| {
                 rows += 1;
-                let email_id = message.email_id();
                 let row = Row {
                     place,
                     uid: message.uid,
@@ -350,7 +347,6 @@ impl Session {
                     modseq: message.modseq,
                     // One that has none counts by its internal date (RFC 8514 §4.2).
                     saved_day: days_of(date_of(message.saved.unwrap_or(message.received).0)),
-                    email_id,
                     size: message.size,
                     received: message.received.0,
                     received_day: days_of(date_of(message.received.0)),
@@ -474,32 +470,6 @@ impl Condition {
         })
     }
 
-    fn needs_email_id(&self) -> bool {
-        match self {
-            Self::EmailId(_) => true,
-            Self::And(conditions) => conditions.iter().any(Self::needs_email_id),
-            Self::Or(left, right) => left.needs_email_id() || right.needs_email_id(),
-            Self::Not(condition) => condition.needs_email_id(),
-            Self::All
-            | Self::System(_)
-            | Self::Keyword(_)
-            | Self::Recent
-            | Self::Places(_)
-            | Self::Larger(_)
-            | Self::Smaller(_)
-            | Self::Messages(_)
-            | Self::ModSeq(_)
-            | Self::Received(_)
-            | Self::ReceivedSince(_)
-            | Self::ReceivedUntil(_)
-            | Self::Saved(_)
-            | Self::Sent(_)
-            | Self::Field(..)
-            | Self::Body(_)
-            | Self::Text(_) => false,
-        }
-    }
-
     /// All texts that are looked for.
     fn texts<'a>(&'a mut self, texts: &mut Vec<&'a mut Wanted>) {
         match self {
@@ -560,7 +530,7 @@ impl Condition {
             Self::Larger(size) => Some(row.size > *size),
             Self::ModSeq(modseq) => Some(row.modseq >= *modseq),
             Self::Saved(days) => Some(days.matches(row.saved_day)),
-            Self::EmailId(id) => Some(row.email_id.is_some_and(|found| found.to_string() == *id)),
+            Self::EmailId(id) => Some(row.id.to_string() == *id),
             Self::Smaller(size) => Some(row.size < *size),
             Self::Received(days) => Some(days.matches(row.received_day)),
             Self::ReceivedSince(time) => Some(row.received >= *time),

@@ -91,9 +91,7 @@ impl Session {
         let validity = mailbox.uidvalidity.value();
         response::untagged(out, Status::Ok, &format!("[UIDVALIDITY {validity}] UIDs are valid"));
         response::untagged(out, Status::Ok, &format!("[UIDNEXT {}] predicted next UID", mailbox.uidnext));
-        if imapd::announces("OBJECTID") {
-            response::untagged(out, Status::Ok, &format!("[MAILBOXID ({id})] the mailbox"));
-        }
+        response::untagged(out, Status::Ok, &format!("[MAILBOXID ({id})] the mailbox"));
         if self.aware.condstore {
             tell_highest(out, mailbox.modseq, "the latest change");
         }
