@@ -6,13 +6,17 @@ pub const SESSION: &str = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE NAMESP
     BINARY METADATA LIST-METADATA CONDSTORE QRESYNC UIDONLY WITHIN SORT SORT=DISPLAY ESORT \
     THREAD=ORDEREDSUBJECT THREAD=REFERENCES THREAD=REFS I18NLEVEL=1 SAVEDATE PREVIEW UTF8=ACCEPT LANGUAGE \
     MULTIAPPEND REPLACE CATENATE COMPRESS=DEFLATE QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE NOTIFY PARTIAL \
-    INPROGRESS MULTISEARCH CONTEXT=SEARCH CONTEXT=SORT OBJECTID";
+    INPROGRESS MULTISEARCH CONTEXT=SEARCH CONTEXT=SORT OBJECTID SEARCH=FUZZY FILTERS";
+
+/// Messages that one command may be about (RFC 9738): as many as bound what it costs, more than clients that do not know
+/// the limit ever ask for.
+pub const MESSAGE_LIMIT: u32 = 1_000_000;
 
 /// After login: sent by the front behind the login's OK, and by the session on CAPABILITY. `message`: octets that a
-/// message may have.
-pub fn after_login(message: u64) -> String {
+/// message may have; `messages`: see [`MESSAGE_LIMIT`].
+pub fn after_login(message: u64, messages: u32) -> String {
     // The same for every mailbox (RFC 7889 §3).
-    format!("{SESSION} APPENDLIMIT={message}")
+    format!("{SESSION} APPENDLIMIT={message} MESSAGELIMIT={messages}")
 }
 
 /// Before login. Behind it: STARTTLS where TLS can be had, and either the mechanisms or [`LOGIN_DISABLED`].

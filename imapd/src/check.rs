@@ -53,6 +53,11 @@ fn react(parser: &mut Parser, event: &Event<'_>) {
     use crate::command::Command;
     match event {
         Event::Command(tagged) => {
+            if let Command::Search { key, .. } = &tagged.command {
+                // Each filter is the search that it stands in: whatever it holds, that ends.
+                let value = format!("{}FILTER x", "NOT ".repeat(tagged.tag.as_bytes().len()));
+                let _ = key.clone().resolve_filters(&mut |_| Ok::<_, ()>(Some(value.clone().into_bytes())));
+            }
             if let Command::Enable(_) = tagged.command {
                 parser.expect_names(NameForm::Utf8);
             }

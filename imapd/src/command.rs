@@ -421,7 +421,9 @@ impl Command {
     ) -> Result<Self, SyntaxError> {
         if word == b"SEARCH" {
             let results = SearchReturn::parse(cursor)?;
-            return Ok(Self::Search { numbering, results, key: SearchKey::parse_all(cursor)? });
+            let key = SearchKey::parse_all(cursor)?;
+            key.check_relevancy(results.is_some_and(|results| results.relevancy))?;
+            return Ok(Self::Search { numbering, results, key });
         }
         if word == b"SORT" {
             return crate::sort::parse(numbering, cursor);

@@ -64,7 +64,9 @@ pub(crate) fn parse(cursor: &mut Cursor<'_>) -> Result<Command, SyntaxError> {
     if results.save && sources != [SearchSource::Selected] {
         return Err(SyntaxError::Expected("SAVE with the selected mailbox alone"));
     }
-    Ok(Command::Esearch { sources, results, key: SearchKey::parse_all(cursor)? })
+    let key = SearchKey::parse_all(cursor)?;
+    key.check_relevancy(results.relevancy)?;
+    Ok(Command::Esearch { sources, results, key })
 }
 
 #[cfg(test)]

@@ -4,12 +4,13 @@ use std::num::NonZeroU32;
 
 use crate::cursor::{Cursor, NESTING_LIMIT, SyntaxError};
 use crate::date::Date;
+use crate::filter::FilterName;
 use crate::flag::Flag;
 use crate::partial::PartialRange;
 use crate::sequence_set::{MessageSet, SequenceSet};
 
 /// Keys in one search, all levels together.
-const KEY_LIMIT: usize = 1000;
+pub(crate) const KEY_LIMIT: usize = 1000;
 /// Result options in one search; every one there is fits several times.
 const RESULT_LIMIT: usize = 20;
 
@@ -30,6 +31,8 @@ pub struct SearchReturn {
     pub update: bool,
     /// PARTIAL: those of this range (RFC 9394 §3.1).
     pub partial: Option<PartialRange>,
+    /// RELEVANCY: how near each of them comes (RFC 6203 §4).
+    pub relevancy: bool,
     /// SAVE: what `$` stands for from then on.
     pub save: bool,
 }
@@ -54,6 +57,7 @@ impl SearchReturn {
                 }
                 b"CONTEXT" => results.context = true,
                 b"UPDATE" => results.update = true,
+                b"RELEVANCY" => results.relevancy = true,
                 b"SAVE" => results.save = true,
                 _ => return Err(SyntaxError::Expected("a result option of SEARCH")),
             }
@@ -69,12 +73,13 @@ impl SearchReturn {
 
     /// Whether anything is to be answered: SAVE alone only keeps.
     pub fn answers(&self) -> bool {
-        !self.save || self.min || self.max || self.all || self.count || self.partial.is_some()
+        let some = self.min || self.max || self.all || self.count;
+        !self.save || some || self.relevancy || self.partial.is_some()
     }
 
     /// Whether one message from each end is all that is needed.
     pub fn is_ends_only(&self) -> bool {
-        (self.min || self.max) && !self.all && !self.count && self.partial.is_none()
+        (self.min || self.max) && !self.all && !self.count && !self.relevancy && self.partial.is_none()
     }
 }
 
@@ -97,8 +102,12 @@ pub enum SearchKey {
     EmailId(ObjectId),
     /// ANSWERED, DELETED, DRAFT, FLAGGED, SEEN, KEYWORD; UN… is `Not` of it.
     Flag(Flag),
+    /// FILTER (RFC 5466 §3.1)
+    Filter(FilterName),
     /// FROM
     From(SearchText),
+    /// FUZZY (RFC 6203 §3): what nearly holds.
+    Fuzzy(Box<SearchKey>),
     /// HEADER: a field of this name that has the text; the empty text matches any.
     Header(Vec<u8>, SearchText),
     /// LARGER: more octets than this.
@@ -147,6 +156,10 @@ pub enum SearchKey {
     To(SearchText),
     /// UID
     Uid(SequenceSet),
+    /// UIDAFTER (RFC 9738 §3): a higher UID.
+    UidAfter(NonZeroU32),
+    /// UIDBEFORE (RFC 9738 §3): a lower UID.
+    UidBefore(NonZeroU32),
     /// YOUNGER: internal date so many seconds ago or later (RFC 5032).
     Younger(NonZeroU32),
 }
@@ -206,21 +219,37 @@ impl SearchKey {
     }
 
     fn parse_keys(cursor: &mut Cursor<'_>) -> Result<Self, SyntaxError> {
-        let mut budget = KEY_LIMIT;
-        let mut keys = vec![Self::parse(cursor, 0, &mut budget)?];
+        Self::parse_at(cursor, 0, &mut KEY_LIMIT.clone())
+    }
+
+    fn parse_at(cursor: &mut Cursor<'_>, depth: usize, budget: &mut usize) -> Result<Self, SyntaxError> {
+        let mut keys = vec![Self::parse(cursor, depth, budget)?];
         while !cursor.is_empty() {
             cursor.space()?;
-            keys.push(Self::parse(cursor, 0, &mut budget)?);
+            keys.push(Self::parse(cursor, depth, budget)?);
         }
         Ok(Self::all_of(keys))
+    }
+
+    /// The keys in a text that stands within a search, so deep in it and with so many keys left (RFC 5466).
+    pub(crate) fn parse_within(text: &[u8], depth: usize, budget: &mut usize) -> Result<Self, SyntaxError> {
+        Self::parse_at(&mut Cursor::new(text), depth, budget)
     }
 
     /// Whether `is` holds for this key or one within it.
     pub fn any(&self, is: &dyn Fn(&Self) -> bool) -> bool {
         is(self)
             || matches!(self, Self::And(keys) if keys.iter().any(|key| key.any(is)))
-            || matches!(self, Self::Not(key) if key.any(is))
+            || matches!(self, Self::Not(key) | Self::Fuzzy(key) if key.any(is))
             || matches!(self, Self::Or(left, right) if left.any(is) || right.any(is))
+    }
+
+    /// Whether scores may be asked for (RFC 6203 §4, §6).
+    pub(crate) fn check_relevancy(&self, asked: bool) -> Result<(), SyntaxError> {
+        if asked && !self.any(&|key| matches!(key, Self::Fuzzy(_))) {
+            return Err(SyntaxError::Expected("RELEVANCY only with FUZZY"));
+        }
+        Ok(())
     }
 
     fn all_of(mut keys: Vec<Self>) -> Self {
@@ -284,7 +313,9 @@ impl SearchKey {
                     b"BODY" => Self::Body(SearchText::parse(cursor)?),
                     b"CC" => Self::Cc(SearchText::parse(cursor)?),
                     b"EMAILID" => Self::EmailId(ObjectId::parse(cursor)?),
+                    b"FILTER" => Self::Filter(FilterName::parse(cursor)?),
                     b"FROM" => Self::From(SearchText::parse(cursor)?),
+                    b"FUZZY" => Self::Fuzzy(Box::new(Self::parse(cursor, depth + 1, budget)?)),
                     b"HEADER" => {
                         let name = cursor.astring()?.into_owned();
                         cursor.space()?;
@@ -314,6 +345,8 @@ impl SearchKey {
                     b"THREADID" => Self::ThreadId(ObjectId::parse(cursor)?),
                     b"TO" => Self::To(SearchText::parse(cursor)?),
                     b"UID" => Self::parse_set(cursor, Self::Uid)?,
+                    b"UIDAFTER" => Self::UidAfter(cursor.nonzero()?),
+                    b"UIDBEFORE" => Self::UidBefore(cursor.nonzero()?),
                     b"UNKEYWORD" => unless(Self::Flag(Flag::keyword(cursor)?)),
                     b"YOUNGER" => Self::Younger(cursor.nonzero()?),
                     _ => return Err(SyntaxError::Expected("a search key")),
@@ -433,7 +466,9 @@ mod tests {
     /// limit of keys, whatever the line would hold.
     #[test]
     fn nested_searches_are_capped() {
-        for (unit, tail) in [("NOT ", "ALL"), ("OR ALL ", "ALL"), ("(", "ALL"), ("OR (NOT ", "ALL")] {
+        for (unit, tail) in
+            [("NOT ", "ALL"), ("FUZZY ", "ALL"), ("OR ALL ", "ALL"), ("(", "ALL"), ("OR (NOT ", "ALL")]
+        {
             for depth in [NESTING_LIMIT, 200_000] {
                 let bomb = format!("{}{tail}", unit.repeat(depth));
                 assert_eq!(parse(bomb.as_bytes()), Err(SyntaxError::TooDeep), "{unit}");

@@ -22,6 +22,8 @@ pub enum SortKey {
     DisplayTo,
     /// FROM: the mailbox of the first From address.
     From,
+    /// RELEVANCY (RFC 6203 §6): the nearest first.
+    Relevancy,
     /// SIZE
     Size,
     /// SUBJECT: the base subject.
@@ -45,6 +47,8 @@ pub(crate) fn parse(numbering: Numbering, cursor: &mut Cursor<'_>) -> Result<Com
     let criteria = cursor.list(CRITERIA_LIMIT, "sort criteria", parse_criterion)?;
     cursor.space()?;
     let key = SearchKey::parse_with_charset(cursor)?;
+    let by_relevancy = criteria.iter().any(|criterion| criterion.key == SortKey::Relevancy);
+    key.check_relevancy(by_relevancy || results.is_some_and(|results| results.relevancy))?;
     Ok(Command::Sort { numbering, results, criteria, key })
 }
 
@@ -60,6 +64,7 @@ fn parse_criterion(cursor: &mut Cursor<'_>) -> Result<SortCriterion, SyntaxError
         b"DISPLAYFROM" => SortKey::DisplayFrom,
         b"DISPLAYTO" => SortKey::DisplayTo,
         b"FROM" => SortKey::From,
+        b"RELEVANCY" => SortKey::Relevancy,
         b"SIZE" => SortKey::Size,
         b"SUBJECT" => SortKey::Subject,
         b"TO" => SortKey::To,
@@ -103,6 +108,8 @@ mod tests {
             "(LINES) UTF-8 ALL",
             "DATE UTF-8 ALL",
             "RETURN (DATE) UTF-8 ALL",
+            "(RELEVANCY) UTF-8 ALL",
+            "RETURN (RELEVANCY) (DATE) UTF-8 ALL",
         ] {
             assert!(parsed(text).is_err(), "{text}");
         }

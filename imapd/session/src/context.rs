@@ -176,7 +176,7 @@ impl Session {
         let mut all: Vec<usize> = all.filter_map(|uid| selected.place(*uid)).collect();
         all.sort_unstable();
         if let Some(criteria) = context.criteria.clone() {
-            self.order(&mut all, &criteria, deadline)?;
+            self.order(&mut all, &criteria, &context.key, deadline)?;
         }
         let Self { connection, selected: Some(selected), .. } = self else { return Ok(()) };
         context.results = all.iter().filter_map(|place| selected.told().get(*place).copied()).collect();
@@ -292,6 +292,7 @@ fn fixed(key: &SearchKey, selected: &Selected) -> SearchKey {
         SearchKey::Saved => these(selected.saved_places()),
         SearchKey::And(keys) => SearchKey::And(keys.iter().map(|key| fixed(key, selected)).collect()),
         SearchKey::Not(key) => SearchKey::Not(Box::new(fixed(key, selected))),
+        SearchKey::Fuzzy(key) => SearchKey::Fuzzy(Box::new(fixed(key, selected))),
         SearchKey::Or(one, other) => {
             SearchKey::Or(Box::new(fixed(one, selected)), Box::new(fixed(other, selected)))
         }

@@ -18,6 +18,7 @@ impl Session {
     ) -> Result<Reply, Stop> {
         self.check_writable_account()?;
         let uids = self.sources(numbering, set)?;
+        self.refuse_cut()?;
         let from = self.selected()?.mailbox;
         let to = self.target(mailbox)?;
         if uids.is_empty() {
@@ -67,8 +68,10 @@ impl Session {
     fn sources(&mut self, numbering: Numbering, set: &MessageSet) -> Result<Vec<Uid>, Stop> {
         self.selected()?;
         self.absorb_changes()?;
+        let places = self.selected()?.resolve(set, numbering)?;
+        let places = self.within_limit(places);
         let selected = self.selected()?;
-        let mut uids = selected.uids_at(&selected.resolve(set, numbering)?);
+        let mut uids = selected.uids_at(&places);
         if numbering == Numbering::Sequence && uids.iter().any(|uid| selected.is_gone(*uid)) {
             return Err(some_were_expunged().into());
         }
@@ -82,7 +85,11 @@ impl Session {
         let mailbox = selected.mailbox;
         let only = match set {
             None => None,
-            Some(set) => Some(selected.uids_at(&selected.resolve(set, Numbering::Uid)?)),
+            Some(set) => {
+                let places = selected.resolve(set, Numbering::Uid)?;
+                let places = self.within_limit(places);
+                Some(self.selected()?.uids_at(&places))
+            }
         };
         let removed = self.store.expunge(mailbox, only.as_deref(), self.origin)?;
         // They are told with the other changes.

@@ -11,6 +11,7 @@ use store_lib::{
 
 use crate::binary::{self, Decoding, Measured};
 use crate::connection::{Connection, OUTPUT_FULL};
+use crate::limit::count;
 use crate::reply::{Reply, Stop};
 use crate::section::{Content, write_item};
 use crate::selected::{Places, Selected, write_flags};
@@ -211,9 +212,10 @@ impl Session {
         }
         let mut places = self.selected()?.resolve(set, numbering)?;
         if let Some(partial) = modifiers.partial {
-            let asked = places.iter().map(ExactSizeIterator::len).sum();
-            places = part_of(&places, partial.of(asked));
+            places = part_of(&places, partial.of(count(&places)));
+            self.check_limit(count(&places))?;
         }
+        let places = self.within_limit(places);
         self.fetch_places(numbering, places, items, modifiers.changed_since)
     }
 
@@ -224,7 +226,7 @@ impl Session {
         items: Vec<FetchItem>,
         changed_since: Option<u64>,
     ) -> Result<Reply, Stop> {
-        let asked: usize = places.iter().map(ExactSizeIterator::len).sum();
+        let asked = count(&places);
         let plan = Plan::new(items, numbering, changed_since, &self.aware);
         let mut decoding = Decoding::new(self.limits.search);
         let mut remaining = Remaining::new(places);
@@ -380,7 +382,7 @@ impl Session {
 }
 
 /// The messages of `places` whose turn is in `turns`.
-fn part_of(places: &Places, turns: Range<usize>) -> Places {
+pub(crate) fn part_of(places: &Places, turns: Range<usize>) -> Places {
     let mut before = 0;
     let mut part = Places::new();
     for range in places {

@@ -26,7 +26,10 @@ mod context;
 mod copy;
 mod deflate;
 mod fetch;
+mod filters;
+mod fuzzy;
 mod language;
+mod limit;
 mod list;
 mod mailboxes;
 mod metadata;
@@ -83,6 +86,8 @@ pub struct SessionLimits {
     pub progress: Duration,
     /// Octets of a message by APPEND.
     pub message: u64,
+    /// Messages that one command may be about (RFC 9738).
+    pub messages: u32,
     /// Commands in a row that are not understood.
     pub bad_commands: u32,
 }
@@ -96,6 +101,7 @@ impl Default for SessionLimits {
             search: Duration::from_secs(60),
             progress: Duration::from_secs(10),
             message: 100 << 20,
+            messages: imapd::MESSAGE_LIMIT,
             bad_commands: 20,
         }
     }

@@ -5,6 +5,7 @@ use store_lib::{
     Annotated, EntryName, MAX_METADATA_VALUE, Mailbox, MetadataChange, Reader, SpecialUse, StoreError,
 };
 
+use crate::filters::is_filter_entry;
 use crate::reply::{Reply, Stop};
 use crate::session::Session;
 
@@ -192,6 +193,12 @@ fn change(subject: &Subject, name: &[u8], value: Option<Vec<u8>>) -> Result<Meta
     let name = entry_name(name)?;
     if subject.of == Annotated::Server && name.as_str() == ADMIN {
         return Err(Reply::no("[NOPERM] that entry is the server's own"));
+    }
+    let is_filter = subject.of == Annotated::Server && is_filter_entry(&name);
+    if let (true, Some(value)) = (is_filter, &value)
+        && !imapd::is_filter(value)
+    {
+        return Err(Reply::no("[CANNOT] what stands for a filter is a search"));
     }
     if !subject.is_special_use(&name) {
         return Ok(MetadataChange::Entry(name, value));

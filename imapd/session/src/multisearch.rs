@@ -55,11 +55,12 @@ impl Session {
     ) -> Result<(), Stop> {
         if self.selected.as_ref().is_some_and(|selected| selected.mailbox == mailbox.id) {
             let found = self.search_for(key, Some(results), false, deadline)?;
+            self.refuse_cut()?;
             if results.update {
                 let source = self.source_of(mailbox);
                 self.keep_context(tag, &source, Numbering::Uid, key, None, &found);
             }
-            return self.answer_for(tag, mailbox, results, key, &found);
+            return self.answer_for(tag, mailbox, results, key, &found, deadline);
         }
         let changes = self.store.watch(mailbox.id)?;
         let read = self.read(|reader| match reader.mailbox(mailbox.id)? {
@@ -73,7 +74,8 @@ impl Session {
         let selected = self.selected.replace(view);
         let outcome = self
             .search_for(key, None, false, deadline)
-            .and_then(|found| self.answer_for(tag, mailbox, results, key, &found));
+            .and_then(|found| self.refuse_cut().map(|()| found))
+            .and_then(|found| self.answer_for(tag, mailbox, results, key, &found, deadline));
         self.selected = selected;
         match outcome {
             Err(Stop::End(End::MailboxDeleted)) => Ok(()),
@@ -90,14 +92,15 @@ impl Session {
         results: SearchReturn,
         key: &SearchKey,
         found: &[usize],
+        deadline: Instant,
     ) -> Result<(), Stop> {
         if found.is_empty() {
             // It is said of `$` too that there is nothing.
             return Ok(self.save_found(results, found)?);
         }
         let source = self.source_of(mailbox);
-        let highest = self.highest_told(key, Some(results), found)?;
-        Ok(self.answer_extended_of(tag, &source, Numbering::Uid, results, found, highest)?)
+        let beside = self.beside(key, Some(results), found, deadline)?;
+        Ok(self.answer_extended_of(tag, &source, Numbering::Uid, results, found, &beside)?)
     }
 
     /// Which mailbox an answer is about.

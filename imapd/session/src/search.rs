@@ -16,6 +16,8 @@ use store_lib::{
 use crate::End;
 use crate::connection::Connection;
 use crate::fetch::Remaining;
+use crate::fuzzy::{self, Fuzzy};
+use crate::limit::{common, count};
 use crate::reply::{Reply, Stop};
 use crate::selected::{Places, Selected};
 use crate::session::{Session, budget};
@@ -29,7 +31,7 @@ const ROWS_PER_SLICE: usize = 2000;
 const OCTETS_PER_SLICE: u64 = 256 << 10;
 
 /// A condition made ready: sets resolved, dates in days, texts as matchers.
-enum Condition {
+pub(crate) enum Condition {
     All,
     And(Vec<Condition>),
     Or(Box<Condition>, Box<Condition>),
@@ -57,11 +59,12 @@ enum Condition {
     Field(String, Wanted),
     Body(Wanted),
     Text(Wanted),
+    Fuzzy(Fuzzy),
 }
 
 /// Days since 1970.
 #[derive(Clone, Copy)]
-enum Days {
+pub(crate) enum Days {
     Before(i64),
     On(i64),
     Since(i64),
@@ -115,10 +118,10 @@ impl Session {
         if results.is_some_and(|results| results.update) {
             self.keep_context(tag, b"", numbering, key, None, &found);
         }
-        let highest = self.highest_told(key, results, &found)?;
+        let beside = self.beside(key, results, &found, deadline)?;
         match results {
-            None => self.answer_plain(b"* SEARCH", numbering, &found, highest)?,
-            Some(results) => self.answer_extended(tag, numbering, results, &found, highest)?,
+            None => self.answer_plain(b"* SEARCH", numbering, &found, beside.highest)?,
+            Some(results) => self.answer_extended(tag, numbering, results, &found, &beside)?,
         }
         Ok(Reply::ok("SEARCH completed"))
     }
@@ -145,7 +148,8 @@ impl Session {
             selected.save([]);
         }
         let mut condition = condition?;
-        let places = selected.all_places();
+        let places = condition.places_within(selected.all_places());
+        let places = self.within_limit(places);
         self.search_with(&mut condition, places, first_only, deadline)
     }
 
@@ -175,7 +179,7 @@ impl Session {
                 |place: &usize| selected.told().get(*place).is_some_and(|uid| !selected.is_gone(*uid));
             return Ok(places.into_iter().flatten().filter(is_there).collect());
         }
-        let total = places.iter().map(ExactSizeIterator::len).sum();
+        let total = count(&places);
         let mut remaining = Remaining::new(places);
         let mut wanted = Vec::new();
         condition.texts(&mut wanted);
@@ -194,9 +198,28 @@ impl Session {
         Ok(found)
     }
 
+    /// What an answer says of the messages beside their numbers.
+    pub(crate) fn beside(
+        &mut self,
+        key: &SearchKey,
+        results: Option<SearchReturn>,
+        found: &[usize],
+        deadline: Instant,
+    ) -> Result<Beside, Stop> {
+        let highest = self.highest_told(key, results, found)?;
+        let scores = match results.filter(|results| results.relevancy) {
+            None => Vec::new(),
+            Some(results) => {
+                let part = results.partial.map_or(Some(found), |range| found.get(range.of(found.len())));
+                self.relevance(key, part.unwrap_or_default(), deadline)?
+            }
+        };
+        Ok(Beside { highest, scores })
+    }
+
     /// What an answer says of mod-sequences: the highest one of the messages that it tells, if the key asked for any
     /// (RFC 7162 §3.1.5, §3.1.6, §3.1.10).
-    pub(crate) fn highest_told(
+    fn highest_told(
         &mut self,
         key: &SearchKey,
         results: Option<SearchReturn>,
@@ -241,9 +264,9 @@ impl Session {
         numbering: Numbering,
         results: SearchReturn,
         found: &[usize],
-        highest: Option<ModSeq>,
+        beside: &Beside,
     ) -> Result<(), End> {
-        self.answer_extended_of(tag, b"", numbering, results, found, highest)
+        self.answer_extended_of(tag, b"", numbering, results, found, beside)
     }
 
     /// What `$` stands for from now on.
@@ -275,7 +298,7 @@ impl Session {
         numbering: Numbering,
         results: SearchReturn,
         found: &[usize],
-        highest: Option<ModSeq>,
+        beside: &Beside,
     ) -> Result<(), End> {
         self.save_found(results, found)?;
         let Self { connection, selected: Some(selected), .. } = self else { return Ok(()) };
@@ -312,12 +335,21 @@ impl Session {
             }
             connection.out.push(b')');
         }
+        if results.relevancy {
+            connection.out.extend_from_slice(b" RELEVANCY ");
+            for (index, score) in beside.scores.iter().enumerate() {
+                connection.out.push(if index == 0 { b'(' } else { b' ' });
+                response::number(&mut connection.out, u64::from(*score));
+                connection.flush_if_full()?;
+            }
+            connection.out.extend_from_slice(if beside.scores.is_empty() { b"()" } else { b")" });
+        }
         let out = &mut connection.out;
         if results.count {
             out.extend_from_slice(b" COUNT ");
             response::number(out, found.len() as u64);
         }
-        if let Some(modseq) = highest {
+        if let Some(modseq) = beside.highest {
             out.extend_from_slice(b" MODSEQ ");
             response::number(out, modseq.value());
         }
@@ -385,6 +417,20 @@ impl Session {
     }
 }
 
+/// What an answer says beside numbers.
+pub(crate) struct Beside {
+    /// See [`Session::beside`]; with MODSEQ.
+    highest: Option<ModSeq>,
+    /// Of those told, in their order; with RELEVANCY.
+    scores: Vec<u32>,
+}
+
+impl Beside {
+    pub(crate) fn highest(&self) -> Option<ModSeq> {
+        self.highest
+    }
+}
+
 /// The messages that an answer with these results is about (RFC 4731 §3.2).
 fn told(results: SearchReturn, found: &[usize]) -> Vec<usize> {
     if !results.is_ends_only() {
@@ -396,7 +442,7 @@ fn told(results: SearchReturn, found: &[usize]) -> Vec<usize> {
 }
 
 impl Condition {
-    fn new(key: &SearchKey, selected: &Selected, store: &Store) -> Result<Self, Stop> {
+    pub(crate) fn new(key: &SearchKey, selected: &Selected, store: &Store) -> Result<Self, Stop> {
         let field =
             |name: &str, text: &imapd::SearchText| Self::Field(name.to_owned(), Wanted::in_field(name, text));
         let day = |date: &imapd::Date| days_of(*date);
@@ -429,6 +475,8 @@ impl Condition {
                 let largest = selected.told().last().map_or(0, |uid| uid.value());
                 Self::Places(selected.uid_places(&set.resolve(largest)))
             }
+            SearchKey::UidAfter(uid) => Self::Places(selected.places_after(uid.get())),
+            SearchKey::UidBefore(uid) => Self::Places(selected.places_before(uid.get())),
             SearchKey::Larger(size) => Self::Larger(*size),
             SearchKey::Smaller(size) => Self::Smaller(*size),
             SearchKey::SaveDateSupported => Self::All,
@@ -453,6 +501,9 @@ impl Condition {
             SearchKey::Header(name, text) => field(&String::from_utf8_lossy(name), text),
             SearchKey::Body(text) => Self::Body(Wanted::in_body(text)),
             SearchKey::Text(text) => Self::Text(Wanted::anywhere(text)),
+            SearchKey::Fuzzy(key) => fuzzy::condition(key, selected, store)?,
+            // None is left when it comes to this.
+            SearchKey::Filter(_) => Self::Not(Box::new(Self::All)),
         })
     }
 
@@ -470,6 +521,17 @@ impl Condition {
         })
     }
 
+    /// The places that sets of numbers leave, where all else has to hold beside them.
+    fn places_within(&self, places: Places) -> Places {
+        if let Self::Places(only) = self {
+            common(&places, only)
+        } else if let Self::And(conditions) = self {
+            conditions.iter().fold(places, |places, condition| condition.places_within(places))
+        } else {
+            places
+        }
+    }
+
     /// All texts that are looked for.
     fn texts<'a>(&'a mut self, texts: &mut Vec<&'a mut Wanted>) {
         match self {
@@ -480,6 +542,7 @@ impl Condition {
             }
             Self::Not(condition) => condition.texts(texts),
             Self::Field(_, wanted) | Self::Body(wanted) | Self::Text(wanted) => texts.push(wanted),
+            Self::Fuzzy(fuzzy) => texts.extend(fuzzy.texts()),
             Self::All
             | Self::System(_)
             | Self::Keyword(_)
@@ -539,6 +602,7 @@ impl Condition {
             Self::Field(_, wanted) | Self::Body(wanted) | Self::Text(wanted) => {
                 wanted.is_ruled_out(row.id).then_some(false)
             }
+            Self::Fuzzy(fuzzy) => fuzzy.is_ruled_out(row.id).then_some(false),
         }
     }
 
@@ -567,6 +631,7 @@ impl Condition {
             }
             Self::Field(name, wanted) => message.field_has(name, wanted),
             Self::Body(wanted) => message.body_has(wanted),
+            Self::Fuzzy(fuzzy) => Ok(fuzzy.score(message)? > 0),
             Self::Text(wanted) => Ok(message.header_has(wanted)? || message.body_has(wanted)?),
             Self::All
             | Self::System(_)

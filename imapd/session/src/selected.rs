@@ -214,6 +214,17 @@ impl Selected {
         }
     }
 
+    /// Places of messages with a higher UID.
+    pub(crate) fn places_after(&self, uid: u32) -> Places {
+        let told = self.told();
+        std::iter::once(told.partition_point(|known| known.value() <= uid)..told.len()).collect()
+    }
+
+    /// Places of messages with a lower UID.
+    pub(crate) fn places_before(&self, uid: u32) -> Places {
+        std::iter::once(0..self.told().partition_point(|known| known.value() < uid)).collect()
+    }
+
     /// The UIDs at `places`.
     pub(crate) fn uids_at(&self, places: &Places) -> Vec<Uid> {
         places.iter().flat_map(|range| self.told().get(range.clone()).unwrap_or_default()).copied().collect()

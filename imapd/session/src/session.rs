@@ -10,6 +10,7 @@ use store_lib::{Budget, Columns, Drained, Origin, Reader, Store, StoreError};
 
 use crate::append::Appending;
 use crate::connection::{Connection, Ready};
+use crate::limit::{Cut, tell_cut};
 use crate::notify::{Notifying, Telling};
 use crate::progress::Progress;
 use crate::reply::{Reply, Stop};
@@ -34,6 +35,7 @@ pub(crate) struct Session {
     pub(crate) selected: Option<Selected>,
     /// Of the command that is being carried out.
     pub(crate) progress: Option<Progress>,
+    pub(crate) cut: Option<Cut>,
     /// In UTF-8 once the client has enabled IMAP4rev2 or UTF8=ACCEPT.
     pub(crate) names: NameForm,
     /// ENABLE METADATA
@@ -99,6 +101,7 @@ impl Session {
             origin,
             selected: None,
             progress: None,
+            cut: None,
             names: NameForm::default(),
             enabled_metadata: false,
             aware: Awareness::default(),
@@ -291,6 +294,14 @@ impl Session {
     }
 
     fn command(&mut self, tag: Tag, command: Command) -> Result<Next, End> {
+        let command = match self.resolve_filters(command) {
+            Ok(command) => command,
+            Err(Stop::End(end)) => return Err(end),
+            Err(Stop::Reply(reply)) => {
+                self.finish(&tag, reply, Expunges::Keep)?;
+                return Ok(Next::Anything);
+            }
+        };
         self.note_awareness(&command);
         let expunges = match &command {
             Command::Fetch { numbering, .. }
@@ -369,7 +380,7 @@ impl Session {
     fn finish(&mut self, tag: &Tag, reply: Reply, expunges: Expunges) -> Result<(), End> {
         self.tell_changes(if reply.expunged { Expunges::Asked } else { expunges })?;
         self.tell_notices()?;
-        let Self { connection, selected, aware, .. } = self;
+        let Self { connection, selected, aware, cut, .. } = self;
         let mut text = reply.text;
         if let Some(selected) = selected {
             if reply.expunged && aware.qresync {
@@ -378,6 +389,7 @@ impl Session {
             }
             aware.settle(&mut connection.out, selected);
         }
+        let text = tell_cut(&mut connection.out, cut.take(), reply.status, text);
         response::tagged(&mut connection.out, tag, reply.status, &text);
         if expunges == Expunges::Keep && self.telling.at_once {
             self.tell_changes(Expunges::Tell)?;
@@ -414,7 +426,8 @@ impl Session {
         match command {
             Command::Capability => {
                 self.connection.out.extend_from_slice(b"* CAPABILITY ");
-                self.connection.out.extend_from_slice(imapd::after_login(self.limits.message).as_bytes());
+                let words = imapd::after_login(self.limits.message, self.limits.messages);
+                self.connection.out.extend_from_slice(words.as_bytes());
                 self.connection.out.extend_from_slice(b"\r\n");
                 Ok(Reply::ok("CAPABILITY completed"))
             }

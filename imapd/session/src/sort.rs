@@ -34,14 +34,15 @@ impl Session {
             self.check_update(tag, results)?;
         }
         let mut found = self.search_for(key, results, false, deadline)?;
-        self.order(&mut found, criteria, deadline)?;
+        self.refuse_cut()?;
+        self.order(&mut found, criteria, key, deadline)?;
         if results.is_some_and(|results| results.update) {
             self.keep_context(tag, b"", numbering, key, Some(criteria), &found);
         }
-        let highest = self.highest_told(key, results, &found)?;
+        let beside = self.beside(key, results, &found, deadline)?;
         match results {
-            None => self.answer_plain(b"* SORT", numbering, &found, highest)?,
-            Some(results) => self.answer_extended(tag, numbering, results, &found, highest)?,
+            None => self.answer_plain(b"* SORT", numbering, &found, beside.highest())?,
+            Some(results) => self.answer_extended(tag, numbering, results, &found, &beside)?,
         }
         Ok(Reply::ok("SORT completed"))
     }
@@ -52,13 +53,14 @@ impl Session {
         &mut self,
         found: &mut Vec<usize>,
         criteria: &[SortCriterion],
+        search: &SearchKey,
         deadline: Instant,
     ) -> Result<(), Stop> {
         let mut columns: Vec<(imapd::SortKey, bool, Vec<u32>)> = Vec::new();
         for criterion in criteria {
             // A second time it decides nothing any more.
             if columns.iter().all(|(key, ..)| *key != criterion.key) {
-                let ranks = self.ranks(found, criterion.key, deadline)?;
+                let ranks = self.ranks(found, criterion.key, search, deadline)?;
                 columns.push((criterion.key, criterion.reverse, ranks));
             }
         }
@@ -77,7 +79,13 @@ impl Session {
 
     /// For each place its rank by one criterion; the same for those that are equal. A message that is gone has the
     /// lowest.
-    fn ranks(&mut self, found: &[usize], key: imapd::SortKey, deadline: Instant) -> Result<Vec<u32>, Stop> {
+    fn ranks(
+        &mut self,
+        found: &[usize],
+        key: imapd::SortKey,
+        search: &SearchKey,
+        deadline: Instant,
+    ) -> Result<Vec<u32>, Stop> {
         let key = match key {
             imapd::SortKey::Arrival => store_lib::SortKey::Arrival,
             imapd::SortKey::Cc => store_lib::SortKey::Cc,
@@ -85,6 +93,7 @@ impl Session {
             imapd::SortKey::DisplayFrom => store_lib::SortKey::DisplayFrom,
             imapd::SortKey::DisplayTo => store_lib::SortKey::DisplayTo,
             imapd::SortKey::From => store_lib::SortKey::From,
+            imapd::SortKey::Relevancy => return self.relevance_ranks(search, found, deadline),
             imapd::SortKey::Size => store_lib::SortKey::Size,
             imapd::SortKey::Subject => store_lib::SortKey::Subject,
             imapd::SortKey::To => store_lib::SortKey::To,

@@ -56,7 +56,9 @@ impl Session {
     ) -> Result<Reply, Stop> {
         let selected = self.writable()?;
         let mailbox = selected.mailbox;
-        let uids = selected.uids_at(&selected.resolve(set, numbering)?);
+        let places = selected.resolve(set, numbering)?;
+        let places = self.within_limit(places);
+        let uids = self.selected()?.uids_at(&places);
         let flags = flags_of(flags)?;
         let unchanged_since = how.unchanged_since.map_or(ModSeq::MAX, modseq);
         let (mut missing, mut seen_to) = (false, 0);

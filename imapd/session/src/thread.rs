@@ -26,6 +26,7 @@ impl Session {
     ) -> Result<Reply, Stop> {
         let deadline = Instant::now() + self.limits.search;
         let found = self.search_for(key, None, false, deadline)?;
+        self.refuse_cut()?;
         let entries = self.thread_entries(&found, deadline)?;
         let forest = Forest::new(&entries, algorithm);
         drop(entries);

@@ -11,27 +11,31 @@ use crate::reply::Stop;
 
 /// One text, where it is looked for, and where it cannot be.
 pub(crate) struct Wanted {
-    matcher: Matcher,
+    pub(crate) matcher: Matcher,
     clue: Clue,
     sieve: Sieve,
 }
 
 impl Wanted {
     pub(crate) fn in_field(name: &str, text: &SearchText) -> Self {
-        Self::new(Place::Field(name), text)
+        Self::new(Place::Field(name), text.as_str())
     }
 
     pub(crate) fn in_body(text: &SearchText) -> Self {
-        Self::new(Place::Body, text)
+        Self::new(Place::Body, text.as_str())
     }
 
     pub(crate) fn anywhere(text: &SearchText) -> Self {
-        Self::new(Place::Anywhere, text)
+        Self::new(Place::Anywhere, text.as_str())
     }
 
-    fn new(place: Place<'_>, text: &SearchText) -> Self {
-        let text = text.as_str();
+    pub(crate) fn new(place: Place<'_>, text: &str) -> Self {
         Self { matcher: Matcher::new(text), clue: Clue::new(place, text), sieve: Sieve::default() }
+    }
+
+    /// A word, in messages that may have it misspelt.
+    pub(crate) fn resembling(place: Place<'_>, word: &str) -> Self {
+        Self { clue: Clue::resembling(place, word), ..Self::new(place, word) }
     }
 
     /// Asks the index about all of them.
@@ -47,6 +51,10 @@ impl Wanted {
         self.sieve.rules_out(message)
     }
 }
+
+/// Gets each piece of a text, and what to ask before more is read; `false`: it has enough.
+pub(crate) type EachPiece<'a> =
+    dyn FnMut(Piece<'_>, &dyn Fn() -> Result<(), Stop>) -> Result<bool, Stop> + 'a;
 
 /// A message whose octets decide.
 pub(crate) struct Opened<'a> {
@@ -76,6 +84,23 @@ impl<'a> Opened<'a> {
     pub(crate) fn header_has(&mut self, wanted: &mut Wanted) -> Result<bool, Stop> {
         let Self { texts, stop } = self;
         found(wanted, stop, |each| texts.in_header(each))
+    }
+
+    /// Gives `each` the texts of the body.
+    pub(crate) fn body(&mut self, each: &mut EachPiece<'_>) -> Result<(), Stop> {
+        let Self { texts, stop } = self;
+        texts.in_body(&mut |piece| each(piece, stop))
+    }
+
+    /// Gives `each` the texts of the header, then those of the body.
+    pub(crate) fn all(&mut self, each: &mut EachPiece<'_>) -> Result<(), Stop> {
+        let Self { texts, stop } = self;
+        let mut more = true;
+        texts.in_header(&mut |piece| {
+            more = each(piece, stop)?;
+            Ok::<_, Stop>(more)
+        })?;
+        if more { self.body(each) } else { Ok(()) }
     }
 
     pub(crate) fn body_has(&mut self, wanted: &mut Wanted) -> Result<bool, Stop> {

@@ -339,7 +339,7 @@ impl Dialogue {
 
     /// The session is there: what follows is for it. `message_size`: octets that a message may have.
     pub(crate) fn logged_in(tag: &Tag, message_size: u64, out: &mut Vec<u8>) {
-        let capabilities = imapd::after_login(message_size);
+        let capabilities = imapd::after_login(message_size, imapd::MESSAGE_LIMIT);
         response::tagged(out, tag, Status::Ok, &format!("[CAPABILITY {capabilities}] logged in"));
     }
 }

@@ -12,7 +12,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use imapd::SESSION;
 use ipc_proto::{
     AccountId, ConnectionId, SessionId,
     authd::{AuthdToImapd, Client, ClientReply, ImapdAuthd, ImapdToAuthd, Login, Offence, TurnedAway},
@@ -224,7 +223,7 @@ async fn a_login_over_tls_reaches_its_session_and_what_was_pipelined_behind_it_t
     say(&mut client, "a LOGIN mox right\r\nb SELECT inbox\r\n").await;
     assert_eq!(
         line(&mut client).await,
-        format!("a OK [CAPABILITY {SESSION} APPENDLIMIT=1048576] logged in\r\n")
+        format!("a OK [CAPABILITY {}] logged in\r\n", imapd::after_login(1 << 20, imapd::MESSAGE_LIMIT))
     );
     let (_, mut session) = scene.sessions.recv().await.unwrap();
     let mut got = [0; 16];

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::database::{Database, Segment, Trouble};
-use super::trigram::{Scope, of_needle};
+use super::trigram::{Scope, Trigrams, of_needle};
 use crate::{MessageId, Store};
 
 /// Bodies of one chunk of a sieve.
@@ -56,6 +56,24 @@ impl Clue {
             Place::Anywhere => vec![of_needle(Scope::Header, needle), of_needle(Scope::Body, needle)],
         };
         Self { any }
+    }
+
+    /// For a word that may be misspelt, as long as it has three characters in a row in common with `word`.
+    #[must_use]
+    pub fn resembling(place: Place<'_>, word: &str) -> Self {
+        let scopes: &[Scope] = match place {
+            Place::Field(_) => &[Scope::Header],
+            Place::Body => &[Scope::Body],
+            Place::Anywhere => &[Scope::Header, Scope::Body],
+        };
+        let mut any = Vec::new();
+        for scope in scopes {
+            Trigrams::new(*scope).push(word, &mut |number| any.push(vec![number]));
+        }
+        any.sort_unstable();
+        any.dedup();
+        // Without any it says nothing.
+        Self { any: if any.is_empty() { vec![Vec::new()] } else { any } }
     }
 
     /// Whether it says anything: texts of less than three characters do not.

@@ -4,6 +4,8 @@
 //! # path: RFC section            the first line
 //! D: INBOX simple.eml            a delivery, filed before the next line
 //! Q: 2048 10                     the account's quota from now on, octets and messages; - for no limit
+//! L: 3                           from here on a command of a client that comes may be about so many messages
+//! P: 0                           a client that comes is told of progress so many seconds apart
 //! C: a1 NOOP                     the client sends a line
 //! C: a2 SELECT x (QRESYNC ($VALIDITY 5))    with the UIDVALIDITY of INBOX
 //! S: a1 OK NOOP completed        the server answers with a line; … stands for anything
@@ -13,7 +15,9 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use imapd_session::SessionLimits;
 use store_lib::Quota;
 
 use crate::harness::{Account, Client, message};
@@ -37,6 +41,7 @@ fn replay(path: &Path, piece: usize) {
     );
     let account = Account::new();
     let mut clients: BTreeMap<String, Client> = BTreeMap::new();
+    let mut limits = SessionLimits::default();
     for (number, line) in
         text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
     {
@@ -44,7 +49,7 @@ fn replay(path: &Path, piece: usize) {
         let rest = rest.strip_prefix(' ').unwrap_or(rest);
         let speaker = who.replace('S', "C");
         if speaker.starts_with('C') {
-            clients.entry(speaker.clone()).or_insert_with(|| account.log_in());
+            clients.entry(speaker.clone()).or_insert_with(|| account.log_in_with(limits, false));
         }
         match who {
             "D" => {
@@ -56,6 +61,8 @@ fn replay(path: &Path, piece: usize) {
                 let [octets, messages] = [octets, messages].map(|limit| limit.parse().ok());
                 account.store.set_quota(Quota { octets, messages });
             }
+            "L" => limits.messages = rest.parse().unwrap(),
+            "P" => limits.progress = Duration::from_secs(rest.parse().unwrap()),
             "C" | "C2" => {
                 let rest = rest.replace("$VALIDITY", &account.uidvalidity("INBOX").to_string());
                 let bytes = format!("{rest}\r\n").into_bytes();
