@@ -3,6 +3,7 @@
 use crate::mailbox_name::NameForm;
 use crate::parser::{Event, Limits, Parser};
 use crate::url::MessageUrl;
+use crate::urlauth::AuthorisedUrl;
 
 /// An event without its borrowed data, so that runs can be compared: pieces of one message are joined.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,6 +16,7 @@ enum Seen {
 /// on how the bytes are split.
 pub fn check_imap(input: &[u8]) {
     let _ = MessageUrl::parse(input);
+    let _ = AuthorisedUrl::parse(input);
     for limits in [Limits::BEFORE_LOGIN, Limits::SESSION] {
         let whole = events(limits, input.chunks(input.len().max(1)));
         for size in [1, 7] {
@@ -53,6 +55,9 @@ fn react(parser: &mut Parser, event: &Event<'_>) {
     use crate::command::Command;
     match event {
         Event::Command(tagged) => {
+            if let Command::UrlFetch(urls) = &tagged.command {
+                urls.iter().for_each(|fetch| drop(AuthorisedUrl::parse(&fetch.url)));
+            }
             if let Command::Search { key, .. } = &tagged.command {
                 // Each filter is the search that it stands in: whatever it holds, that ends.
                 let value = format!("{}FILTER x", "NOT ".repeat(tagged.tag.as_bytes().len()));

@@ -16,6 +16,7 @@ use crate::status::StatusItem;
 use crate::sync::{FetchModifiers, SelectParameters, parse_unchanged_since};
 use crate::tag::Tag;
 use crate::thread::ThreadAlgorithm;
+use crate::urlauth::UrlFetch;
 
 /// Pairs in one ID (RFC 2971 §3.3).
 const ID_PAIR_LIMIT: usize = 30;
@@ -246,6 +247,8 @@ pub enum Command {
     GetQuota(Vec<u8>),
     /// GETQUOTAROOT of a mailbox (RFC 9208 §4.1.3)
     GetQuotaRoot(String),
+    /// GENURLAUTH (RFC 4467 §7): URLs, not yet checked in any way, and mechanisms in upper case
+    GenUrlAuth(Vec<(Vec<u8>, String)>),
     /// ID (RFC 2971): names and values, as the client wrote them.
     Id(Vec<(Vec<u8>, Option<Vec<u8>>)>),
     /// IDLE (RFC 2177)
@@ -256,8 +259,17 @@ pub enum Command {
     Namespace,
     /// NOTIFY (RFC 5465)
     Notify(Notify),
+    /// RESETKEY (RFC 4467 §7): of one mailbox, or of all
+    ResetKey {
+        /// Which.
+        mailbox: Option<String>,
+        /// In upper case.
+        mechanisms: Vec<String>,
+    },
     /// UNSELECT (RFC 3691)
     Unselect,
+    /// URLFETCH (RFC 4467 §7, RFC 5524)
+    UrlFetch(Vec<UrlFetch>),
 }
 
 impl Extension {
@@ -307,6 +319,7 @@ impl Command {
             b"IDLE" => Self::Idle,
             b"LANGUAGE" => Self::parse_language(cursor)?,
             b"NAMESPACE" => Self::Namespace,
+            b"RESETKEY" => crate::urlauth::parse_reset(cursor)?,
             b"UNSELECT" => Self::Unselect,
             argument_follows => {
                 let known: &[&[u8]] = &[
@@ -336,12 +349,14 @@ impl Command {
                     b"MOVE",
                     b"UID",
                     b"COMPRESS",
+                    b"GENURLAUTH",
                     b"ID",
                     b"GETMETADATA",
                     b"GETQUOTA",
                     b"GETQUOTAROOT",
                     b"SETMETADATA",
                     b"NOTIFY",
+                    b"URLFETCH",
                 ];
                 if !known.contains(&argument_follows) {
                     return Err(SyntaxError::UnknownCommand);
@@ -394,6 +409,7 @@ impl Command {
             b"COMPRESS" => Self::Compress(String::from_utf8_lossy(cursor.atom()?).to_ascii_uppercase()),
             b"CANCELUPDATE" => Self::parse_cancel_update(cursor)?,
             b"ESEARCH" => crate::multisearch::parse(cursor)?,
+            b"GENURLAUTH" => crate::urlauth::parse_generate(cursor)?,
             b"ID" => Self::parse_id(cursor)?,
             b"GETQUOTA" => Self::GetQuota(cursor.astring()?.into_owned()),
             b"GETQUOTAROOT" => Self::GetQuotaRoot(cursor.mailbox()?),
@@ -401,6 +417,7 @@ impl Command {
             b"SETMETADATA" => Self::SetMetadata(SetMetadata::parse(cursor)?),
             b"NOTIFY" => Self::Notify(Notify::parse(cursor)?),
             b"UID" => Self::parse_uid(cursor)?,
+            b"URLFETCH" => crate::urlauth::parse_fetch(cursor)?,
             numbered => Self::parse_numbered(numbered, Numbering::Sequence, cursor)?,
         })
     }

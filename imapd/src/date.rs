@@ -135,6 +135,46 @@ pub(crate) fn parse_quoted_date_time(cursor: &mut Cursor<'_>) -> Result<i64, Syn
     Ok(days_of(date) * 86_400 + hour * 3600 + minute * 60 + second.min(59) - offset)
 }
 
+/// `2006-12-31T23:59:59.5+01:00` (RFC 3339 §5.6), as seconds since 1970 UTC.
+pub(crate) fn parse_rfc3339(text: &[u8]) -> Option<i64> {
+    let mut cursor = Cursor::new(text);
+    let cursor = &mut cursor;
+    let number = |cursor: &mut Cursor<'_>, digits| fixed_digits(cursor, digits).ok();
+    let mark = |cursor: &mut Cursor<'_>, mark: u8| {
+        (cursor.accept(mark) || cursor.accept(mark.to_ascii_lowercase())).then_some(())
+    };
+    let year = number(cursor, 4)?;
+    mark(cursor, b'-')?;
+    let month = number(cursor, 2)?;
+    mark(cursor, b'-')?;
+    let day = number(cursor, 2)?;
+    mark(cursor, b'T')?;
+    let hour = number(cursor, 2).filter(|hour| *hour <= 23)?;
+    mark(cursor, b':')?;
+    let minute = number(cursor, 2).filter(|minute| *minute <= 59)?;
+    mark(cursor, b':')?;
+    let second = number(cursor, 2).filter(|second| *second <= 60)?.min(59);
+    if cursor.accept(b'.') && cursor.take_while(|octet| octet.is_ascii_digit()).is_empty() {
+        return None;
+    }
+    let offset = if mark(cursor, b'Z').is_some() {
+        0
+    } else {
+        let sign = if cursor.accept(b'+') { 1 } else { -1 };
+        if sign < 0 {
+            mark(cursor, b'-')?;
+        }
+        let hours = number(cursor, 2).filter(|hours| *hours <= 23)?;
+        mark(cursor, b':')?;
+        let minutes = number(cursor, 2).filter(|minutes| *minutes <= 59)?;
+        sign * (hours * 3600 + minutes * 60)
+    };
+    cursor.end().ok()?;
+    let part = |number: i64| u8::try_from(number).ok();
+    let date = Date::new(u16::try_from(year).ok()?, part(month)?, part(day)?)?;
+    Some(days_of(date) * 86_400 + hour * 3600 + minute * 60 + second - offset)
+}
+
 fn fixed_digits(cursor: &mut Cursor<'_>, count: usize) -> Result<i64, SyntaxError> {
     let digits = cursor.take_while(|octet| octet.is_ascii_digit());
     if digits.len() != count {
@@ -155,6 +195,26 @@ pub fn parse_date_time(text: &[u8]) -> Option<i64> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn times_of_urls_are_read() {
+        for (text, seconds) in [
+            ("1985-04-12T23:20:50.52Z", Some(482_196_050)), // RFC 3339 §5.8
+            ("1996-12-19T16:39:57-08:00", Some(851_042_397)),
+            ("1990-12-31t23:59:60z", Some(662_687_999)),
+            ("1996-12-19", None),
+            ("1996-12-19T16:39:57", None),
+            ("1996-12-19T16:39:57.Z", None),
+            ("1996-12-19T24:00:00Z", None),
+            ("1996-02-30T16:39:57Z", None),
+            ("1996-12-19T16:39:57Z ", None),
+            ("96-12-19T16:39:57Z", None),
+            ("1996-12-19 16:39:57Z", None),
+            ("1996-12-19T16:39:57+0100", None),
+        ] {
+            assert_eq!(parse_rfc3339(text.as_bytes()), seconds, "{text}");
+        }
+    }
 
     #[test]
     fn known_times_are_read() {

@@ -37,6 +37,9 @@ pub enum Unresolved<E> {
     Failed(E),
 }
 
+/// Knows what stands for a filter; `None`: there is no such one.
+pub type Find<'a, E> = dyn FnMut(&FilterName) -> Result<Option<Vec<u8>>, E> + 'a;
+
 /// Whether `value` can stand for a filter.
 pub fn is_filter(value: &[u8]) -> bool {
     SearchKey::parse_within(value, 0, &mut KEY_LIMIT.clone()).is_ok()
@@ -44,22 +47,19 @@ pub fn is_filter(value: &[u8]) -> bool {
 
 impl SearchKey {
     /// The same search with what stands for each filter in its place, as one key. `find` knows the values.
-    pub fn resolve_filters<E>(
-        self,
-        find: &mut dyn FnMut(&FilterName) -> Result<Option<Vec<u8>>, E>,
-    ) -> Result<Self, Unresolved<E>> {
+    pub fn resolve_filters<E>(self, find: &mut Find<'_, E>) -> Result<Self, Unresolved<E>> {
         Resolving { find, keys: KEY_LIMIT, filters: FILTER_LIMIT }.resolve(self, 0, 0)
     }
 }
 
-struct Resolving<'a, E> {
-    find: &'a mut dyn FnMut(&FilterName) -> Result<Option<Vec<u8>>, E>,
+struct Resolving<'a, 'f, E> {
+    find: &'a mut Find<'f, E>,
     /// Keys and filters that may still come.
     keys: usize,
     filters: usize,
 }
 
-impl<E> Resolving<'_, E> {
+impl<E> Resolving<'_, '_, E> {
     /// As deep as a search without filters may be, whatever the filters hold.
     fn resolve(&mut self, key: SearchKey, depth: usize, passes: usize) -> Result<SearchKey, Unresolved<E>> {
         let mut boxed = |key: Box<SearchKey>| self.resolve(*key, depth + 1, passes).map(Box::new);

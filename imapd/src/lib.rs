@@ -45,6 +45,7 @@ mod sync;
 mod tag;
 mod thread;
 mod url;
+mod urlauth;
 
 pub use append::{Append, AppendMessage, AppendText};
 pub use capability::{BEFORE_LOGIN, LOGIN_DISABLED, MESSAGE_LIMIT, SESSION, after_login};
@@ -70,3 +71,4 @@ pub use sync::{FetchModifiers, Resync, SelectParameters, SequenceMatch};
 pub use tag::Tag;
 pub use thread::ThreadAlgorithm;
 pub use url::MessageUrl;
+pub use urlauth::{Access, AuthorisedUrl, UrlFetch, UrlItems};

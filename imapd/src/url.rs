@@ -103,7 +103,7 @@ fn partial(text: &[u8]) -> Option<Partial> {
 }
 
 /// Undoes `%20` and the like (RFC 3986 §2.1). What may not stand in a URL as it is does not.
-fn unescape(text: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn unescape(text: &[u8]) -> Option<Vec<u8>> {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((octet, tail)) = rest.split_first() {

@@ -55,6 +55,8 @@ pub enum Event {
     Deleted,
     /// Mailboxes were made, renamed, deleted or subscribed.
     MailboxesChanged,
+    /// URLs that were authorised with the watched mailbox's key are so no more (RFC 4467).
+    AccessKeyReset,
     /// An entry of the watched mailbox, or of the account as a whole, has another value or none.
     Metadata {
         /// Whose.

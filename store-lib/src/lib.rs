@@ -16,6 +16,7 @@
 //! transaction as the messages, and [`Store::verify`] compares; (5) UIDs, UIDVALIDITY and modseq only rise.
 //! Start at [`Store`]. Order of writes: `writer`. Tables: `schema`. Searching: `search`.
 
+mod access_key;
 mod change;
 mod duplicates;
 mod error;
@@ -36,6 +37,7 @@ mod schema;
 mod search;
 mod stage;
 mod store;
+mod sys;
 mod threads;
 mod undelete;
 mod verify;

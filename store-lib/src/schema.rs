@@ -169,6 +169,7 @@ const MIGRATIONS: &[&str] = &[
     INSERT INTO usage SELECT 1, ifnull(sum(size), 0), ifnull(sum(total), 0) FROM mailbox;
 ",
     crate::threads::MIGRATION,
+    crate::access_key::MIGRATION,
 ];
 
 /// What an account begins with.

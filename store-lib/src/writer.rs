@@ -9,6 +9,7 @@
 //! SAVEPOINT would then silently begin one of its own. So after every job the writer looks whether its transaction
 //! still stands. Deliveries go before what sessions ask for; of that, one group takes one slice.
 
+mod access_key;
 mod aging;
 mod chores;
 mod filing;

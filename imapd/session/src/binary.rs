@@ -193,6 +193,19 @@ pub(crate) fn write(
     match measured {
         Measured::Part(part) if asked.size => response::number(out, part.size),
         Measured::Nothing | Measured::NotBinary if asked.size => out.push(b'0'),
+        measured => write_value(connection, content, measured)?,
+    }
+    Ok(())
+}
+
+/// Writes what was decoded, without a name.
+pub(crate) fn write_value(
+    connection: &mut Connection,
+    content: &Content<'_>,
+    measured: &Measured,
+) -> Result<(), End> {
+    let out = &mut connection.out;
+    match measured {
         Measured::Nothing | Measured::NotBinary => out.extend_from_slice(b"NIL"),
         Measured::Part(part) => {
             if part.has_nul {

@@ -497,7 +497,7 @@ fn write_head(
 }
 
 /// A message that was not looked into is one plain text; nobody has counted its lines.
-fn write_structure(out: &mut Vec<u8>, structure: Option<&[u8]>, size: u64) {
+pub(crate) fn write_structure(out: &mut Vec<u8>, structure: Option<&[u8]>, size: u64) {
     let Some(structure) = structure else {
         out.extend_from_slice(b"(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"UTF-8\") NIL NIL \"8BIT\" ");
         response::number(out, size);

@@ -47,9 +47,11 @@ mod selected;
 mod session;
 mod sort;
 mod store;
+mod structure;
 mod sync;
 mod thread;
 mod threading;
+mod urlauth;
 mod vanished;
 mod wanted;
 

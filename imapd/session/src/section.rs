@@ -174,7 +174,7 @@ pub(crate) fn find(
     Ok(Some(Found::Fields(fields)))
 }
 
-fn write_section(
+pub(crate) fn write_section(
     connection: &mut Connection,
     content: &mut Content<'_>,
     section: &Section,

@@ -12,6 +12,7 @@ use crate::reply::{Reply, Stop};
 use crate::selected::Selected;
 use crate::session::Session;
 use crate::sync::tell_highest;
+use crate::urlauth::MECHANISMS;
 use crate::vanished::Resyncing;
 
 /// Rows looked at in one read, in search of the first unseen message.
@@ -92,6 +93,7 @@ impl Session {
         response::untagged(out, Status::Ok, &format!("[UIDVALIDITY {validity}] UIDs are valid"));
         response::untagged(out, Status::Ok, &format!("[UIDNEXT {}] predicted next UID", mailbox.uidnext));
         response::untagged(out, Status::Ok, &format!("[MAILBOXID ({id})] the mailbox"));
+        response::untagged(out, Status::Ok, &format!("{MECHANISMS} so URLs are authorised"));
         if self.aware.condstore {
             tell_highest(out, mailbox.modseq, "the latest change");
         }

@@ -29,6 +29,8 @@ pub(crate) struct Selected {
     flags: BTreeMap<Uid, (Flags, ModSeq)>,
     /// Entries of it and of the server that others changed: at most [`METADATA_WAITING`].
     pub(crate) metadata: Vec<(Annotated, EntryName)>,
+    /// Another session took away what authorised URLs of it.
+    pub(crate) access_key_reset: bool,
     /// When the store was last read as a whole: changes up to this one are in `uids` already.
     read_at: ModSeq,
     /// The latest change that is in the above.
@@ -76,6 +78,7 @@ impl Selected {
             gone: BTreeMap::new(),
             flags: BTreeMap::new(),
             metadata: Vec::new(),
+            access_key_reset: false,
             read_at: modseq,
             modseq,
             recent: Vec::from_iter([recent]),
@@ -256,6 +259,7 @@ impl Selected {
                 }
                 Event::Deleted => return false,
                 Event::MailboxesChanged => (),
+                Event::AccessKeyReset => self.access_key_reset |= origin != own,
                 Event::Metadata { of, entry } => {
                     let news = (of, entry);
                     if origin != own

@@ -362,6 +362,9 @@ impl Session {
             | Command::GetQuotaRoot(_)
             | Command::SetMetadata(_)
             | Command::Namespace
+            | Command::GenUrlAuth(_)
+            | Command::ResetKey { .. }
+            | Command::UrlFetch(_)
             | Command::Notify(_)
             | Command::CancelUpdate(_)
             | Command::Esearch { .. }
@@ -481,6 +484,9 @@ impl Session {
                 Ok(Reply::ok("NAMESPACE completed"))
             }
             Command::Notify(notify) => self.notify(&notify),
+            Command::GenUrlAuth(urls) => self.generate_urls(&urls),
+            Command::ResetKey { mailbox, mechanisms } => self.reset_key(mailbox.as_deref(), &mechanisms),
+            Command::UrlFetch(urls) => self.fetch_urls(&urls),
             // These are answered before it comes to this.
             Command::Enable(_) | Command::Idle | Command::Logout => Ok(Reply::ok("completed")),
         }
@@ -582,6 +588,7 @@ impl Session {
             connection.flush_if_full()?;
         }
         self.tell_contexts()?;
+        self.tell_access_key();
         self.tell_metadata()
     }
 

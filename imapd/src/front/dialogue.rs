@@ -246,6 +246,9 @@ impl Dialogue {
             | Command::SetMetadata(_)
             | Command::Language(_)
             | Command::Namespace
+            | Command::GenUrlAuth(_)
+            | Command::ResetKey { .. }
+            | Command::UrlFetch(_)
             | Command::Notify(_)
             | Command::Unselect => self.log_in_first(&tag, out),
         }

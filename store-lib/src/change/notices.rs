@@ -87,7 +87,9 @@ impl Waiting {
                 Event::Appended { .. } => Activity { arrivals: true, ..Activity::default() },
                 Event::Flags { .. } => Activity { flags: true, ..Activity::default() },
                 Event::Expunged { .. } => Activity { expunges: true, ..Activity::default() },
-                Event::Deleted | Event::MailboxesChanged | Event::Metadata { .. } => continue,
+                Event::Deleted | Event::MailboxesChanged | Event::AccessKeyReset | Event::Metadata { .. } => {
+                    continue;
+                }
             };
             news = true;
             if let Some(noticed) = &mut self.noticed {

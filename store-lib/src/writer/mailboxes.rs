@@ -43,6 +43,7 @@ impl Transaction<'_> {
         }
         self.execute("DELETE FROM mailbox WHERE id = ?1", [mailbox.id.0])?;
         self.execute("DELETE FROM metadata WHERE mailbox = ?1", [mailbox.id.0])?;
+        self.execute("DELETE FROM access_key WHERE mailbox = ?1", [mailbox.id.0])?;
         self.drop_usage(mailbox.counts)?;
         self.execute("INSERT INTO doomed (mailbox) VALUES (?1)", [mailbox.id.0])?;
         self.note_gone(&mailbox)?;

@@ -8,6 +8,7 @@
 //! P: 0                           a client that comes is told of progress so many seconds apart
 //! C: a1 NOOP                     the client sends a line
 //! C: a2 SELECT x (QRESYNC ($VALIDITY 5))    with the UIDVALIDITY of INBOX
+//! C: a3 URLFETCH $URL            with the first URL of the latest GENURLAUTH
 //! S: a1 OK NOOP completed        the server answers with a line; … stands for anything
 //! C2: … S2: …                    a second client of the same account
 //! ```
@@ -42,6 +43,7 @@ fn replay(path: &Path, piece: usize) {
     let account = Account::new();
     let mut clients: BTreeMap<String, Client> = BTreeMap::new();
     let mut limits = SessionLimits::default();
+    let mut url = String::new();
     for (number, line) in
         text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
     {
@@ -65,12 +67,16 @@ fn replay(path: &Path, piece: usize) {
             "P" => limits.progress = Duration::from_secs(rest.parse().unwrap()),
             "C" | "C2" => {
                 let rest = rest.replace("$VALIDITY", &account.uidvalidity("INBOX").to_string());
+                let rest = rest.replace("$URL", &url);
                 let bytes = format!("{rest}\r\n").into_bytes();
                 let client = clients.get_mut(&speaker).unwrap();
                 bytes.chunks(piece).for_each(|piece| client.send(piece));
             }
             "S" | "S2" => {
                 let answer = clients.get_mut(&speaker).unwrap().line();
+                if let Some(urls) = answer.strip_prefix("* GENURLAUTH \"") {
+                    url = format!("\"{}\"", urls.split('"').next().unwrap());
+                }
                 assert!(matches(rest, &answer), "{name}:{}: expected\n  {rest}\ngot\n  {answer}", number + 1);
             }
             _ => panic!("{name}:{}: {line}", number + 1),
