@@ -38,7 +38,7 @@ pub enum Unresolved<E> {
 }
 
 /// Knows what stands for a filter; `None`: there is no such one.
-pub type Find<'a, E> = dyn FnMut(&FilterName) -> Result<Option<Vec<u8>>, E> + 'a;
+type Find<'a, E> = dyn FnMut(&FilterName) -> Result<Option<Vec<u8>>, E> + 'a;
 
 /// Whether `value` can stand for a filter.
 pub fn is_filter(value: &[u8]) -> bool {

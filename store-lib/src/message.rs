@@ -14,6 +14,8 @@ const PIECE: usize = 64 << 10;
 pub enum Columns {
     /// UID, flags, modseq, date and size: the narrow rows only, neither bodies nor envelopes are touched.
     Flags,
+    /// Also [`Message::sent`], from a narrow row of another table.
+    Sent,
     /// Also [`Message::summary`].
     Summary,
 }
@@ -31,6 +33,8 @@ pub struct Message<'a> {
     pub received: UnixSeconds,
     /// When it came into this mailbox, if that was noted (RFC 8514).
     pub saved: Option<UnixSeconds>,
+    /// What its Date field says; with [`Columns::Sent`], if that was looked for and found.
+    pub sent: Option<UnixSeconds>,
     /// RFC822.SIZE: prefix and octets as received.
     pub size: u64,
     /// Names its octets.

@@ -256,8 +256,18 @@ impl Reader<'_> {
 
     /// The UIDs of a mailbox, rising: sequence number N is at N-1.
     pub fn uids(&self, mailbox: MailboxId) -> Result<Vec<Uid>, StoreError> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT uid FROM message WHERE mailbox = ?1 ORDER BY uid")?;
+        self.uids_by("SELECT uid FROM message WHERE mailbox = ?1 ORDER BY uid", mailbox)
+    }
+
+    /// The UIDs of the messages with `\Flagged`, rising.
+    pub fn flagged(&self, mailbox: MailboxId) -> Result<Vec<Uid>, StoreError> {
+        let sql = "SELECT uid FROM message INDEXED BY message_flagged
+                   WHERE mailbox = ?1 AND flags & 4 <> 0 ORDER BY uid";
+        self.uids_by(sql, mailbox)
+    }
+
+    fn uids_by(&self, sql: &str, mailbox: MailboxId) -> Result<Vec<Uid>, StoreError> {
+        let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query([mailbox.0])?;
         let mut uids = Vec::new();
         while let Some(row) = rows.next()? {
@@ -279,6 +289,11 @@ impl Reader<'_> {
                 "SELECT uid, modseq, flags, keywords, received, size, body, saved FROM message
                  WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid"
             }
+            Columns::Sent => {
+                "SELECT uid, modseq, flags, keywords, message.received, size, message.body, saved, sent
+                 FROM message LEFT JOIN heading ON heading.body = message.body
+                 WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid"
+            }
             // CROSS JOIN: in the order of the mailbox, one look into `body` for each.
             Columns::Summary => {
                 "SELECT uid, modseq, flags, keywords, received, message.size, message.body, saved,
@@ -290,11 +305,16 @@ impl Reader<'_> {
         let mut rows = statement.query((mailbox.0, uids.start().value(), uids.end().value()))?;
         while let Some(row) = rows.next()? {
             let summary = match columns {
-                Columns::Flags => None,
+                Columns::Flags | Columns::Sent => None,
                 Columns::Summary if self.raw => None,
                 Columns::Summary => summary(row)?,
             };
+            let sent = match columns {
+                Columns::Sent if !self.raw => row.get::<_, Option<i64>>(8)?.map(UnixSeconds),
+                Columns::Sent | Columns::Flags | Columns::Summary => None,
+            };
             let message = Message {
+                sent,
                 uid: uid(row, 0)?,
                 modseq: ModSeq(row.get(1)?),
                 flags: Flags::from_columns(row.get(2)?, text(row, 3)?),

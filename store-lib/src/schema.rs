@@ -170,6 +170,10 @@ const MIGRATIONS: &[&str] = &[
 ",
     crate::threads::MIGRATION,
     crate::access_key::MIGRATION,
+    "
+    -- Messages that are flagged, which are few.
+    CREATE INDEX message_flagged ON message (mailbox, uid) WHERE flags & 4 <> 0;
+",
 ];
 
 /// What an account begins with.

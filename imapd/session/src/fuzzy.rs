@@ -13,8 +13,8 @@ use mail_lib::text::{Matcher, casemap, folded};
 use store_lib::{MessageId, Piece, Place, Store, StoreError};
 
 use crate::End;
+use crate::condition::Condition;
 use crate::reply::Stop;
-use crate::search::Condition;
 use crate::selected::Selected;
 use crate::session::{Session, budget};
 use crate::wanted::{Opened, Wanted};

@@ -21,6 +21,7 @@
 mod append;
 mod binary;
 mod catenate;
+mod condition;
 mod connection;
 mod context;
 mod copy;

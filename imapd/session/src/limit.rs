@@ -101,13 +101,15 @@ mod tests {
 
     #[test]
     fn places_that_two_sets_have_in_common() {
-        let sets: [(Places, Places, Places); 4] = [
-            (vec![0..10], vec![2..3, 5..20], vec![2..3, 5..10]),
-            (vec![0..2, 4..6], vec![2..4], vec![]),
-            (vec![], vec![0..5], vec![]),
-            (vec![0..3, 3..5], vec![1..4], vec![1..3, 3..4]),
-        ];
-        for (one, other, expected) in sets {
+        let places =
+            |ranges: &[(usize, usize)]| -> Places { ranges.iter().map(|(from, to)| *from..*to).collect() };
+        for (one, other, expected) in [
+            (&[(0, 10)][..], &[(2, 3), (5, 20)][..], &[(2, 3), (5, 10)][..]),
+            (&[(0, 2), (4, 6)], &[(2, 4)], &[]),
+            (&[], &[(0, 5)], &[]),
+            (&[(0, 3), (3, 5)], &[(1, 4)], &[(1, 3), (3, 4)]),
+        ] {
+            let (one, other, expected) = (places(one), places(other), places(expected));
             assert_eq!(common(&one, &other), expected, "{one:?} {other:?}");
             assert_eq!(common(&other, &one), expected, "{other:?} {one:?}");
         }

@@ -209,6 +209,18 @@ impl Selected {
         places.filter(|range| range.start < range.end).collect()
     }
 
+    /// The places of messages, which rise, as far as the client knows of them.
+    pub(crate) fn places_of(&self, uids: &[Uid]) -> Places {
+        let mut places = Places::new();
+        for place in uids.iter().filter_map(|uid| self.place(*uid)) {
+            match places.last_mut() {
+                Some(last) if last.end == place => last.end += 1,
+                _ => places.push(place..place + 1),
+            }
+        }
+        places
+    }
+
     /// What the client calls the message at a place that it knows.
     pub(crate) fn number_at(&self, place: usize, numbering: Numbering) -> u32 {
         match numbering {
