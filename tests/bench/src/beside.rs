@@ -72,10 +72,9 @@ pub(crate) fn in_turns(
     behind: &mut dyn FnMut(&mut Server<'_>) -> Result<(), Failure>,
 ) -> Result<Vec<Took>, Failure> {
     for _ in 0..times {
-        for server in &mut *servers {
-            before(server)?;
-            server.time(act)?;
-            behind(server)?;
+        for (server, whose) in servers.iter_mut().zip(["moxd", "Dovecot"]) {
+            let done = before(server).and_then(|()| server.time(act)).and_then(|()| behind(server));
+            done.map_err(|failure| Failure::new(format!("{whose}: {failure}")))?;
         }
     }
     Ok(servers.iter_mut().map(Server::took).collect())

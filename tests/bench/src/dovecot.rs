@@ -157,7 +157,7 @@ fn common(directory: &Path, address: SocketAddr) -> String {
     let directory = directory.display();
     format!(
         "base_dir = {directory}/run\nstate_dir = {directory}/run\nlog_path = {directory}/log\n\
-         protocols = imap\nlisten = {}\nfirst_valid_uid = 1\nfirst_valid_gid = 1\n",
+         protocols = imap\nlisten = {}\nfirst_valid_uid = 1\nfirst_valid_gid = 1\ndefault_vsz_limit = 2 G\n",
         address.ip()
     )
 }
