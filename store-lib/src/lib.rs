@@ -17,6 +17,7 @@
 //! Start at [`Store`]. Order of writes: `writer`. Tables: `schema`. Searching: `search`.
 
 mod access_key;
+mod acl;
 mod change;
 mod duplicates;
 mod error;
@@ -43,6 +44,7 @@ mod undelete;
 mod verify;
 mod writer;
 
+pub use acl::{FlagScope, Grantee, NoSuchRight, Right, Rights, RightsChange};
 pub use change::{Activity, Change, Changes, Drained, Event, NameChange, Noticed, Notices};
 pub use duplicates::Duplicates;
 pub use error::StoreError;

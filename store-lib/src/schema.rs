@@ -174,6 +174,7 @@ const MIGRATIONS: &[&str] = &[
     -- Messages that are flagged, which are few.
     CREATE INDEX message_flagged ON message (mailbox, uid) WHERE flags & 4 <> 0;
 ",
+    crate::acl::MIGRATION,
 ];
 
 /// What an account begins with.

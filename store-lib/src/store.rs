@@ -20,8 +20,9 @@ use crate::read::Pool;
 use crate::search::{Backlog, SearchIndex};
 use crate::writer::{Expunge, Keeping, Originals, Outcome, Queue, Rank, SLICE, Shared, Transaction, Writer};
 use crate::{
-    Annotated, Budget, DeliveryId, Flags, MailboxId, MailboxName, MetadataChange, ModSeq, Origin, Quota,
-    SpecialUse, Staged, StoreError, SystemFlag, Uid, UidValidity, UnixSeconds, schema, writer,
+    Annotated, Budget, DeliveryId, FlagScope, Flags, Grantee, MailboxId, MailboxName, MetadataChange, ModSeq,
+    Origin, Quota, RightsChange, SpecialUse, Staged, StoreError, SystemFlag, Uid, UidValidity, UnixSeconds,
+    schema, writer,
 };
 
 /// Messages that one call appends.
@@ -107,6 +108,8 @@ pub enum FlagChange {
     Remove(Flags),
     /// `FLAGS`
     Replace(Flags),
+    /// `FLAGS` by somebody who may change some flags only; the others stay.
+    ReplaceAmong(Flags, FlagScope),
 }
 
 /// One message's flags after a STORE, changed or not.
@@ -542,6 +545,16 @@ impl Store {
         origin: Origin,
     ) -> Result<(), StoreError> {
         self.session(SLICE, move |transaction| transaction.set_metadata(of, &changes, origin))
+    }
+
+    /// SETACL and DELETEACL (RFC 4314).
+    pub fn change_rights(
+        &self,
+        mailbox: MailboxId,
+        who: Grantee,
+        change: RightsChange,
+    ) -> Result<(), StoreError> {
+        self.session(1, move |transaction| transaction.change_rights(mailbox, who, change))
     }
 
     /// SUBSCRIBE and UNSUBSCRIBE; the name need not exist.

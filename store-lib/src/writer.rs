@@ -10,6 +10,7 @@
 //! still stands. Deliveries go before what sessions ask for; of that, one group takes one slice.
 
 mod access_key;
+mod acl;
 mod aging;
 mod chores;
 mod filing;

@@ -84,6 +84,10 @@ impl FlagChange {
             Self::Add(more) => flags.add(more).map_err(|_| StoreError::TooMany("keywords on a message"))?,
             Self::Remove(less) => flags.remove(less),
             Self::Replace(new) => flags = new.clone(),
+            Self::ReplaceAmong(new, scope) => {
+                flags.remove(&scope.of(&flags.clone()));
+                flags.add(&scope.of(new)).map_err(|_| StoreError::TooMany("keywords on a message"))?;
+            }
         }
         Ok(flags)
     }

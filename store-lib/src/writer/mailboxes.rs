@@ -44,6 +44,7 @@ impl Transaction<'_> {
         self.execute("DELETE FROM mailbox WHERE id = ?1", [mailbox.id.0])?;
         self.execute("DELETE FROM metadata WHERE mailbox = ?1", [mailbox.id.0])?;
         self.execute("DELETE FROM access_key WHERE mailbox = ?1", [mailbox.id.0])?;
+        self.execute("DELETE FROM acl WHERE mailbox = ?1", [mailbox.id.0])?;
         self.drop_usage(mailbox.counts)?;
         self.execute("INSERT INTO doomed (mailbox) VALUES (?1)", [mailbox.id.0])?;
         self.note_gone(&mailbox)?;
@@ -174,7 +175,11 @@ impl Transaction<'_> {
             |row| row.get(0),
         )?;
         self.tell_name(origin, NameChange::Created(name.clone()));
-        id.map(MailboxId).ok_or_else(|| StoreError::damaged("a mailbox row was not inserted"))
+        let id = id.map(MailboxId).ok_or_else(|| StoreError::damaged("a mailbox row was not inserted"))?;
+        if let Some(parent) = name.parent() {
+            self.inherit_rights(id, parent.as_str())?;
+        }
+        Ok(id)
     }
 
     fn set_name(
