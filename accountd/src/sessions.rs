@@ -13,7 +13,7 @@ use std::{
     thread,
 };
 
-use imapd_session::{Facts, SessionLimits};
+use imapd_session::{Facts, SessionLimits, Sharing};
 use ipc_proto::{SessionId, control::SessionFacts, types::Protocol};
 use store_lib::{Store, UnixSeconds};
 
@@ -147,7 +147,8 @@ impl Place {
         serve: impl FnOnce(Store, UnixStream, Facts, SessionLimits) -> T,
     ) {
         let Inner { store, limits, .. } = &*self.sessions.0;
-        let known = Facts { connection: facts.connection.to_string(), read_only: false, stopping };
+        let sharing = Sharing::default();
+        let known = Facts { connection: facts.connection.to_string(), read_only: false, stopping, sharing };
         let served = catch_unwind(AssertUnwindSafe(|| serve(store.clone(), stream, known, *limits)));
         if served.is_err() {
             tracing::error!(connection = %facts.connection, session = %facts.session,

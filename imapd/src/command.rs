@@ -1,5 +1,6 @@
 //! The commands of IMAP4rev1, IMAP4rev2 and the extensions announced (RFC 3501 §6, RFC 9051 §6).
 
+use crate::acl::Acl;
 use crate::cursor::{Cursor, SyntaxError};
 use crate::fetch::FetchItem;
 use crate::flag::Flag;
@@ -237,6 +238,8 @@ pub enum Command {
         /// Where to.
         mailbox: String,
     },
+    /// SETACL and its like (RFC 4314 §3)
+    Acl(Acl),
     /// GETMETADATA (RFC 5464 §4.2)
     GetMetadata(GetMetadata),
     /// SETMETADATA (RFC 5464 §4.3)
@@ -358,7 +361,7 @@ impl Command {
                     b"NOTIFY",
                     b"URLFETCH",
                 ];
-                if !known.contains(&argument_follows) {
+                if !known.contains(&argument_follows) && !Acl::WORDS.contains(&argument_follows) {
                     return Err(SyntaxError::UnknownCommand);
                 }
                 cursor.space()?;
@@ -418,6 +421,7 @@ impl Command {
             b"NOTIFY" => Self::Notify(Notify::parse(cursor)?),
             b"UID" => Self::parse_uid(cursor)?,
             b"URLFETCH" => crate::urlauth::parse_fetch(cursor)?,
+            word if Acl::WORDS.contains(&word) => Self::Acl(Acl::parse(word, cursor)?),
             numbered => Self::parse_numbered(numbered, Numbering::Sequence, cursor)?,
         })
     }

@@ -18,6 +18,7 @@
 //! [`NESTING_LIMIT`] deep, so neither parsing nor dropping a command can exhaust the stack.
 //! Start at [`Parser::next`], then [`Command`] and [`mod@response`].
 
+mod acl;
 mod append;
 mod capability;
 #[cfg(any(test, fuzzing))]
@@ -47,6 +48,7 @@ mod thread;
 mod url;
 mod urlauth;
 
+pub use acl::{Acl, AclChange};
 pub use append::{Append, AppendMessage, AppendText};
 pub use capability::{BEFORE_LOGIN, LOGIN_DISABLED, MESSAGE_LIMIT, SESSION, after_login};
 pub use command::{Command, Extension, Numbering, StoreAction, Tagged};

@@ -57,6 +57,11 @@ impl Appending {
         Ok(Self { append, filing })
     }
 
+    /// One of which nothing is taken.
+    pub(crate) fn refused(append: Append, reply: Reply) -> Self {
+        Self { append, filing: Err(reply) }
+    }
+
     pub(crate) fn tag(&self) -> &Tag {
         &self.append.tag
     }
@@ -161,7 +166,9 @@ impl Filing {
         if message.utf8 && !session.utf8 {
             return Err(Reply::bad("UTF8 needs ENABLE UTF8=ACCEPT"));
         }
-        let flags = flags_of(&message.flags)?;
+        let mut flags = message.flags.clone();
+        session.allowed_flags(self.mailbox, &mut flags).map_err(|error| reply_for(&error))?;
+        let flags = flags_of(&flags)?;
         let received = message.internal_date.map_or_else(UnixSeconds::now, UnixSeconds);
         let mut stager = session.store.stager(&[], Parse::Yes, session.limits.message);
         if self.in_memory >= IN_MEMORY {

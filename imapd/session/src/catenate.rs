@@ -17,6 +17,10 @@ pub(crate) fn part(
     each: &mut dyn FnMut(&[u8]) -> Result<(), Reply>,
 ) -> Result<(), Stop> {
     let bad = || Stop::from(bad_url(url));
+    // A guest's URL means a mailbox of its own account, which is not here.
+    if session.is_guest() {
+        return Err(bad());
+    }
     let parsed = MessageUrl::parse(url).ok_or_else(bad)?;
     let mailbox = match (&parsed.mailbox, &session.selected) {
         (Some(name), _) => session.find(name).map_err(|_| bad())?.ok_or_else(bad)?,

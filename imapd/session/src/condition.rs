@@ -133,7 +133,7 @@ impl Condition {
                 Box::new(Self::new(right, selected, store)?),
             ),
             SearchKey::Not(key) => Self::Not(Box::new(Self::new(key, selected, store)?)),
-            SearchKey::ThreadId(id) => Self::Messages(match ThreadId::parse(id.as_str()) {
+            SearchKey::ThreadId(id) => Self::Messages(match ThreadId::parse(selected.own_id(id.as_str())) {
                 Some(thread) => {
                     store.read(&budget(), |reader| reader.messages_told_of(thread))?.into_iter().collect()
                 }
@@ -158,7 +158,7 @@ impl Condition {
             SearchKey::SavedBefore(date) => Self::Saved(Days::Before(day(date))),
             SearchKey::SavedOn(date) => Self::Saved(Days::On(day(date))),
             SearchKey::SavedSince(date) => Self::Saved(Days::Since(day(date))),
-            SearchKey::EmailId(id) => Self::EmailId(id.as_str().to_owned()),
+            SearchKey::EmailId(id) => Self::EmailId(selected.own_id(id.as_str()).to_owned()),
             SearchKey::ModSeq(value) => Self::ModSeq(modseq(*value)),
             SearchKey::Before(date) => Self::Received(Days::Before(day(date))),
             SearchKey::On(date) => Self::Received(Days::On(day(date))),

@@ -121,7 +121,7 @@ impl Connection {
 }
 
 /// `None`: nothing has come after all.
-fn read(stream: &mut UnixStream, buffer: &mut [u8]) -> Result<Option<usize>, End> {
+pub(crate) fn read(stream: &mut UnixStream, buffer: &mut [u8]) -> Result<Option<usize>, End> {
     match stream.read(buffer) {
         Ok(0) => Err(End::Disconnected),
         Ok(read) => Ok(Some(read)),
@@ -132,7 +132,7 @@ fn read(stream: &mut UnixStream, buffer: &mut [u8]) -> Result<Option<usize>, End
 }
 
 /// Writes all of `octets`. The client's time runs from when it first did not take any.
-fn write(stream: &mut UnixStream, octets: &[u8], timeout: Duration) -> Result<(), End> {
+pub(crate) fn write(stream: &mut UnixStream, octets: &[u8], timeout: Duration) -> Result<(), End> {
     let mut deadline = None;
     let mut rest = octets;
     while !rest.is_empty() {
@@ -159,7 +159,7 @@ fn is_gone(kind: ErrorKind) -> bool {
 }
 
 /// How many are ready; a signal only means to wait again.
-fn wait_for(fds: &mut [PollFd<'_>], timeout: Duration) -> Result<i32, End> {
+pub(crate) fn wait_for(fds: &mut [PollFd<'_>], timeout: Duration) -> Result<i32, End> {
     let deadline = Instant::now() + timeout;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());

@@ -2,7 +2,7 @@
 
 use imapd::response::{self, Status};
 use imapd::{MessageSet, NumberSet, Numbering};
-use store_lib::{Copied, StoreError, Uid};
+use store_lib::{Copied, FlagChange, Flags, MailboxId, StoreError, Uid};
 
 use crate::append::no_such_target;
 use crate::reply::{Reply, Stop};
@@ -32,6 +32,7 @@ impl Session {
             }
         };
         let copied = store.copy_telling(from, &uids, to, *origin, &mut tell).map_err(target_error)?;
+        self.drop_forbidden_flags(to, &copied)?;
         Ok(Reply::ok(format!("{}COPY completed", copy_uid(&copied))))
     }
 
@@ -55,6 +56,7 @@ impl Session {
             }
         };
         let moved = store.move_telling(from, &uids, to, *origin, &mut tell).map_err(target_error)?;
+        self.drop_forbidden_flags(to, &moved)?;
         // COPYUID comes before the EXPUNGE responses (RFC 6851 §4.3).
         if !moved.pairs.is_empty() {
             let text = format!("{}messages moved", copy_uid(&moved));
@@ -63,9 +65,23 @@ impl Session {
         Ok(Reply::ok("MOVE completed").behind_expunged(!moved.pairs.is_empty()))
     }
 
+    /// A guest's copies have no flags that it may not set there (RFC 4314 §4).
+    fn drop_forbidden_flags(&self, to: MailboxId, copied: &Copied) -> Result<(), StoreError> {
+        let scope = self.flag_scope(to)?;
+        if scope.is_everything() || copied.pairs.is_empty() {
+            return Ok(());
+        }
+        let uids: Vec<Uid> = copied.pairs.iter().map(|(_, target)| *target).collect();
+        for slice in uids.chunks(500) {
+            let none = FlagChange::ReplaceAmong(Flags::NONE, scope.rest());
+            self.store.change_flags(to, slice, none, self.origin)?;
+        }
+        Ok(())
+    }
+
     /// What COPY and MOVE are about. A client that counts messages already expunged is told before anything is done
     /// (RFC 2180 §4.4.1).
-    fn sources(&mut self, numbering: Numbering, set: &MessageSet) -> Result<Vec<Uid>, Stop> {
+    pub(crate) fn sources(&mut self, numbering: Numbering, set: &MessageSet) -> Result<Vec<Uid>, Stop> {
         self.selected()?;
         self.absorb_changes()?;
         let places = self.selected()?.resolve(set, numbering)?;
@@ -107,7 +123,7 @@ fn target_error(error: StoreError) -> Stop {
 
 /// `[COPYUID validity sources targets] `, or nothing where nothing was copied (RFC 4315 §3). Both sets rise together,
 /// so as sets they still pair up.
-fn copy_uid(copied: &Copied) -> String {
+pub(crate) fn copy_uid(copied: &Copied) -> String {
     if copied.pairs.is_empty() {
         return String::new();
     }

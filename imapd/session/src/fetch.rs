@@ -458,7 +458,7 @@ fn write_head(
                 }
             }
             FetchItem::EmailId => {
-                out.extend_from_slice(format!("EMAILID ({})", head.id).as_bytes());
+                out.extend_from_slice(format!("EMAILID ({}{})", head.id, aware.id_suffix).as_bytes());
             }
             FetchItem::Rfc822Size => {
                 out.extend_from_slice(b"RFC822.SIZE ");
@@ -467,7 +467,9 @@ fn write_head(
             FetchItem::ThreadId => {
                 out.extend_from_slice(b"THREADID ");
                 match head.thread {
-                    Some(thread) => out.extend_from_slice(format!("({thread})").as_bytes()),
+                    Some(thread) => {
+                        out.extend_from_slice(format!("({thread}{})", aware.id_suffix).as_bytes())
+                    }
                     // Nobody has looked yet (RFC 8474 §5.2).
                     None => out.extend_from_slice(b"NIL"),
                 }

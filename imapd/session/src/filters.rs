@@ -28,7 +28,12 @@ impl Session {
             return Ok(command);
         }
         let search = std::mem::replace(key, SearchKey::All);
-        let resolved = search.resolve_filters(&mut |name| self.read(|reader| value(reader, name)));
+        // Those that are kept here are not a guest's.
+        let guest = self.is_guest();
+        let resolved = search.resolve_filters(&mut |name| match guest {
+            true => Ok(None),
+            false => self.read(|reader| value(reader, name)),
+        });
         match resolved {
             Ok(resolved) => *key = resolved,
             Err(Unresolved::Failed(error)) => return Err(error.into()),

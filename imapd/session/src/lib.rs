@@ -18,6 +18,7 @@
 //! (4) what the client is told OK is durable; (5) a client that neither reads nor writes ends by a time limit.
 //! Start at [`run`], then `session`. What the client may say: the `imapd` crate.
 
+mod acl;
 mod append;
 mod binary;
 mod catenate;
@@ -29,6 +30,7 @@ mod deflate;
 mod fetch;
 mod filters;
 mod fuzzy;
+mod guest;
 mod language;
 mod limit;
 mod list;
@@ -40,12 +42,14 @@ mod pattern;
 mod preview;
 mod progress;
 mod quota;
+mod remote;
 mod reply;
 mod search;
 mod section;
 mod select;
 mod selected;
 mod session;
+mod sharing;
 mod sort;
 mod store;
 mod structure;
@@ -63,6 +67,8 @@ use std::time::Duration;
 
 use store_lib::Store;
 
+pub use sharing::{Neighbours, Owner, Sharing, Unavailable};
+
 /// What the account's process knows about the session.
 #[derive(Debug, Clone)]
 pub struct Facts {
@@ -72,6 +78,8 @@ pub struct Facts {
     pub read_only: bool,
     /// Set this, then shut down the stream's reading side: the client is told BYE.
     pub stopping: Arc<AtomicBool>,
+    /// Other accounts, and whether the session is one of theirs.
+    pub sharing: Sharing,
 }
 
 /// What a session may cost. The defaults are for ordinary clients.
@@ -137,6 +145,12 @@ pub enum End {
     /// See [`SessionLimits::bad_commands`].
     #[error("too many commands that were not understood")]
     BadCommands,
+    /// The mailbox of another account that was selected cannot be had any more.
+    #[error("the selected mailbox of another account cannot be reached any more")]
+    Elsewhere,
+    /// A guest has no right to the selected mailbox any more.
+    #[error("the guest has no rights any more")]
+    NoRights,
     /// Another session deleted the selected mailbox.
     #[error("the selected mailbox was deleted")]
     MailboxDeleted,

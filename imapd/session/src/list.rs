@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use imapd::{List, ListSelection, NameForm, response};
-use store_lib::{Mailbox, MailboxName, SpecialUse, StoreError};
+use store_lib::{Mailbox, MailboxName, Right, SpecialUse, StoreError};
 
 use crate::End;
 use crate::metadata::entry_names;
 use crate::pattern::Pattern;
+use crate::remote::is_elsewhere;
 use crate::reply::{Reply, Stop};
 use crate::session::Session;
 
@@ -39,6 +40,7 @@ impl Session {
             let subscriptions = if subscribed { reader.subscriptions()? } else { Vec::new() };
             Ok((reader.mailboxes()?, subscriptions))
         })?;
+        let mailboxes = self.visible(mailboxes)?;
         let parents: BTreeSet<MailboxName> =
             mailboxes.iter().filter_map(|mailbox| mailbox.name.parent()).collect();
         let mut names = candidates(&mailboxes, subscriptions, list.selection);
@@ -49,7 +51,8 @@ impl Session {
                 continue;
             }
             let attributes = [
-                listed.mailbox.is_none().then_some("\\NonExistent"),
+                // Of mailboxes of others it is not known here.
+                (listed.mailbox.is_none() && !is_elsewhere(name.as_str())).then_some("\\NonExistent"),
                 Some(if parents.contains(name) { "\\HasChildren" } else { "\\HasNoChildren" }),
                 (tells_subscribed && listed.subscribed).then_some("\\Subscribed"),
                 listed.mailbox.and_then(|mailbox| mailbox.special_use).map(SpecialUse::attribute),
@@ -59,6 +62,7 @@ impl Session {
             line.write(&mut self.connection.out, attributes.into_iter().flatten(), self.names);
             // Of one that is shown only for what is below it no STATUS is told (RFC 5819 §3).
             if let Some(mailbox) = listed.mailbox.filter(|_| listed.chosen && !list.returns.status.is_empty())
+                && self.rights(mailbox.id)?.has(Right::Read)
             {
                 match self.write_status(mailbox, &list.returns.status) {
                     // Deleted meanwhile: the answer may do without (RFC 5819 §2).

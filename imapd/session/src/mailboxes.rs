@@ -42,7 +42,7 @@ impl Session {
         }
         let id = self.store.create(&name, special_use, self.origin)?;
         self.tell_old_name(&name, asked, &[]);
-        Ok(Reply::ok(format!("[MAILBOXID ({id})] CREATE completed")))
+        Ok(Reply::ok(format!("[MAILBOXID ({id}{})] CREATE completed", self.aware.id_suffix)))
     }
 
     pub(crate) fn delete(&mut self, mailbox: &str) -> Result<Reply, Stop> {
@@ -107,13 +107,14 @@ impl Session {
     /// asked whether they know the form (RFC 5258 §3).
     fn tell_old_name(&mut self, name: &MailboxName, asked: &str, attributes: &[&str]) {
         let line = Line::called(name, asked);
-        if self.rev2 && line.is_renamed() {
+        if self.rev2 && line.is_renamed() && !self.is_guest() {
             line.write(&mut self.connection.out, attributes.iter().copied(), self.names);
         }
     }
 
     pub(crate) fn status(&mut self, mailbox: &str, items: &[StatusItem]) -> Result<Reply, Stop> {
         let found = self.find(mailbox)?.ok_or(StoreError::NoSuchMailbox)?;
+        let found = self.as_shown(found)?;
         self.write_status(&found, items)?;
         Ok(Reply::ok("STATUS completed"))
     }
@@ -138,7 +139,7 @@ impl Session {
                 match item {
                     StatusItem::AppendLimit => self.limits.message,
                     StatusItem::MailboxId => {
-                        out.extend_from_slice(format!("({})", mailbox.id).as_bytes());
+                        out.extend_from_slice(format!("({}{})", mailbox.id, self.aware.id_suffix).as_bytes());
                         continue;
                     }
                     StatusItem::Deleted => mailbox.counts.deleted,

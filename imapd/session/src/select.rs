@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use imapd::SelectParameters;
 use imapd::response::{self, Status};
-use store_lib::{Columns, MailboxId, StoreError, SystemFlag, Uid};
+use store_lib::{Columns, FlagScope, MailboxId, Right, StoreError, SystemFlag, Uid};
 
 use crate::list::Line;
 use crate::reply::{Reply, Stop};
@@ -17,6 +17,9 @@ use crate::vanished::Resyncing;
 
 /// Rows looked at in one read, in search of the first unseen message.
 const ROWS_PER_SLICE: usize = 2000;
+
+/// With none of these a mailbox is read-only (RFC 4314 §5.2).
+const CHANGES: [Right; 5] = [Right::Insert, Right::Expunge, Right::Seen, Right::Write, Right::DeleteMessages];
 
 impl Session {
     pub(crate) fn select(
@@ -40,10 +43,14 @@ impl Session {
         }
         self.deselect();
         self.aware.condstore |= parameters.condstore;
-        let read_only = examine || self.facts.read_only;
+        let mut read_only = examine || self.facts.read_only;
         let Some(mailbox) = self.find(asked)? else {
             return Err(StoreError::NoSuchMailbox.into());
         };
+        let rights = self.rights(mailbox.id)?;
+        // RFC 4314 §5.2.
+        read_only |= !CHANGES.into_iter().any(|right| rights.has(right));
+        let scope = FlagScope::of_rights(rights);
         // Watch first, read after: so no change falls between.
         let changes = self.store.watch(mailbox.id)?;
         let read = self.read(|reader| {
@@ -58,9 +65,10 @@ impl Session {
         let Some((mailbox, uids, resync)) = read else { return Err(StoreError::NoSuchMailbox.into()) };
         // After the UIDs were read, so that none of them belongs to nobody; EXAMINE takes `\Recent` from no other session
         // (RFC 3501 §6.3.2).
-        let recent = self.store.recent(mailbox.id, !read_only)?;
+        let claims = !read_only && !self.is_guest();
+        let recent = self.store.recent(mailbox.id, claims)?;
         // A write, so only where there is something to keep.
-        if !read_only && !recent.is_empty() {
+        if claims && !recent.is_empty() {
             self.store.keep_recent(mailbox.id);
         }
         let rev1 = !self.rev2;
@@ -71,15 +79,20 @@ impl Session {
         } else {
             None
         };
-        let (id, modseq, keywords) = (mailbox.id, mailbox.modseq, mailbox.keywords);
+        let (id, modseq, keywords) = (mailbox.id, mailbox.modseq, mailbox.keywords.clone());
         let mut selected = Selected::new(id, read_only, changes, uids, modseq, recent, keywords);
         selected.shows_recent = rev1;
+        selected.id_suffix.clone_from(&self.aware.id_suffix);
 
         let out = &mut self.connection.out;
         selected.write_flags_response(out);
         out.extend_from_slice(b"* OK [PERMANENTFLAGS ");
-        let any_keyword = (!read_only).then_some("\\*");
-        response::list(out, selected.flag_names().filter(|_| !read_only).chain(any_keyword));
+        let any_keyword = (!read_only && scope.others).then_some("\\*");
+        let lasts = |name: &&str| match SystemFlag::from_name(name) {
+            Some(flag) => !read_only && scope.has(flag),
+            None => !read_only && scope.others,
+        };
+        response::list(out, selected.flag_names().filter(lasts).chain(any_keyword));
         out.extend_from_slice(b"] flags that last\r\n");
         // Nothing but an i/o error can come back, and a Vec has none.
         let _ = write!(out, "* {} EXISTS\r\n", selected.told().len());
@@ -92,13 +105,25 @@ impl Session {
         let validity = mailbox.uidvalidity.value();
         response::untagged(out, Status::Ok, &format!("[UIDVALIDITY {validity}] UIDs are valid"));
         response::untagged(out, Status::Ok, &format!("[UIDNEXT {}] predicted next UID", mailbox.uidnext));
-        response::untagged(out, Status::Ok, &format!("[MAILBOXID ({id})] the mailbox"));
-        response::untagged(out, Status::Ok, &format!("{MECHANISMS} so URLs are authorised"));
+        response::untagged(
+            out,
+            Status::Ok,
+            &format!("[MAILBOXID ({id}{})] the mailbox", self.aware.id_suffix),
+        );
+        if self.guest.is_none() {
+            response::untagged(out, Status::Ok, &format!("{MECHANISMS} so URLs are authorised"));
+        }
         if self.aware.condstore {
             tell_highest(out, mailbox.modseq, "the latest change");
         }
         if !rev1 {
-            Line::called(&mailbox.name, asked).write(out, [], self.names);
+            let (shown, guest) = (self.as_shown(mailbox)?, self.is_guest());
+            let out = &mut self.connection.out;
+            Line::called(&shown.name, if guest { shown.name.as_str() } else { asked }).write(
+                out,
+                [],
+                self.names,
+            );
         }
         self.selected = Some(selected);
         if let Some(resync) = resync {
@@ -135,7 +160,8 @@ impl Session {
     pub(crate) fn close(&mut self) -> Result<Reply, Stop> {
         let selected = self.selected()?;
         let (mailbox, read_only) = (selected.mailbox, selected.read_only);
-        if !read_only {
+        // Without the right to expunge it only leaves the mailbox (RFC 4314 §4).
+        if !read_only && self.rights(mailbox)?.has(Right::Expunge) {
             match self.store.expunge(mailbox, None, self.origin) {
                 // Deleted by another session: closed all the same.
                 Ok(_) | Err(StoreError::NoSuchMailbox) => (),

@@ -41,6 +41,8 @@ pub(crate) struct Selected {
     pub(crate) claimed: bool,
     /// `\Recent` is shown: not in IMAP4rev2, which does not have it (RFC 9051 §2.3.2).
     pub(crate) shows_recent: bool,
+    /// As in [`crate::sync::Awareness`].
+    pub(crate) id_suffix: String,
     /// UIDs that `$` stands for. Ranges of them may have holes, where no message was and, UIDs only rising, none will
     /// be.
     saved: NumberSet,
@@ -84,6 +86,7 @@ impl Selected {
             recent: Vec::from_iter([recent]),
             claimed: false,
             shows_recent: true,
+            id_suffix: String::new(),
             saved: NumberSet::default(),
             dropped: None,
             contexts: Vec::new(),
@@ -101,6 +104,11 @@ impl Selected {
     /// The place of a message the client knows.
     pub(crate) fn place(&self, uid: Uid) -> Option<usize> {
         self.told().binary_search(&uid).ok()
+    }
+
+    /// The identifier that the client was told as `shown`; nothing's, if it was told none such.
+    pub(crate) fn own_id<'i>(&self, shown: &'i str) -> &'i str {
+        shown.strip_suffix(self.id_suffix.as_str()).unwrap_or_default()
     }
 
     pub(crate) fn is_gone(&self, uid: Uid) -> bool {

@@ -10,11 +10,14 @@ use store_lib::{Budget, Columns, Drained, Origin, Reader, Store, StoreError};
 
 use crate::append::Appending;
 use crate::connection::{Connection, Ready};
+use crate::guest::Guest;
 use crate::limit::{Cut, tell_cut};
 use crate::notify::{Notifying, Telling};
 use crate::progress::Progress;
+use crate::remote::{AppendingElsewhere, Remotes};
 use crate::reply::{Reply, Stop};
 use crate::selected::{Selected, write_flags};
+use crate::sharing::OTHER_USERS;
 use crate::store::Storing;
 use crate::sync::Awareness;
 use crate::vanished::VanishedLines;
@@ -48,17 +51,23 @@ pub(crate) struct Session {
     /// What NOTIFY has set, if it has.
     pub(crate) telling: Telling,
     pub(crate) notifying: Option<Notifying>,
-    receiving: Receiving,
+    /// Mailboxes of other accounts that this session has to do with.
+    pub(crate) remotes: Remotes,
+    /// The session is another account's.
+    pub(crate) guest: Option<Guest>,
+    pub(crate) receiving: Receiving,
     /// In a row.
     bad_commands: u32,
 }
 
 /// What the client's next octets are.
 #[derive(Debug)]
-enum Receiving {
+pub(crate) enum Receiving {
     Commands,
     /// The message of an APPEND.
     Message(Box<Appending>),
+    /// The message of an APPEND into another account.
+    Elsewhere(Box<AppendingElsewhere>),
     /// DONE, for this IDLE.
     Idle(Tag),
 }
@@ -92,6 +101,9 @@ impl Session {
     ) -> Result<Self, End> {
         let connection = Connection::new(stream, limits.write)?;
         let origin = store.origin();
+        let guest = Guest::of(&facts)?;
+        let own = facts.sharing.own.filter(|_| guest.is_some());
+        let id_suffix = own.map_or_else(String::new, |own| format!("-{own}"));
         let receiving = Receiving::Commands;
         Ok(Self {
             store,
@@ -104,11 +116,13 @@ impl Session {
             cut: None,
             names: NameForm::default(),
             enabled_metadata: false,
-            aware: Awareness::default(),
+            aware: Awareness::with_ids(id_suffix),
             rev2: false,
             utf8: false,
             telling: Telling::everything(),
             notifying: None,
+            remotes: Remotes::default(),
+            guest,
             receiving,
             bad_commands: 0,
         })
@@ -127,6 +141,8 @@ impl Session {
             End::Compression => "* BYE not DEFLATE\r\n",
             End::BadCommands => "* BYE too many errors\r\n",
             End::MailboxDeleted => "* BYE the selected mailbox was deleted\r\n",
+            End::Elsewhere => "* BYE the selected mailbox cannot be reached any more\r\n",
+            End::NoRights => "* BYE the selected mailbox is shared no more\r\n",
             End::Stopping => "* BYE the server is stopping, come back soon\r\n",
             End::Store(_) => "* BYE [UNAVAILABLE] local error, try later\r\n",
             // Told already, or nobody is there to be told.
@@ -147,7 +163,7 @@ impl Session {
             self.connection.flush()?;
             self.connection.shrink();
             let timeout = match (&self.receiving, began) {
-                (Receiving::Message(_), _) => self.limits.command,
+                (Receiving::Message(_) | Receiving::Elsewhere(_), _) => self.limits.command,
                 (Receiving::Commands | Receiving::Idle(_), None) => {
                     self.limits.idle.saturating_sub(heard.elapsed())
                 }
@@ -167,7 +183,12 @@ impl Session {
             let Some(read) = self.connection.read(&mut buffer)? else { continue };
             heard = Instant::now();
             let mut input = buffer.get(..read).unwrap_or_default();
-            while let Some(event) = parser.next(&mut input) {
+            loop {
+                let before = input;
+                let event = parser.next(&mut input);
+                let taken = before.get(..before.len() - input.len()).unwrap_or_default();
+                self.note_octets(taken, event.as_ref());
+                let Some(event) = event else { break };
                 match self.handle(event)? {
                     Next::Anything => (),
                     Next::Line => parser.expect_line(),
@@ -179,6 +200,9 @@ impl Session {
                         self.connection.compress(std::mem::take(&mut input));
                     }
                 }
+                if parser.is_between_commands() {
+                    self.remotes.command_ended();
+                }
                 // Answers to pipelined commands leave together, but not without bound.
                 self.connection.flush_if_full()?;
             }
@@ -188,6 +212,10 @@ impl Session {
 
     /// Something changed. Of the selected mailbox the client hears in IDLE, or when it said so: it may be about to count.
     fn tell_unasked(&mut self) -> Result<(), End> {
+        self.check_still_reads()?;
+        if matches!(self.receiving, Receiving::Idle(_)) {
+            self.tell_elsewhere()?;
+        }
         if self.telling.at_once || matches!(self.receiving, Receiving::Idle(_)) {
             self.tell_changes(Expunges::Tell)?;
         }
@@ -199,23 +227,24 @@ impl Session {
         let (changes, notices) = match &self.receiving {
             Receiving::Idle(_) => (true, true),
             Receiving::Commands => (between_commands && self.telling.at_once, between_commands),
-            Receiving::Message(_) => (false, false),
+            Receiving::Message(_) | Receiving::Elsewhere(_) => (false, false),
         };
+        let elsewhere = self.remotes.selected_fd().filter(|_| matches!(self.receiving, Receiving::Idle(_)));
         let changes = self.selected.as_ref().filter(|_| changes).map(|selected| selected.changes.as_fd());
         let notices = self.notifying.as_ref().filter(|_| notices).map(Notifying::as_fd);
-        self.connection.wait(changes.into_iter().chain(notices), timeout)
+        self.connection.wait(changes.into_iter().chain(notices).chain(elsewhere), timeout)
     }
 
     fn handle(&mut self, event: Event<'_>) -> Result<Next, End> {
         match event {
+            // A guest's command comes as a whole.
+            Event::Continue if self.is_guest() => {}
             Event::Continue => response::continuation(&mut self.connection.out),
             Event::Command(Tagged { tag, command }) => {
                 self.bad_commands = 0;
                 return self.command(tag, command);
             }
-            Event::Append(append) => {
-                self.receiving = Receiving::Message(Box::new(Appending::begin(self, append)?));
-            }
+            Event::Append(append) => self.receiving = self.begin_append(append)?,
             Event::AppendMessage(message) => {
                 self.append(|appending, session| appending.message(session, &message));
             }
@@ -223,14 +252,17 @@ impl Session {
                 self.append(|appending, session| appending.text(session, &text));
                 let refused =
                     matches!(&self.receiving, Receiving::Message(appending) if appending.is_refused());
-                if text.synchronising && refused {
+                let synchronising = text.synchronising && !self.is_guest();
+                if synchronising && refused {
                     self.finish_append()?;
                     return Ok(Next::NoMessage);
                 }
-                if text.synchronising {
+                if synchronising {
                     response::continuation(&mut self.connection.out);
                 }
             }
+            // It was passed on, and is refused there when the command is whole.
+            Event::AppendUrl(_) if matches!(self.receiving, Receiving::Elsewhere(_)) => {}
             Event::AppendUrl(url) => {
                 self.append(|appending, session| appending.url(session, &url)).unwrap_or(Ok(()))?;
             }
@@ -240,6 +272,7 @@ impl Session {
             Event::AppendEnd => self.finish_append()?,
             Event::Line(line) => {
                 if let Receiving::Idle(tag) = std::mem::replace(&mut self.receiving, Receiving::Commands) {
+                    self.end_idle_elsewhere(&tag)?;
                     if line.eq_ignore_ascii_case(b"DONE") {
                         self.finish(&tag, Reply::ok("IDLE completed"), Expunges::Tell)?;
                     } else {
@@ -248,6 +281,7 @@ impl Session {
                 }
             }
             Event::Bad(bad) => {
+                self.give_up_append("not understood")?;
                 self.receiving = Receiving::Commands;
                 self.bad_commands += 1;
                 response::bad(&mut self.connection.out, &bad);
@@ -271,7 +305,7 @@ impl Session {
                 self.receiving = Receiving::Message(appending);
                 Some(done)
             }
-            other @ (Receiving::Commands | Receiving::Idle(_)) => {
+            other @ (Receiving::Commands | Receiving::Elsewhere(_) | Receiving::Idle(_)) => {
                 self.receiving = other;
                 None
             }
@@ -279,9 +313,17 @@ impl Session {
     }
 
     fn finish_append(&mut self) -> Result<(), End> {
-        let Receiving::Message(appending) = std::mem::replace(&mut self.receiving, Receiving::Commands)
-        else {
-            return Ok(());
+        let appending = match std::mem::replace(&mut self.receiving, Receiving::Commands) {
+            Receiving::Message(appending) => appending,
+            Receiving::Elsewhere(elsewhere) => {
+                let tag = elsewhere.tag().clone();
+                let reply = match elsewhere.finish(self) {
+                    Ok(reply) | Err(Stop::Reply(reply)) => reply,
+                    Err(Stop::End(end)) => return Err(end),
+                };
+                return self.finish(&tag, reply, Expunges::Tell);
+            }
+            Receiving::Commands | Receiving::Idle(_) => return Ok(()),
         };
         let tag = appending.tag().clone();
         let (replaced, reply) = appending.finish(self);
@@ -293,7 +335,18 @@ impl Session {
         self.finish(&tag, reply, Expunges::Tell)
     }
 
-    fn command(&mut self, tag: Tag, command: Command) -> Result<Next, End> {
+    fn command(&mut self, tag: Tag, mut command: Command) -> Result<Next, End> {
+        match self.admit(&mut command) {
+            Ok(()) => {}
+            Err(Stop::Reply(reply)) => {
+                if matches!(command, Command::Select { .. } | Command::Examine { .. }) {
+                    self.deselect();
+                }
+                self.finish(&tag, reply, Expunges::Keep)?;
+                return Ok(Next::Anything);
+            }
+            Err(Stop::End(end)) => return Err(end),
+        }
         let command = match self.resolve_filters(command) {
             Ok(command) => command,
             Err(Stop::End(end)) => return Err(end),
@@ -316,6 +369,7 @@ impl Session {
                 self.connection.out.extend_from_slice(b"+ idling\r\n");
                 self.tell_changes(Expunges::Tell)?;
                 self.tell_notices()?;
+                self.idle_elsewhere(&tag)?;
                 self.receiving = Receiving::Idle(tag);
                 return Ok(Next::Line);
             }
@@ -331,6 +385,7 @@ impl Session {
             }
             Command::Enable(extensions) => {
                 self.enable(extensions);
+                self.enable_elsewhere()?;
                 self.finish(&tag, Reply::ok("ENABLE completed"), Expunges::Tell)?;
                 return Ok(Next::Names(self.names));
             }
@@ -354,6 +409,7 @@ impl Session {
             | Command::Expunge(_)
             | Command::Copy { .. }
             | Command::Move { .. }
+            | Command::Acl(_)
             | Command::Compress(_)
             | Command::Id(_)
             | Command::Language(_)
@@ -426,6 +482,9 @@ impl Session {
 
     fn execute(&mut self, tag: &Tag, command: Command) -> Result<Reply, Stop> {
         self.check_numbering(&command)?;
+        if let Some(reply) = self.elsewhere(tag, &command)? {
+            return Ok(reply);
+        }
         match command {
             Command::Capability => {
                 self.connection.out.extend_from_slice(b"* CAPABILITY ");
@@ -475,12 +534,18 @@ impl Session {
             Command::Compress(_) => Err(Reply::no("that mechanism is not known").into()),
             Command::Id(fields) => Ok(self.id(&fields)),
             Command::Language(ranges) => Ok(self.language(&ranges)),
+            Command::Acl(acl) => self.acl(&acl),
             Command::GetQuota(root) => self.get_quota(&root),
             Command::GetQuotaRoot(mailbox) => self.get_quota_root(&mailbox),
             Command::GetMetadata(get) => self.get_metadata(&get),
             Command::SetMetadata(set) => self.set_metadata(set),
             Command::Namespace => {
-                self.connection.out.extend_from_slice(b"* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
+                // Other accounts' mailboxes where there are other accounts (RFC 2342 §5).
+                let others = self.facts.sharing.neighbours.as_ref();
+                let others =
+                    others.map_or_else(|| "NIL".to_owned(), |_| format!("((\"{OTHER_USERS}/\" \"/\"))"));
+                let line = format!("* NAMESPACE ((\"\" \"/\")) {others} NIL\r\n");
+                self.connection.out.extend_from_slice(line.as_bytes());
                 Ok(Reply::ok("NAMESPACE completed"))
             }
             Command::Notify(notify) => self.notify(&notify),
@@ -594,14 +659,17 @@ impl Session {
 
     /// Tells of the messages that were noted to have come; their places.
     fn tell_arrivals(&mut self) -> Option<std::ops::Range<usize>> {
-        let Self { selected: Some(selected), connection, store, telling, .. } = self else { return None };
+        let Self { selected: Some(selected), connection, store, telling, guest, .. } = self else {
+            return None;
+        };
         let mut arrivals = None;
         if telling.messages && selected.has_arrivals() {
             // The first session that is told of a message has it as `\Recent` (RFC 3501 §2.3.2). Kept when the
             // mailbox is left: a commit for each message that arrives would double what its delivery cost.
-            let recent = store.recent(selected.mailbox, !selected.read_only).unwrap_or_default();
+            let claims = !selected.read_only && guest.is_none();
+            let recent = store.recent(selected.mailbox, claims).unwrap_or_default();
             if !recent.is_empty() {
-                selected.claimed |= !selected.read_only;
+                selected.claimed |= claims;
                 selected.add_recent(recent);
             }
         }

@@ -60,11 +60,15 @@ impl Session {
         let places = self.within_limit(places);
         let uids = self.selected()?.uids_at(&places);
         let flags = flags_of(flags)?;
+        let scope = self.flag_scope(mailbox)?;
         let unchanged_since = how.unchanged_since.map_or(ModSeq::MAX, modseq);
         let (mut missing, mut seen_to) = (false, 0);
         let mut modified = NumberSet::default();
         for slice in uids.chunks(MESSAGES_PER_SLICE) {
             let change = match how.action {
+                StoreAction::Replace if !scope.is_everything() => {
+                    FlagChange::ReplaceAmong(flags.clone(), scope)
+                }
                 StoreAction::Replace => FlagChange::Replace(flags.clone()),
                 StoreAction::Add => FlagChange::Add(flags.clone()),
                 StoreAction::Remove => FlagChange::Remove(flags.clone()),
@@ -130,7 +134,8 @@ impl Session {
         let Some(selected) = &self.selected else { return };
         let unseen: Vec<_> =
             messages.iter().filter(|row| !row.flags.has(SystemFlag::Seen)).map(|row| row.uid).collect();
-        if selected.read_only || unseen.is_empty() {
+        let may = self.flag_scope(selected.mailbox).is_ok_and(|scope| scope.seen);
+        if selected.read_only || unseen.is_empty() || !may {
             return;
         }
         let change = FlagChange::Add(Flags::NONE.with(SystemFlag::Seen));

@@ -22,17 +22,25 @@ pub(crate) struct Awareness {
     pub(crate) qresync: bool,
     /// UIDONLY: no sequence number either way.
     pub(crate) uid_only: bool,
+    /// Behind every identifier of RFC 8474 that a guest is told: another account's objects have the same numbers as its own.
+    pub(crate) id_suffix: String,
     /// The highest mod-sequence that this command's answers have shown.
     shown: ModSeq,
 }
 
 impl Default for Awareness {
     fn default() -> Self {
-        Self { condstore: false, qresync: false, uid_only: false, shown: ModSeq::ZERO }
+        let (condstore, qresync, uid_only) = (false, false, false);
+        Self { condstore, qresync, uid_only, id_suffix: String::new(), shown: ModSeq::ZERO }
     }
 }
 
 impl Awareness {
+    /// Of a session whose identifiers end so.
+    pub(crate) fn with_ids(id_suffix: String) -> Self {
+        Self { id_suffix, ..Self::default() }
+    }
+
     /// Whether expunged messages are told by VANISHED, with their UIDs.
     pub(crate) fn tells_vanished(&self) -> bool {
         self.qresync || self.uid_only

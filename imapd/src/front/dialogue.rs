@@ -240,6 +240,7 @@ impl Dialogue {
             | Command::Move { .. }
             | Command::Compress(_)
             | Command::Idle
+            | Command::Acl(_)
             | Command::GetMetadata(_)
             | Command::GetQuota(_)
             | Command::GetQuotaRoot(_)

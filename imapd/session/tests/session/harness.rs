@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use imapd_session::{End, Facts, SessionLimits, run};
+use imapd_session::{End, Facts, SessionLimits, Sharing, run};
 use store_lib::{Flags, MailboxName, Origin, Parse, Store, UnixSeconds};
 
 /// Longer than anything here takes; reached only when a test fails.
@@ -80,11 +80,16 @@ impl Account {
     }
 
     pub(crate) fn log_in_with(&self, limits: SessionLimits, read_only: bool) -> Client {
+        self.log_in_sharing(limits, read_only, Sharing::default())
+    }
+
+    pub(crate) fn log_in_sharing(&self, limits: SessionLimits, read_only: bool, sharing: Sharing) -> Client {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_read_timeout(Some(PATIENCE)).unwrap();
         ours.set_write_timeout(Some(PATIENCE)).unwrap();
         let stopping = Arc::new(AtomicBool::new(false));
-        let facts = Facts { connection: "test".to_owned(), read_only, stopping: Arc::clone(&stopping) };
+        let facts =
+            Facts { connection: "test".to_owned(), read_only, stopping: Arc::clone(&stopping), sharing };
         let store = self.store.clone();
         let session = std::thread::spawn(move || run(store, theirs, facts, limits));
         Client { stream: ours, received: Vec::new(), session, stopping }

@@ -10,7 +10,8 @@
 //! C: a2 SELECT x (QRESYNC ($VALIDITY 5))    with the UIDVALIDITY of INBOX
 //! C: a3 URLFETCH $URL            with the first URL of the latest GENURLAUTH
 //! S: a1 OK NOOP completed        the server answers with a line; … stands for anything
-//! C2: … S2: …                    a second client of the same account
+//! C2: … S2: …                    a second client of the same account, which is alice's
+//! CB: … SB: …                    a client of another account of the instance, bob's
 //! ```
 
 use std::collections::BTreeMap;
@@ -21,7 +22,8 @@ use std::time::Duration;
 use imapd_session::SessionLimits;
 use store_lib::Quota;
 
-use crate::harness::{Account, Client, message};
+use crate::harness::{Client, message};
+use crate::neighbours::Street;
 
 fn transcripts() -> Vec<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
@@ -40,7 +42,8 @@ fn replay(path: &Path, piece: usize) {
         first.starts_with(&format!("# {name}: RFC ")),
         "{name}: the first line names the file and the RFC"
     );
-    let account = Account::new();
+    let street = Street::new(&["alice", "bob"]);
+    let account = street.account("alice");
     let mut clients: BTreeMap<String, Client> = BTreeMap::new();
     let mut limits = SessionLimits::default();
     let mut url = String::new();
@@ -51,7 +54,8 @@ fn replay(path: &Path, piece: usize) {
         let rest = rest.strip_prefix(' ').unwrap_or(rest);
         let speaker = who.replace('S', "C");
         if speaker.starts_with('C') {
-            clients.entry(speaker.clone()).or_insert_with(|| account.log_in_with(limits, false));
+            let whose = if speaker == "CB" { "bob" } else { "alice" };
+            clients.entry(speaker.clone()).or_insert_with(|| street.log_in_with(whose, limits));
         }
         match who {
             "D" => {
@@ -65,14 +69,14 @@ fn replay(path: &Path, piece: usize) {
             }
             "L" => limits.messages = rest.parse().unwrap(),
             "P" => limits.progress = Duration::from_secs(rest.parse().unwrap()),
-            "C" | "C2" => {
+            "C" | "C2" | "CB" => {
                 let rest = rest.replace("$VALIDITY", &account.uidvalidity("INBOX").to_string());
                 let rest = rest.replace("$URL", &url);
                 let bytes = format!("{rest}\r\n").into_bytes();
                 let client = clients.get_mut(&speaker).unwrap();
                 bytes.chunks(piece).for_each(|piece| client.send(piece));
             }
-            "S" | "S2" => {
+            "S" | "S2" | "SB" => {
                 let answer = clients.get_mut(&speaker).unwrap().line();
                 if let Some(urls) = answer.strip_prefix("* GENURLAUTH \"") {
                     url = format!("\"{}\"", urls.split('"').next().unwrap());
