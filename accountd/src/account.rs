@@ -12,14 +12,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use imapd_session::SessionLimits;
+use imapd_session::{SessionLimits, Sharing};
 use ipc_proto::{
     AccountId, ChannelId, SessionId, Violation,
     control::{AccountdSettings, Order, PreviousEnd},
 };
 use store_lib::{LastEnd, Quota, Store, StoreError, UnixSeconds};
 
-use crate::{Activity, admin, delivery::Deliveries, indexing::Indexing, safe_mode, sessions::Sessions};
+use crate::{
+    Activity, admin, delivery::Deliveries, indexing::Indexing, neighbours::Neighbours, safe_mode,
+    sessions::Sessions,
+};
 
 /// Of every thread: nothing here recurses deeply. Address space, of which only what is used costs memory.
 pub(crate) const STACK: usize = 512 * 1024;
@@ -78,6 +81,7 @@ pub struct Account {
     pub(crate) sessions: Sessions,
     pub(crate) deliveries: Arc<Deliveries>,
     indexing: Indexing,
+    pub(crate) neighbours: Arc<Neighbours>,
 }
 
 /// As the store knows it.
@@ -111,8 +115,15 @@ impl Account {
             message: message_size,
             ..SessionLimits::default()
         };
+        let neighbours = Arc::new(Neighbours::new(store.clone(), Arc::clone(&supervisor)));
+        let sharing = Sharing {
+            neighbours: Some(Arc::<Neighbours>::clone(&neighbours)),
+            own: Some(settings.account.0),
+            guest: None,
+        };
         let sessions = Sessions::new(
             store.clone(),
+            sharing,
             activity.clone(),
             Arc::clone(&supervisor),
             limits,
@@ -127,7 +138,16 @@ impl Account {
             helpers: AtomicUsize::new(0),
         });
         let indexing = Indexing::start(&store);
-        Ok(Self { number: settings.account, store, activity, supervisor, sessions, deliveries, indexing })
+        Ok(Self {
+            number: settings.account,
+            store,
+            activity,
+            supervisor,
+            sessions,
+            deliveries,
+            indexing,
+            neighbours,
+        })
     }
 
     /// What is going on.
@@ -159,6 +179,28 @@ impl Account {
                 self.sessions.start(facts, stream);
                 Ok(Next::Continue)
             }
+            (Order::Channel { channel: ChannelId::AccountdAuthd, .. }, Some(stream)) => {
+                if self.neighbours.connected(stream) {
+                    let neighbours = Arc::clone(&self.neighbours);
+                    // What authd knows may be older. If it cannot be told now, the next start will.
+                    self.spawn("neighbours", move || {
+                        let _ = imapd_session::Neighbours::shares_changed(&*neighbours);
+                    })?;
+                }
+                Ok(Next::Continue)
+            }
+            (Order::Guest { facts, principal }, Some(stream)) if facts.account == self.number => {
+                self.sessions.start_guest(facts, principal, stream);
+                Ok(Next::Continue)
+            }
+            (Order::Shared { owner }, Some(stream)) => {
+                self.neighbours.arrived(owner, Some(stream));
+                Ok(Next::Continue)
+            }
+            (Order::SharedRefused { owner }, None) => {
+                self.neighbours.arrived(owner, None);
+                Ok(Next::Continue)
+            }
             (Order::Leave { asked }, None) => Ok(Next::Leave { asked }),
             (Order::Quota(most), None) => {
                 self.store.set_quota(quota(most));
@@ -173,6 +215,9 @@ impl Account {
                 | Order::ChannelRefused(_)
                 | Order::Listener(_)
                 | Order::Session(_)
+                | Order::Guest { .. }
+                | Order::Shared { .. }
+                | Order::SharedRefused { .. }
                 | Order::SessionRefused(_)
                 | Order::Connected(_)
                 | Order::ConnectRefused(_)

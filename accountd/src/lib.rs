@@ -11,7 +11,8 @@
 //!                                                                             └───────────────┘
 //! ```
 //!
-//! Holds: `accounts/N/`; a channel to queued; stream pairs whose other ends the fronts have. Never: another account's
+//! Holds: `accounts/N/`; a channel to queued and one to authd; stream pairs whose other ends the fronts have, or another
+//! account's process. Never: another account's
 //! file, a socket of the network, a password, a verb that sends mail.
 //! Always true: (1) `Filed` is said after the commit that holds the message is on disk, and once per delivery id;
 //! (2) the delivery thread never waits for a commit, so deliveries that come together share one; (3) a message that
@@ -27,6 +28,7 @@ mod delivery;
 mod export;
 mod import;
 mod indexing;
+mod neighbours;
 mod safe_mode;
 mod sessions;
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod crashing;
 mod delivering;
 mod importing;
 mod serving;
+mod sharing;
 
 use std::{
     fs::File,

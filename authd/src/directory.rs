@@ -11,6 +11,7 @@ mod database;
 mod key;
 mod quota;
 mod refusal;
+mod share;
 
 use std::{
     num::NonZeroU32,
@@ -25,6 +26,7 @@ use ipc_proto::{
 use mail_lib::address::Domain;
 use rusqlite::{TransactionBehavior, params};
 
+pub(crate) use self::book::Principal;
 pub use self::{
     book::{Account, Book, Version},
     database::OpenError,

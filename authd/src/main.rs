@@ -3,7 +3,10 @@
 use std::{os::unix::net::UnixStream, path::Path, process::ExitCode};
 
 use authd::{directory::Directory, service::Service};
-use ipc_proto::control::{Event, Order, Role, RoleSettings};
+use ipc_proto::{
+    ChannelId,
+    control::{Event, Order, Role, RoleSettings},
+};
 use worker_lib::{Control, Fault, Wiping, Worker};
 
 /// Passwords pass through.
@@ -38,6 +41,13 @@ async fn serve(service: &Service, control: Control) -> Result<(), Fault> {
     let mut control = control.into_async()?;
     while let Some((order, fds)) = control.next_order().await? {
         match order {
+            Order::Channel { channel: ChannelId::AccountdAuthd, account: Some(account), .. } => {
+                for fd in fds {
+                    if let Err(error) = service.account_channel(account, UnixStream::from(fd)) {
+                        tracing::error!(%account, "cannot serve an account's channel: {error}");
+                    }
+                }
+            }
             Order::Channel { channel, account: _, run } => {
                 for fd in fds {
                     // The other end finds its channel closed; everybody else goes on.

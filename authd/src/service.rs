@@ -11,6 +11,7 @@ mod crashed;
 mod external;
 mod grant;
 mod login;
+mod neighbours;
 mod open;
 mod quota;
 mod sasl;
@@ -231,10 +232,16 @@ impl Service {
             | ChannelId::AdminSupervisor
             | ChannelId::SubmitdKeyd
             | ChannelId::SubmitdQueued
-            | ChannelId::AdminQueued => {
+            | ChannelId::AdminQueued
+            | ChannelId::AccountdAuthd => {
                 Err(io::Error::new(io::ErrorKind::InvalidInput, "authd has no part in this channel"))
             }
         }
+    }
+
+    /// Takes one end of a channel that this account's process asks on.
+    pub fn account_channel(&self, account: AccountId, stream: UnixStream) -> io::Result<()> {
+        neighbours::channel(&self.0, account, stream)
     }
 
     /// A new channel of this front.
@@ -311,6 +318,9 @@ impl Service {
             | Order::ChannelRefused(_)
             | Order::Listener(_)
             | Order::Session(_)
+            | Order::Guest { .. }
+            | Order::Shared { .. }
+            | Order::SharedRefused { .. }
             | Order::SessionRefused(_)
             | Order::Quota(_)
             | Order::Leave { .. }

@@ -42,6 +42,8 @@ pub enum ChannelId {
     AuthdQueued = 16,
     /// moxctl, through the supervisor, to queued.
     AdminQueued = 17,
+    /// An account's process asks authd about other accounts.
+    AccountdAuthd = 18,
 }
 
 /// One edge: who asks, who answers, what may be asked.

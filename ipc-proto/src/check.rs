@@ -18,6 +18,7 @@ use crate::{
     delivery::{QueuedAccountd, SmtpdQueued},
     frame::{self, FrameReader, Kind},
     grant::AuthdQueued,
+    neighbours::AccountdAuthd,
     queue::AdminQueued,
     reader::{FromReader, ToReader},
     submission::SubmitdQueued,
@@ -114,6 +115,7 @@ fn check_edge(number: u8, side: Side, body: &[u8]) -> bool {
         || of::<SubmitdQueued>(number, side, body)
         || of::<AuthdQueued>(number, side, body)
         || of::<AdminQueued>(number, side, body)
+        || of::<AccountdAuthd>(number, side, body)
 }
 
 fn check_message<M: Message>(body: &[u8], max_body: usize) {

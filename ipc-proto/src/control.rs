@@ -133,6 +133,24 @@ pub enum Order {
     Listener(Listener),
     /// One end of a session's stream is attached.
     Session(SessionFacts),
+    /// For an account: a guest's session, of another account that has rights to mailboxes of this one; one end of its stream
+    /// is attached.
+    Guest {
+        /// Of this account; no front is at the other end.
+        facts: SessionFacts,
+        /// Whose session it is.
+        principal: AccountId,
+    },
+    /// For an account: it is a guest of this one; the other end of the stream is attached.
+    Shared {
+        /// Whose mailboxes.
+        owner: AccountId,
+    },
+    /// For an account: it asked to be a guest of this one, and cannot be now.
+    SharedRefused {
+        /// Whose mailboxes.
+        owner: AccountId,
+    },
     /// A login succeeded but the account's process cannot be had now.
     SessionRefused(ConnectionId),
     /// For authd: the session runs.
@@ -180,9 +198,14 @@ pub enum Order {
 impl Message for Order {
     fn fd_count(&self) -> usize {
         match self {
-            Self::Channel { .. } | Self::Listener(_) | Self::Session(_) => 1,
+            Self::Channel { .. }
+            | Self::Listener(_)
+            | Self::Session(_)
+            | Self::Guest { .. }
+            | Self::Shared { .. } => 1,
             Self::Start(settings) => usize::from(settings.role.is_front()),
             Self::ChannelRefused(_)
+            | Self::SharedRefused { .. }
             | Self::SessionRefused(_)
             | Self::Connected(_)
             | Self::ConnectRefused(_)
@@ -488,6 +511,15 @@ pub enum Event {
         front: Role,
         /// What both ends are told.
         facts: SessionFacts,
+    },
+    /// authd: make a session of one account as a guest of another.
+    Share {
+        /// Its number.
+        session: SessionId,
+        /// Whose session.
+        principal: AccountId,
+        /// Whose mailboxes.
+        owner: AccountId,
     },
     /// authd: cut this session.
     Disconnect(SessionId),

@@ -31,6 +31,7 @@ pub mod frame;
 pub mod grant;
 pub mod key_proof;
 pub mod logins;
+pub mod neighbours;
 pub mod queue;
 pub mod quota;
 pub mod reader;

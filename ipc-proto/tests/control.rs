@@ -131,6 +131,7 @@ fn events() -> Vec<Event> {
         Event::Violation { channel, account: Some(account), kind: ViolationKind::Flood },
         Event::LogDropped(u32::MAX),
         Event::Connect { front: Role::Accountd, facts: facts() },
+        Event::Share { session: SessionId(u64::MAX), principal: account, owner: account },
         Event::Disconnect(SessionId(u64::MAX)),
         Event::DisconnectAccount(account),
         Event::CreateAccount(account),

@@ -12,7 +12,7 @@ use std::{fmt::Write as _, fs, path::Path};
 use golden_messages::{Sample, samples};
 use ipc_proto::{ChannelId, frame::HEADER};
 
-const CHANNELS: [ChannelId; 17] = [
+const CHANNELS: [ChannelId; 18] = [
     ChannelId::SmtpdKeyd,
     ChannelId::ImapdKeyd,
     ChannelId::WebdKeyd,
@@ -30,6 +30,7 @@ const CHANNELS: [ChannelId; 17] = [
     ChannelId::SubmitdQueued,
     ChannelId::AuthdQueued,
     ChannelId::AdminQueued,
+    ChannelId::AccountdAuthd,
 ];
 
 const AGAIN: &str =

@@ -62,7 +62,8 @@ impl Front {
             | ChannelId::SubmitdAuthd
             | ChannelId::SubmitdQueued
             | ChannelId::AuthdQueued
-            | ChannelId::AdminQueued => None,
+            | ChannelId::AdminQueued
+            | ChannelId::AccountdAuthd => None,
         }
     }
 

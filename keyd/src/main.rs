@@ -75,6 +75,9 @@ fn run(worker: Worker) -> Result<(), Fault> {
             | Order::AccountRefused(_)
             | Order::Crashed { .. }
             | Order::Quota(_)
+            | Order::Guest { .. }
+            | Order::Shared { .. }
+            | Order::SharedRefused { .. }
             | Order::Full(_)
             | Order::Leave { .. }
             | Order::ListenerGone(_)

@@ -192,6 +192,9 @@ impl<F: Front> Desk<F> {
                 | Order::AccountRefused(_)
                 | Order::Crashed { .. }
                 | Order::Quota(_)
+                | Order::Guest { .. }
+                | Order::Shared { .. }
+                | Order::SharedRefused { .. }
                 | Order::Full(_)
                 | Order::Leave { .. }
                 | Order::ListenerGone(_)

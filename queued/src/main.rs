@@ -95,6 +95,9 @@ async fn take_orders(control: &mut AsyncControl, service: &Service) -> Result<Du
             | Order::AccountRefused(_)
             | Order::Crashed { .. }
             | Order::Quota(_)
+            | Order::Guest { .. }
+            | Order::Shared { .. }
+            | Order::SharedRefused { .. }
             | Order::Full(_)
             | Order::Leave { .. }
             | Order::ListenerGone(_)

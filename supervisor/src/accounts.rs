@@ -56,7 +56,15 @@ pub struct Account {
 pub(crate) enum Request {
     Session(Role, SessionFacts),
     Delivery,
-    Admin { connection: u64, id: u64 },
+    /// Of another account.
+    Guest {
+        session: ipc_proto::SessionId,
+        principal: AccountId,
+    },
+    Admin {
+        connection: u64,
+        id: u64,
+    },
 }
 
 impl Request {
@@ -278,6 +286,7 @@ impl Instance {
         for session in cut {
             self.session_over(session);
         }
+        // What it was a guest of sees the end of its stream, which went with the process.
         let Some(entry) = self.accounts.get_mut(&account) else { return };
         entry.leaving = false;
         entry.crashes = if end == Ended::Exited(0) { 0 } else { (entry.crashes + 1).min(10) };
@@ -309,6 +318,7 @@ impl Instance {
             entry.for_delivery = false;
         }
         match request {
+            Request::Guest { session, principal } => self.join(account, session, principal),
             Request::Delivery => {
                 let order = Order::Channel {
                     channel: ChannelId::QueuedAccountd,
@@ -329,7 +339,7 @@ impl Instance {
                     return self.refuse(account, Request::Session(front, facts), "out of file descriptors");
                 };
                 self.tell_account(account, &Order::Session(facts), theirs.into());
-                self.sessions.insert(facts.session, Session { facts, end });
+                self.sessions.insert(facts.session, Session { facts, end, guest: None });
                 if self.tell(front, &Order::Session(facts), vec![ours.into()]) {
                     self.tell(Role::Authd, &Order::Connected(facts.session), Vec::new());
                 } else {
@@ -345,8 +355,9 @@ impl Instance {
         }
     }
 
-    fn refuse(&mut self, account: AccountId, request: Request, why: &str) {
+    pub(crate) fn refuse(&mut self, account: AccountId, request: Request, why: &str) {
         match request {
+            Request::Guest { principal, .. } => self.refuse_guest(account, principal),
             Request::Delivery => {
                 self.tell(Role::Queued, &Order::ChannelRefused(account), Vec::new());
             }

@@ -73,6 +73,8 @@ pub(crate) struct Session {
     pub(crate) facts: SessionFacts,
     /// A second handle of the account's end.
     pub(crate) end: UnixStream,
+    /// Another account's that is a guest.
+    pub(crate) guest: Option<AccountId>,
 }
 
 /// Which process.

@@ -26,6 +26,7 @@ mod layers;
 pub mod layout;
 pub mod listening;
 pub mod log;
+mod neighbours;
 pub mod process;
 mod quotas;
 pub mod recorder;

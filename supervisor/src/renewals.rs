@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ipc_proto::{ChannelId, control::Order};
+use ipc_proto::{AccountId, ChannelId, control::Order};
 
 use crate::{instance::Instance, topology::EDGES};
 
@@ -17,13 +17,19 @@ const BURST: u32 = 20;
 /// After that, one in so long.
 const PAUSE: Duration = Duration::from_secs(3);
 
-/// Of every channel between fixed roles that ever broke.
+/// Channels that are remembered; one beyond is not made anew before its account's process is.
+const MOST: usize = 4_096;
+
+/// Which, and of an account's whose.
+pub(crate) type Which = (ChannelId, Option<AccountId>);
+
+/// Of every channel that ever broke: between fixed roles, and of accounts to authd.
 #[derive(Debug, Default)]
 pub(crate) struct Renewals(Vec<Renewal>);
 
 #[derive(Debug)]
 struct Renewal {
-    channel: ChannelId,
+    channel: Which,
     /// At once as long as this is less than [`BURST`] pauses ahead (a leaky bucket, kept as a time).
     paid: Instant,
     /// Closed until then.
@@ -32,11 +38,12 @@ struct Renewal {
 
 impl Renewals {
     /// This channel was closed.
-    pub(crate) fn ask(&mut self, channel: ChannelId) {
+    pub(crate) fn ask(&mut self, channel: Which) {
         self.ask_at(channel, Instant::now());
     }
 
-    fn ask_at(&mut self, channel: ChannelId, now: Instant) {
+    fn ask_at(&mut self, channel: Which, now: Instant) {
+        let full = self.0.len() >= MOST;
         let known = self.0.iter_mut().find(|renewal| renewal.channel == channel);
         match known {
             // Whoever reports the same channel twice gets one.
@@ -46,6 +53,7 @@ impl Renewals {
                 let ahead = renewal.paid.saturating_duration_since(now);
                 renewal.due = Some(now + ahead.saturating_sub(BURST * PAUSE));
             }
+            None if full => {}
             None => self.0.push(Renewal { channel, paid: now + PAUSE, due: Some(now) }),
         }
     }
@@ -55,7 +63,7 @@ impl Renewals {
         self.0.iter().filter_map(|renewal| renewal.due).min()
     }
 
-    fn take_due(&mut self, now: Instant) -> Vec<ChannelId> {
+    fn take_due(&mut self, now: Instant) -> Vec<Which> {
         let due = |renewal: &&mut Renewal| renewal.due.is_some_and(|due| due <= now);
         let take = |renewal: &mut Renewal| {
             renewal.due = None;
@@ -68,7 +76,11 @@ impl Renewals {
 impl Instance {
     /// Makes anew what is due: the peers live on.
     pub(crate) fn renewals_due(&mut self) {
-        for channel in self.renewals.take_due(Instant::now()) {
+        for (channel, account) in self.renewals.take_due(Instant::now()) {
+            if let Some(account) = account {
+                self.connect_to_authd(account);
+                continue;
+            }
             let Some(edge) = EDGES.iter().find(|edge| edge.channel == channel) else { continue };
             let order = Order::Channel { channel, account: None, run: self.run_of(edge.asks) };
             if let Ok((asking, answering)) = UnixStream::pair() {
@@ -91,7 +103,7 @@ mod tests {
         let (mut now, mut made) = (start, 0);
         // As fast as it goes for ten minutes.
         while now < start + Duration::from_secs(600) {
-            renewals.ask_at(ChannelId::SmtpdKeyd, now);
+            renewals.ask_at((ChannelId::SmtpdKeyd, None), now);
             made += renewals.take_due(now).len();
             now += Duration::from_millis(50);
         }
@@ -103,17 +115,17 @@ mod tests {
         let start = Instant::now();
         let mut renewals = Renewals::default();
         for _ in 0..100 {
-            renewals.ask_at(ChannelId::SmtpdKeyd, start);
+            renewals.ask_at((ChannelId::SmtpdKeyd, None), start);
             renewals.take_due(start);
         }
         assert!(renewals.next().is_some(), "it waits");
-        renewals.ask_at(ChannelId::ImapdKeyd, start);
-        assert_eq!(renewals.take_due(start), [ChannelId::ImapdKeyd]);
+        renewals.ask_at((ChannelId::ImapdKeyd, None), start);
+        assert_eq!(renewals.take_due(start), [(ChannelId::ImapdKeyd, None)]);
         let later = start + (BURST + 1) * PAUSE;
-        assert_eq!(renewals.take_due(later), [ChannelId::SmtpdKeyd]);
+        assert_eq!(renewals.take_due(later), [(ChannelId::SmtpdKeyd, None)]);
         for _ in 0..BURST {
-            renewals.ask_at(ChannelId::SmtpdKeyd, later);
-            assert_eq!(renewals.take_due(later), [ChannelId::SmtpdKeyd]);
+            renewals.ask_at((ChannelId::SmtpdKeyd, None), later);
+            assert_eq!(renewals.take_due(later), [(ChannelId::SmtpdKeyd, None)]);
         }
     }
 }

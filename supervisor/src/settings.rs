@@ -112,7 +112,8 @@ pub fn files(config: &Config, role: Role) -> u64 {
         Role::Imapd => u64::from(config.limits.imap_connections) * 2 + 256,
         Role::Webd => u64::from(config.limits.http_connections) + 256,
         Role::Queued => 16_384,
-        Role::Authd => 1024,
+        // A channel to each account's process.
+        Role::Authd => u64::from(config.limits.account_processes) * 2 + 1024,
         Role::Keyd => 64,
         Role::Accountd => u64::from(config.limits.account_sessions) * 6 + 1024,
     };

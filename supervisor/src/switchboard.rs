@@ -11,7 +11,7 @@ use crate::{
     accounts::Request,
     config::MAX_ACCOUNTS,
     ends::Killed,
-    instance::{Instance, Who},
+    instance::{Instance, Session, Who},
     start::StartError,
     topology::EDGES,
 };
@@ -52,11 +52,19 @@ impl Instance {
             {
                 self.want(facts.account, Request::Session(Role::Imapd, facts));
             }
+            (Who::Fixed(Role::Authd), Event::Share { session, principal, owner })
+                if principal != owner && principal.number().max(owner.number()) <= MAX_ACCOUNTS =>
+            {
+                self.share(session, principal, owner);
+            }
             (Who::Fixed(Role::Authd), Event::Disconnect(session)) => self.cut(session),
             (Who::Fixed(Role::Authd), Event::DisconnectAccount(account)) => {
-                let sessions: Vec<_> = self.sessions.values().map(|session| session.facts).collect();
-                for facts in sessions.iter().filter(|facts| facts.account == account) {
-                    self.cut(facts.session);
+                let is_of =
+                    |session: &&Session| session.facts.account == account || session.guest == Some(account);
+                let sessions: Vec<_> =
+                    self.sessions.values().filter(is_of).map(|one| one.facts.session).collect();
+                for session in sessions {
+                    self.cut(session);
                 }
             }
             (Who::Fixed(Role::Authd), Event::CreateAccount(account)) if account.number() <= MAX_ACCOUNTS => {
@@ -90,6 +98,7 @@ impl Instance {
             (
                 _,
                 Event::Connect { .. }
+                | Event::Share { .. }
                 | Event::Disconnect(_)
                 | Event::DisconnectAccount(_)
                 | Event::CreateAccount(_)
@@ -108,8 +117,14 @@ impl Instance {
     pub(crate) fn connect(&mut self, who: Who) {
         let role = match who {
             Who::Fixed(role) => role,
-            Who::Account(account) => return self.account_up(account),
+            Who::Account(account) => {
+                self.connect_to_authd(account);
+                return self.account_up(account);
+            }
         };
+        if role == Role::Authd {
+            self.connect_accounts_to_authd();
+        }
         for edge in EDGES.iter().filter(|edge| edge.asks == role || edge.answers == role) {
             let other = if edge.asks == role { edge.answers } else { edge.asks };
             let up = self.process(Who::Fixed(other)).is_some_and(|process| process.layers.is_some());
@@ -163,14 +178,14 @@ impl Instance {
                 if let Some(fixed) = self.fixed_mut(peer) {
                     fixed.violations += 1;
                 }
-                self.renewals.ask(channel);
+                self.renewals.ask((channel, None));
                 let line = format!("{} reports {} on {channel:?}: {kind:?}", by.binary(), peer.binary());
                 self.log.own("WARN", &line);
                 self.accuse(peer, by);
             }
             (None, Some(account)) => {
-                // Between queued and one account: whoever did not report it did it.
-                if by == Role::Queued {
+                // Between queued or authd and one account: whoever did not report it did it.
+                if by == Role::Queued || by == Role::Authd {
                     if let Some(entry) = self.accounts.get_mut(&account) {
                         entry.violations += 1;
                     }
@@ -178,6 +193,13 @@ impl Instance {
                     && let Some(queued) = self.fixed_mut(Role::Queued)
                 {
                     queued.violations += 1;
+                } else if channel == ipc_proto::ChannelId::AccountdAuthd
+                    && let Some(authd) = self.fixed_mut(Role::Authd)
+                {
+                    authd.violations += 1;
+                }
+                if channel == ipc_proto::ChannelId::AccountdAuthd {
+                    self.renewals.ask((channel, Some(account)));
                 }
                 let line = format!(
                     "{} reports a violation on {channel:?}, account {account}: {kind:?}",

@@ -7,9 +7,9 @@
 //! | imapd | base+3 | keyd, authd | – | none | ports 143 and 993, accepted; sessions |
 //! | webd | base+4 | keyd, authd | – | none | ports 80 and 443, accepted |
 //! | queued | base+6 | authd, accounts | smtpd, submitd, authd, admin | queue/ | none |
-//! | authd | base+9 | queued | smtpd, submitd, imapd, webd, queued, admin | directory/ | none |
+//! | authd | base+9 | queued | smtpd, submitd, imapd, webd, queued, accounts, admin | directory/ | none |
 //! | keyd | base+10 | – | smtpd, submitd, imapd, webd | keys/, read before the lock | none |
-//! | account N | base+16+N | – | queued, admin | accounts/N/ | sessions |
+//! | account N | base+16+N | authd | queued, admin | accounts/N/ | sessions, also with accounts that share |
 //!
 //! Each role's syscalls, with their reasons: `sandbox_lib::profiles`.
 
@@ -30,7 +30,7 @@ const fn edge(channel: ChannelId, asks: Role, answers: Role) -> Edge {
     Edge { channel, asks, answers }
 }
 
-/// All edges between fixed roles. Those of accounts (`QueuedAccountd`, `AdminAccountd`) and of the admin (`AdminAuthd`,
+/// All edges between fixed roles. Those of accounts (`QueuedAccountd`, `AccountdAuthd`, `AdminAccountd`) and of the admin (`AdminAuthd`,
 /// `AdminQueued`) are made on request, see [`crate::switchboard`].
 pub const EDGES: [Edge; 12] = [
     edge(ChannelId::SmtpdKeyd, Role::Smtpd, Role::Keyd),

@@ -20,7 +20,10 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use ipc_proto::control::{Event, Order};
+use ipc_proto::{
+    ChannelId,
+    control::{Event, Order},
+};
 
 use self::attempt::{Attempt, Held};
 pub(crate) use self::crash::fault_in;
@@ -45,9 +48,9 @@ pub(crate) fn channel(order: Order, fds: Vec<OwnedFd>) -> Option<(Order, Vec<Own
     let Order::Channel { channel, account, run: _ } = order else { return Some((order, fds)) };
     let Some(fd) = fds.first() else { return Some((order, fds)) };
     if let Some(plan) = talk::plan(channel) {
-        // Who is to ask on it waits for it, and goes on without.
-        let refused =
-            account.filter(|_| plan.asks()).map(|account| (Order::ChannelRefused(account), Vec::new()));
+        // queued, which is to ask on it, waits for it, and goes on without.
+        let waits = plan.asks() && channel == ChannelId::QueuedAccountd;
+        let refused = account.filter(|_| waits).map(|account| (Order::ChannelRefused(account), Vec::new()));
         for fd in fds {
             talk::take(channel, UnixStream::from(fd), &plan);
         }

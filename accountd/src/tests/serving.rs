@@ -220,7 +220,7 @@ fn a_panic_ends_its_session_alone() {
     let world = World::open(directory.path());
     let mut neighbour = world.session(1);
     let (ours, theirs) = UnixStream::pair().unwrap();
-    world.account.sessions.start_with(facts(2), theirs, |_, _stream, _, _| panic!("as a bug would"));
+    world.account.sessions.start_with(facts(2), None, theirs, |_, _stream, _, _| panic!("as a bug would"));
     assert_eq!(Client(BufReader::new(ours)).rest(), "");
     assert_eq!(world.ended.recv_timeout(PATIENCE).unwrap(), SessionId(2));
     neighbour.command("a NOOP");

@@ -2,6 +2,7 @@
 
 mod aliases;
 mod quotas;
+mod shares;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -20,10 +21,11 @@ use ipc_proto::{
 };
 use mail_lib::address::{Address, Domain, Localpart};
 
-use self::{aliases::Aliases, quotas::Quotas};
+use self::{aliases::Aliases, quotas::Quotas, shares::Shares};
 pub(crate) use self::{
     aliases::{Alias, MembersOf},
     quotas::QuotaOf,
+    shares::Principal,
 };
 
 use super::key::LoginKey;
@@ -172,6 +174,7 @@ pub struct Book {
     pub(super) login_keys: HashMap<Fingerprint, (AccountId, Arc<str>)>,
     aliases: Aliases,
     quotas: Quotas,
+    shares: Shares,
     /// Where owners logged in from, and when last.
     homes: HashMap<Network, i64>,
     next_account: u32,
@@ -213,6 +216,7 @@ impl Book {
             login_keys: HashMap::new(),
             aliases: Aliases::default(),
             quotas: Quotas::new(),
+            shares: Shares::default(),
             homes: HashMap::new(),
             next_account,
             next_version: 1,
@@ -460,6 +464,7 @@ impl Book {
         if let Some(account) = self.accounts.remove(&id) {
             self.names.remove(&account.name);
             self.quotas.remove(&QuotaOf::Account(id));
+            self.set_shares(id, std::collections::BTreeSet::new());
             account.keys.values().for_each(|key| drop(self.login_keys.remove(&key.fingerprint)));
         }
     }

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use super::{
     alias, app,
     book::{Account, Book},
-    key, quota,
+    key, quota, share,
 };
 use crate::{
     limits::Network,
@@ -28,7 +28,7 @@ use crate::{
 pub(crate) const FILE_NAME: &str = "directory.sqlite";
 
 /// One script for each version of the schema; `user_version` counts those that were run.
-const SCHEMA: [&str; 5] = [
+const SCHEMA: [&str; 6] = [
     "
 CREATE TABLE meta (
     only INTEGER PRIMARY KEY CHECK (only = 1),
@@ -141,6 +141,7 @@ CREATE TABLE quota (
 CREATE INDEX quota_account ON quota (account);
 CREATE INDEX quota_domain ON quota (domain);
 ",
+    super::share::SCHEMA,
 ];
 
 /// Why the directory cannot be used. Nothing was changed.
@@ -389,6 +390,7 @@ fn read(database: &Connection, hostname: Domain) -> rusqlite::Result<(Book, Zero
     })?;
     alias::read(database, &mut book)?;
     quota::read(database, &mut book)?;
+    share::read(database, &mut book)?;
     for_each(database, "SELECT network, account, last_login FROM network ORDER BY last_login", |row| {
         let octets: Vec<u8> = row.get(0)?;
         let network = Network::from_octets(&octets).ok_or_else(|| nonsense("network"))?;

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     attempts::Attempts,
-    directory::{Applied, Directory, Refusal},
+    directory::{Applied, Directory, Principal, Refusal},
 };
 
 /// What may wait for the clerk.
@@ -29,6 +29,7 @@ enum Task {
     Ask(AdminToAuthd, oneshot::Sender<Result<Applied, Refusal>>),
     Prepared(AccountId),
     LoggedIn(AccountId),
+    Shares(AccountId, BTreeSet<Principal>, oneshot::Sender<bool>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -58,6 +59,12 @@ impl Clerk {
     /// To be written down some time; if there is no room, the next login will be.
     pub(super) fn logged_in(&self, account: AccountId) {
         let _ = self.0.try_send(Task::LoggedIn(account));
+    }
+
+    /// Writes down with whom an account shares something. `false`: not now.
+    pub(super) async fn shares(&self, owner: AccountId, with: BTreeSet<Principal>) -> bool {
+        let (noted, waiting) = oneshot::channel();
+        self.0.try_send(Task::Shares(owner, with, noted)).is_ok() && waiting.await.unwrap_or(false)
     }
 
     /// Waits for all that was asked before.
@@ -106,6 +113,14 @@ fn work(mut directory: Directory, tasks: &Receiver<Task>, attempts: &Mutex<Attem
             }
             Ok(Task::LoggedIn(account)) => {
                 logged_in.insert(account);
+                None
+            }
+            Ok(Task::Shares(owner, with, noted)) => {
+                let result = directory.set_shares(owner, with);
+                if let Err(error) = &result {
+                    tracing::warn!("{error}");
+                }
+                let _ = noted.send(result.is_ok());
                 None
             }
             Ok(Task::Stop(stopped)) => Some(Some(stopped)),

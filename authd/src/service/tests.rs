@@ -21,6 +21,7 @@ use super::*;
 
 mod crashed;
 mod external;
+mod neighbours;
 mod quotas;
 mod sasl;
 mod submission;

@@ -119,7 +119,7 @@ fn settings() -> Vec<Order> {
 
 const RUN: Run = Run(0x0102_0304_0506_0708);
 
-const CHANNELS: [ChannelId; 17] = [
+const CHANNELS: [ChannelId; 18] = [
     ChannelId::SmtpdKeyd,
     ChannelId::ImapdKeyd,
     ChannelId::WebdKeyd,
@@ -137,6 +137,7 @@ const CHANNELS: [ChannelId; 17] = [
     ChannelId::SubmitdQueued,
     ChannelId::AuthdQueued,
     ChannelId::AdminQueued,
+    ChannelId::AccountdAuthd,
 ];
 
 pub(crate) fn orders() -> Vec<Sample> {
@@ -166,6 +167,9 @@ pub(crate) fn orders() -> Vec<Sample> {
         Order::Listener(Listener { service: Service::Submissions, .. }) => "Listener submissions":
             listener(Service::Submissions, v6),
         Order::Session(_) => "Session": Order::Session(facts()),
+        Order::Guest { .. } => "Guest": Order::Guest { facts: facts(), principal: account(8) },
+        Order::Shared { .. } => "Shared": Order::Shared { owner: account(8) },
+        Order::SharedRefused { .. } => "SharedRefused": Order::SharedRefused { owner: account(8) },
         Order::SessionRefused(_) => "SessionRefused": Order::SessionRefused(CONNECTION),
         Order::Connected(_) => "Connected": Order::Connected(SESSION),
         Order::ConnectRefused(_) => "ConnectRefused": Order::ConnectRefused(SESSION),
@@ -238,6 +242,8 @@ pub(crate) fn events() -> Vec<Sample> {
         Event::Connect { front: Role::Keyd, .. } => "Connect Keyd": connect(Role::Keyd),
         Event::Connect { front: Role::Accountd, .. } => "Connect Accountd": connect(Role::Accountd),
         Event::Connect { front: Role::Submitd, .. } => "Connect Submitd": connect(Role::Submitd),
+        Event::Share { .. } => "Share":
+            Event::Share { session: SESSION, principal: account(7), owner: account(8) },
         Event::Disconnect(_) => "Disconnect": Event::Disconnect(SESSION),
         Event::DisconnectAccount(_) => "DisconnectAccount": Event::DisconnectAccount(account(7)),
         Event::CreateAccount(_) => "CreateAccount": Event::CreateAccount(account(7)),

@@ -3,6 +3,7 @@
 mod admin;
 mod control;
 mod imapd;
+mod neighbours;
 mod quotas;
 mod reader;
 mod transfer;
@@ -74,6 +75,7 @@ pub(crate) fn samples() -> Vec<Sample> {
     all.extend(reader::samples());
     all.extend(admin_supervisor());
     all.extend(admin::queued());
+    all.extend(neighbours::samples());
     all.extend(control::orders());
     all.extend(control::events());
     all

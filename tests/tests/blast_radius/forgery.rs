@@ -12,6 +12,7 @@ use ipc_proto::{
     delivery::{AccountdToQueued, Outcome, QueuedToAccountd, QueuedToSmtpd, SmtpdToQueued},
     frame::{self, HEADER, Kind},
     grant::{Noted, Notice},
+    neighbours::{AccountdToAuthd, AuthdToAccountd},
     queue::AdminToQueued,
     sasl::SaslReply,
     submission::{QueuedToSubmitd, Sender, SubmitdToQueued, Ungranted},
@@ -22,7 +23,7 @@ use ipc_proto::{
 use crate::matrix::End;
 
 /// Those between two roles.
-pub(crate) const CHANNELS: [ChannelId; 13] = [
+pub(crate) const CHANNELS: [ChannelId; 14] = [
     ChannelId::SmtpdKeyd,
     ChannelId::ImapdKeyd,
     ChannelId::WebdKeyd,
@@ -36,6 +37,7 @@ pub(crate) const CHANNELS: [ChannelId; 13] = [
     ChannelId::SubmitdAuthd,
     ChannelId::SubmitdQueued,
     ChannelId::AuthdQueued,
+    ChannelId::AccountdAuthd,
 ];
 
 /// Octets of the half frame's body that are sent, and those that are not.
@@ -128,6 +130,7 @@ fn request(channel: ChannelId) -> Vec<u8> {
         ChannelId::SmtpdQueued => body(&SmtpdToQueued::Spool),
         ChannelId::QueuedAuthd => body(&QueuedToAuthd::Owners(Vec::new(), None)),
         ChannelId::QueuedAccountd => body(&QueuedToAccountd::Have(DeliveryId([0; 16]))),
+        ChannelId::AccountdAuthd => body(&AccountdToAuthd::Owners),
         ChannelId::AdminAuthd
         | ChannelId::AdminAccountd
         | ChannelId::AdminSupervisor
@@ -152,6 +155,7 @@ fn reply(channel: ChannelId) -> Vec<u8> {
         }
         ChannelId::QueuedAuthd => body(&AuthdToQueued::Owners(vec![Owner::Nobody])),
         ChannelId::QueuedAccountd => body(&AccountdToQueued::Known(false)),
+        ChannelId::AccountdAuthd => body(&AuthdToAccountd::Owners(Vec::new())),
         ChannelId::AdminAuthd
         | ChannelId::AdminAccountd
         | ChannelId::AdminSupervisor
@@ -175,6 +179,7 @@ fn other_reply(channel: ChannelId) -> Vec<u8> {
         ChannelId::SmtpdQueued => body(&QueuedToSmtpd::Delivered(Vec::new())),
         ChannelId::QueuedAuthd => body(&AuthdToQueued::Owners(Vec::new())),
         ChannelId::QueuedAccountd => body(&AccountdToQueued::Known(true)),
+        ChannelId::AccountdAuthd => body(&AuthdToAccountd::Noted),
         ChannelId::AdminAuthd
         | ChannelId::AdminAccountd
         | ChannelId::AdminSupervisor

@@ -19,6 +19,7 @@ use ipc_proto::{
     frame::{Frame, Kind},
     grant::{AuthdQueued, Grant, Notice},
     key_proof::{KeyProof, ProofScheme, Signature, TranscriptHash},
+    neighbours::{AccountdAuthd, AccountdToAuthd},
     sasl::{Mechanism, SaslStep, Transport},
     submission::{Submit, SubmitdQueued, SubmitdToQueued},
     tls::{ImapdKeyd, KeyNumber, Scheme, SmtpdKeyd, SubmitdKeyd, TlsReply, TlsRequest, WebdKeyd},
@@ -104,6 +105,7 @@ fn decoded(channel: ChannelId, body: &[u8]) -> String {
         ChannelId::SubmitdAuthd => of::<SubmitdAuthd>(body),
         ChannelId::SubmitdQueued => of::<SubmitdQueued>(body),
         ChannelId::AuthdQueued => of::<AuthdQueued>(body),
+        ChannelId::AccountdAuthd => of::<AccountdAuthd>(body),
         ChannelId::AdminAuthd
         | ChannelId::AdminAccountd
         | ChannelId::AdminSupervisor
@@ -206,6 +208,10 @@ pub(crate) fn client_key(pair: &Ed25519KeyPair) -> ClientKey {
     ClientKey::parse(info.as_ref()).unwrap()
 }
 
+fn account(number: u32) -> ipc_proto::AccountId {
+    ipc_proto::AccountId::new(number).unwrap()
+}
+
 fn address() -> Address {
     Address::parse(ADDRESS).unwrap()
 }
@@ -280,6 +286,14 @@ pub(crate) fn lines(world: &World, role: &Captured, verb: &Verb, mark: &str) -> 
             ask(body(&Notice::Granted(grant)))
         }
         "changed" => ask(body(&Notice::DirectoryChanged)),
+        "who" => ask(body(&AccountdToAuthd::Who("other@localhost".to_owned()))),
+        "names" => ask(body(&AccountdToAuthd::Names([1, 2, 9].map(account).to_vec()))),
+        "names-flood" => ask(body(&AccountdToAuthd::Names(vec![account(2); 1_001]))),
+        "owners-of-shares" => ask(body(&AccountdToAuthd::Owners)),
+        "share" => ask(body(&AccountdToAuthd::Shares { with: vec![account(2)], anyone: true })),
+        "visit" => ask(body(&AccountdToAuthd::Open(account(2)))),
+        "visit-itself" => ask(body(&AccountdToAuthd::Open(account(1)))),
+        "visit-nobody" => ask(body(&AccountdToAuthd::Open(account(999_999)))),
         "may-send" => {
             let account = ipc_proto::AccountId::new(2).unwrap();
             ask(body(&QueuedToAuthd::MaySend(account, vec![address()])))

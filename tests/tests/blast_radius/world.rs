@@ -134,6 +134,12 @@ impl World {
         }
     }
 
+    /// Somebody asks who shares mailboxes.
+    fn look_for_neighbours(&self) -> Result<(), String> {
+        let mut imap = Imap::login(self.instance.imap()).map_err(|error| error.to_string())?;
+        imap.command("LIST \"\" \"Other Users/%\"").map(drop).map_err(|error| error.to_string())
+    }
+
     /// One that the front has accepted: it said something.
     fn client(&self, port: u16) -> Result<TcpStream, String> {
         let said = |error: std::io::Error| format!("port {port}: {error}");
@@ -239,13 +245,19 @@ impl World {
         assert!(self.open.accept().is_ok());
     }
 
-    /// Every front serves, and mail gets all the way. What a captured process was asked while it broke its channel may fail, once: its next try is to
+    /// Every front serves, mail gets all the way, and who shares mailboxes is said. What a captured process was asked while it broke its channel may fail, once: its next try is to
     /// succeed.
     pub(crate) fn all_serve(&self, behind: &str) {
         self.serve(&FRONTS, behind);
         let token = self.deliver(ADDRESS).unwrap_or_else(|refused| panic!("behind {behind}: {refused}"));
         // What was acknowledged is filed, if not at once then soon.
         assert!(self.eventually(|| self.filed_with(&token) == 1), "behind {behind}: {token} was not filed");
+        let mut last = Ok(());
+        let looked = self.eventually(|| {
+            last = self.look_for_neighbours();
+            last.is_ok()
+        });
+        assert!(looked, "behind {behind}: who shares mailboxes is not said: {last:?}");
     }
 
     /// These do.
@@ -306,6 +318,7 @@ impl World {
             ChannelId::SmtpdAuthd => self.client(25).map(drop),
             ChannelId::ImapdAuthd => self.client(143).map(drop),
             ChannelId::WebdAuthd => self.client(80).map(drop),
+            ChannelId::AccountdAuthd => self.look_for_neighbours(),
             ChannelId::SmtpdQueued | ChannelId::QueuedAuthd | ChannelId::QueuedAccountd => {
                 self.deliver(ADDRESS).map(drop)
             }
@@ -388,7 +401,9 @@ pub(crate) const fn dependents(channel: ChannelId) -> &'static [Role] {
         | ChannelId::AuthdQueued => &[Role::Submitd],
         ChannelId::SmtpdKeyd | ChannelId::SmtpdAuthd | ChannelId::SmtpdQueued => &[Role::Smtpd],
         ChannelId::QueuedAuthd | ChannelId::QueuedAccountd => &[Role::Smtpd, Role::Submitd],
-        ChannelId::AdminAuthd
+        // Whose process cannot ask sees no shared mailboxes, and all else as ever.
+        ChannelId::AccountdAuthd
+        | ChannelId::AdminAuthd
         | ChannelId::AdminAccountd
         | ChannelId::AdminSupervisor
         | ChannelId::AdminQueued => &[],

@@ -49,8 +49,8 @@ pub(crate) const EXPECTED: [(&str, &[Row]); 9] = [
             ("datagrams", ONE, "log"),
             (
                 "stream",
-                8..=8,
-                "orders, twice; smtpd, submitd, imapd, webd, queued that asks, queued that is told",
+                9..=9,
+                "orders, twice; smtpd, submitd, imapd, webd, queued that asks, queued that is told, the account",
             ),
             ("event set", TWO, "the runtime's, twice"),
             ("event", ONE, "to wake the runtime"),
@@ -124,7 +124,7 @@ pub(crate) const EXPECTED: [(&str, &[Row]); 9] = [
         &[
             ("/dev/null", TWO, "stdin, stdout"),
             ("datagrams", ONE, "log"),
-            ("stream", 3..=3, "orders, twice; queued"),
+            ("stream", 4..=4, "orders, twice; queued, authd"),
             ("accounts/1", ONE, "its directory, locked"),
             ("accounts/1/msg", ONE, "large messages"),
             ("accounts/1/account.state", ONE, "what was in hand"),

@@ -134,7 +134,8 @@ fn an_older_directory_is_upgraded_and_keeps_everything() {
     done(&mut directory, password("mox", "moxmoxmox"));
     drop(directory);
     let database = Connection::open(at.path().join(FILE_NAME)).unwrap();
-    let back = "DROP TABLE quota; DROP TABLE alias_member; DROP TABLE alias; DROP TABLE login_key;
+    let back =
+        "DROP TABLE share; DROP TABLE quota; DROP TABLE alias_member; DROP TABLE alias; DROP TABLE login_key;
                 DROP TABLE app_password; DROP TABLE attempt;
                 ALTER TABLE address DROP COLUMN disabled;
                 PRAGMA user_version = 1;";
