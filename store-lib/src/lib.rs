@@ -36,6 +36,7 @@ mod read;
 mod retention;
 mod schema;
 mod search;
+mod sleeping;
 mod stage;
 mod store;
 mod sys;
@@ -61,6 +62,7 @@ pub use quota::{Quota, Usage};
 pub use read::{Budget, Reader};
 pub use retention::{Retention, Then};
 pub use search::{Clue, Indexed, Piece, Place, Sieve, Texts};
+pub use sleeping::{MAX_SLEEPING_STATE, Sleeping};
 pub use stage::{BodySource, Parse, Staged, Stager};
 pub use store::{
     Conditional, Copied, Delivered, Delivery, Filed, FlagChange, MAX_APPENDED, NewMessage, Store, StoredFlags,

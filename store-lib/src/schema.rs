@@ -175,6 +175,7 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX message_flagged ON message (mailbox, uid) WHERE flags & 4 <> 0;
 ",
     crate::acl::MIGRATION,
+    crate::sleeping::MIGRATION,
 ];
 
 /// What an account begins with.

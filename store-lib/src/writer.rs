@@ -23,6 +23,7 @@ mod mailboxes;
 mod metadata;
 mod queue;
 mod quota;
+mod sleeping;
 mod threads;
 mod tombstones;
 mod transaction;
