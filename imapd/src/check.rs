@@ -17,6 +17,7 @@ enum Seen {
 pub fn check_imap(input: &[u8]) {
     let _ = MessageUrl::parse(input);
     let _ = AuthorisedUrl::parse(input);
+    crate::state::check_state(input);
     for limits in [Limits::BEFORE_LOGIN, Limits::SESSION] {
         let whole = events(limits, input.chunks(input.len().max(1)));
         for size in [1, 7] {

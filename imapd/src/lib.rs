@@ -41,6 +41,7 @@ mod sasl;
 mod search;
 mod sequence_set;
 mod sort;
+pub mod state;
 mod status;
 mod sync;
 mod tag;
