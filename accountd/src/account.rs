@@ -35,6 +35,10 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// What the account tells the supervisor.
 pub trait Supervisor: fmt::Debug + Send + Sync + 'static {
+    /// Nothing to do for a while: may the process leave?
+    fn quiet(&self);
+    /// A session was put to sleep, so many times by now.
+    fn asleep(&self, session: SessionId, count: u32);
     /// A session is over.
     fn session_ended(&self, session: SessionId);
     /// A message was refused because the account is over its quota.
@@ -107,10 +111,12 @@ impl Account {
             tracing::warn!(account = %settings.account,
                 "safe mode after several crashes: for a while messages are filed and shown without being looked into");
         }
+        store.keep_sleeping(settings.asleep.iter().map(|session| session.0).collect())?;
         store.keep_deleted(i64::from(settings.undelete_days) * DAY, settings.undelete_size);
         let activity = Activity::new();
         let limits = SessionLimits {
             idle: Duration::from_millis(u64::from(settings.idle_timeout_ms)),
+            asleep: Duration::from_millis(u64::from(settings.hibernate_expiry_ms)),
             write: Duration::from_millis(u64::from(settings.write_timeout_ms)),
             message: message_size,
             ..SessionLimits::default()
@@ -128,6 +134,7 @@ impl Account {
             Arc::clone(&supervisor),
             limits,
             usize::try_from(settings.sessions).unwrap_or(usize::MAX),
+            Duration::from_millis(u64::from(settings.hibernate_after_ms)),
         );
         let deliveries = Arc::new(Deliveries {
             store: store.clone(),
@@ -201,6 +208,10 @@ impl Account {
                 self.neighbours.arrived(owner, None);
                 Ok(Next::Continue)
             }
+            (Order::Resume(sleeper), Some(stream)) if sleeper.facts.account == self.number => {
+                self.sessions.resume(sleeper, stream);
+                Ok(Next::Continue)
+            }
             (Order::Leave { asked }, None) => Ok(Next::Leave { asked }),
             (Order::Quota(most), None) => {
                 self.store.set_quota(quota(most));
@@ -232,7 +243,9 @@ impl Account {
                 | Order::Settings(_)
                 | Order::Stop { .. }
                 | Order::Ping(_)
-                | Order::Attack(_),
+                | Order::Attack(_)
+                | Order::Waking(_)
+                | Order::Resume(_),
                 _,
             ) => Err(AccountError::Order(self.number)),
         }

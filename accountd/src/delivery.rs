@@ -110,8 +110,15 @@ impl Deliveries {
                 Ok(())
             }
             // Dropped unanswered, queued sends it to the next process.
-            QueuedToAccountd::Deliver(_) if self.stopping.load(Ordering::Relaxed) => Ok(()),
-            QueuedToAccountd::Deliver(delivery) => self.deliver(delivery, fds, responder),
+            QueuedToAccountd::Deliver(delivery) => {
+                // In this order: who stops looks afterwards whether anything is under way.
+                let busy = self.activity.begin();
+                if self.stopping.load(Ordering::Relaxed) {
+                    Ok(())
+                } else {
+                    self.deliver(delivery, fds, responder, busy)
+                }
+            }
         }
     }
 
@@ -120,8 +127,8 @@ impl Deliveries {
         delivery: AccountDelivery,
         fds: Vec<OwnedFd>,
         responder: Responder<QueuedAccountd>,
+        busy: Busy,
     ) -> Result<(), Violation> {
-        let busy = self.activity.begin();
         let body = fds
             .into_iter()
             .next()

@@ -17,7 +17,8 @@
 //! Always true: (1) `Filed` is said after the commit that holds the message is on disk, and once per delivery id;
 //! (2) the delivery thread never waits for a commit, so deliveries that come together share one; (3) a message that
 //! killed the process is not looked into again; (4) a session that panics ends alone; (5) the process leaves only when
-//! it asked, was allowed to, and nothing came in between.
+//! it asked, was allowed to, and nothing came in between; (6) a session that it leaves asleep is on disk before the
+//! supervisor hears of it, and none of its octets is taken afterwards.
 //! Start at [`Account`].
 
 mod account;
@@ -31,6 +32,7 @@ mod indexing;
 mod neighbours;
 mod safe_mode;
 mod sessions;
+mod sleeping;
 #[cfg(test)]
 mod tests;
 

@@ -39,7 +39,8 @@ fn run(worker: Worker) -> Result<(), Fault> {
     events.send(Event::Ready);
 
     let quiet = Duration::from_millis(u64::from(settings.quiet_ms));
-    let mut leaving = Leaving::new(account.activity(), quiet);
+    let hibernate = Duration::from_millis(u64::from(settings.hibernate_after_ms));
+    let leaving = Leaving::new(account.activity(), quiet, hibernate);
     loop {
         match control.next_order_within(leaving.wait(Instant::now()))? {
             Err(()) => {
@@ -51,10 +52,12 @@ fn run(worker: Worker) -> Result<(), Fault> {
             Ok(None) => return Ok(account.close(Duration::ZERO)?),
             Ok(Some((order, fds))) => match account.take(order, fds)? {
                 Next::Continue => {}
-                Next::Leave { asked } if leaving.is_allowed(asked) => {
+                Next::Leave { asked } if leaving.is_allowed(asked) && account.put_to_sleep() => {
+                    leaving.go();
                     return Ok(account.close(Duration::ZERO)?);
                 }
                 Next::Leave { .. } => {
+                    leaving.stay();
                     tracing::debug!("staying: something is under way, or came in meanwhile");
                     events.send(Event::Ready);
                 }
@@ -72,6 +75,14 @@ struct Up {
 }
 
 impl Supervisor for Up {
+    fn quiet(&self) {
+        self.events.send(Event::Quiet);
+    }
+
+    fn asleep(&self, session: SessionId, count: u32) {
+        self.events.send(Event::Asleep { session, count });
+    }
+
     fn session_ended(&self, session: SessionId) {
         self.events.send(Event::SessionEnded(session));
     }

@@ -6,6 +6,7 @@ mod delivering;
 mod importing;
 mod serving;
 mod sharing;
+mod sleeping;
 
 use std::{
     fs::File,
@@ -45,12 +46,22 @@ const PREFIX: &[u8] = b"Return-Path: <sender@y.org>\r\n";
 /// The made-up supervisor's ears.
 #[derive(Debug)]
 struct Ears {
+    asked: Mutex<mpsc::Sender<()>>,
+    slept: Mutex<mpsc::Sender<(SessionId, u32)>>,
     ended: Mutex<mpsc::Sender<SessionId>>,
     violations: Mutex<mpsc::Sender<(ChannelId, Violation)>>,
     fulls: Mutex<mpsc::Sender<()>>,
 }
 
 impl Supervisor for Ears {
+    fn quiet(&self) {
+        let _ = self.asked.lock().unwrap().send(());
+    }
+
+    fn asleep(&self, session: SessionId, count: u32) {
+        let _ = self.slept.lock().unwrap().send((session, count));
+    }
+
     fn session_ended(&self, session: SessionId) {
         let _ = self.ended.lock().unwrap().send(session);
     }
@@ -66,6 +77,8 @@ impl Supervisor for Ears {
 
 struct World {
     account: Account,
+    asked: mpsc::Receiver<()>,
+    slept: mpsc::Receiver<(SessionId, u32)>,
     ended: mpsc::Receiver<SessionId>,
     violations: mpsc::Receiver<(ChannelId, Violation)>,
     full: mpsc::Receiver<()>,
@@ -82,6 +95,9 @@ fn settings() -> AccountdSettings {
         sessions: 2,
         idle_timeout_ms: 1_800_000,
         write_timeout_ms: 10_000,
+        hibernate_after_ms: 60_000,
+        hibernate_expiry_ms: 86_400_000,
+        asleep: Vec::new(),
         undelete_days: 7,
         undelete_size: 4 << 30,
         previous: PreviousEnd::Harmless,
@@ -96,14 +112,22 @@ impl World {
 
     /// As the supervisor starts it when the process before it ended so.
     fn open_after(directory: &Path, previous: PreviousEnd) -> Self {
+        Self::open_with(directory, &AccountdSettings { previous, ..settings() })
+    }
+
+    fn open_with(directory: &Path, settings: &AccountdSettings) -> Self {
         let ((ended, ends), (violations, violated)) = (mpsc::channel(), mpsc::channel());
+        let ((asks, asked), (sleeps, slept)) = (mpsc::channel(), mpsc::channel());
         let (fulls, full) = mpsc::channel();
-        let ears =
-            Ears { ended: Mutex::new(ended), violations: Mutex::new(violations), fulls: Mutex::new(fulls) };
-        let account =
-            Account::open(directory, &AccountdSettings { previous, ..settings() }, 8 << 20, Arc::new(ears))
-                .unwrap();
-        Self { account, ended: ends, violations: violated, full }
+        let ears = Ears {
+            asked: Mutex::new(asks),
+            slept: Mutex::new(sleeps),
+            ended: Mutex::new(ended),
+            violations: Mutex::new(violations),
+            fulls: Mutex::new(fulls),
+        };
+        let account = Account::open(directory, settings, 8 << 20, Arc::new(ears)).unwrap();
+        Self { account, asked, slept, ended: ends, violations: violated, full }
     }
 
     /// A new channel from queued, as the supervisor hands it out.

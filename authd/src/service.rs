@@ -294,6 +294,10 @@ impl Service {
                 self.0.state().sessions.connected(*session, false);
             }
             Order::SessionEnded(session) => self.0.state().session_ended(*session),
+            Order::Waking(session) => {
+                let stands = self.0.state().sessions.stands(*session);
+                (self.0.up)(if stands { Event::Awaken(*session) } else { Event::Disconnect(*session) });
+            }
             Order::AccountReady(account) => {
                 self.0.clerk.prepared(*account);
                 self.0.tell_quota_again(*account);
@@ -327,7 +331,8 @@ impl Service {
             | Order::ListenerGone(_)
             | Order::Stop { .. }
             | Order::Ping(_)
-            | Order::Attack(_) => {}
+            | Order::Attack(_)
+            | Order::Resume(_) => {}
         }
     }
 

@@ -167,7 +167,7 @@ mod tests {
         };
         assert_eq!(resolved("FILTER b", &chain("SEEN")), Ok(parsed("SEEN")));
         assert_eq!(resolved("FILTER a", &chain("SEEN")), undefined("f"));
-        let ten = vec!["FILTER b"; 10].join(" ");
+        let ten = ["FILTER b"; 10].join(" ");
         let bomb = [
             ("a", ten.as_str()),
             ("b", &ten.replace('b', "c")),

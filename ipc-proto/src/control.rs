@@ -193,6 +193,10 @@ pub enum Order {
     Ping(u64),
     /// Only understood by the build that plays a captured process in tests: run this attack and report.
     Attack(String),
+    /// For authd: somebody needs this session, which sleeps; is it still one?
+    Waking(SessionId),
+    /// For an account: the stream of a session that sleeps is attached; go on where it was.
+    Resume(Sleeper),
 }
 
 impl Message for Order {
@@ -201,6 +205,7 @@ impl Message for Order {
             Self::Channel { .. }
             | Self::Listener(_)
             | Self::Session(_)
+            | Self::Resume(_)
             | Self::Guest { .. }
             | Self::Shared { .. } => 1,
             Self::Start(settings) => usize::from(settings.role.is_front()),
@@ -220,9 +225,19 @@ impl Message for Order {
             | Self::Settings(_)
             | Self::Stop { .. }
             | Self::Ping(_)
-            | Self::Attack(_) => 0,
+            | Self::Attack(_)
+            | Self::Waking(_) => 0,
         }
     }
+}
+
+/// A session that sleeps: its state is a row of the account's own database, its stream the supervisor's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Sleeper {
+    /// As it was opened.
+    pub facts: SessionFacts,
+    /// How often it has fallen asleep: the row has the same number, or is not the one.
+    pub count: u32,
 }
 
 /// A listening socket and what to speak on it.
@@ -429,6 +444,12 @@ pub struct AccountdSettings {
     pub idle_timeout_ms: u32,
     /// A client that does not read for so long loses its session, milliseconds.
     pub write_timeout_ms: u32,
+    /// When all sessions have been in IDLE for so long without a word, they may sleep, milliseconds; 0: never.
+    pub hibernate_after_ms: u32,
+    /// A client that says nothing for so long ends, whether its session sleeps or not, milliseconds.
+    pub hibernate_expiry_ms: u32,
+    /// Its sessions that sleep, at most [`MAX_ASLEEP`]: whatever else it has of others is void.
+    pub asleep: Vec<SessionId>,
     /// Expunged messages can come back for so many days; 0: not at all.
     pub undelete_days: u32,
     /// So many octets of them at most.
@@ -481,6 +502,9 @@ pub struct Layers {
     /// A digest of what Landlock was told to leave.
     pub rules: u64,
 }
+
+/// Sessions of one account that sleep at once; with more, none does.
+pub const MAX_ASLEEP: usize = 4000;
 
 /// Octets of every event.
 pub const EVENT_SIZE: usize = 64;
@@ -551,6 +575,15 @@ pub enum Event {
         /// 0, or the errno.
         errno: i32,
     },
+    /// accountd: the state of this session is on disk, and its stream is left to the supervisor.
+    Asleep {
+        /// Which.
+        session: SessionId,
+        /// How often it has fallen asleep, this time counted.
+        count: u32,
+    },
+    /// authd: this session, which sleeps, is still one.
+    Awaken(SessionId),
 }
 
 /// [`Violation`] without its figures.

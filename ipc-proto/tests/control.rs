@@ -141,6 +141,8 @@ fn events() -> Vec<Event> {
         Event::Full,
         Event::SessionEnded(SessionId(u64::MAX)),
         Event::Attacked { step: u32::MAX, errno: i32::MIN },
+        Event::Asleep { session: SessionId(u64::MAX), count: u32::MAX },
+        Event::Awaken(SessionId(u64::MAX)),
     ]
 }
 

@@ -82,7 +82,9 @@ fn run(worker: Worker) -> Result<(), Fault> {
             | Order::Leave { .. }
             | Order::ListenerGone(_)
             | Order::Ping(_)
-            | Order::Attack(_) => tracing::warn!("an order that is not for keyd"),
+            | Order::Attack(_)
+            | Order::Waking(_)
+            | Order::Resume(_) => tracing::warn!("an order that is not for keyd"),
         }
     }
     Ok(())

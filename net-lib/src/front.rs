@@ -201,7 +201,9 @@ impl<F: Front> Desk<F> {
                 | Order::Settings(_)
                 | Order::Stop { .. }
                 | Order::Ping(_)
-                | Order::Attack(_)),
+                | Order::Attack(_)
+                | Order::Waking(_)
+                | Order::Resume(_)),
                 _,
             ) => return Err(unfit(&format!("the order {order:?}"))),
         }

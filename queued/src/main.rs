@@ -102,7 +102,11 @@ async fn take_orders(control: &mut AsyncControl, service: &Service) -> Result<Du
             | Order::Leave { .. }
             | Order::ListenerGone(_)
             | Order::Ping(_)
-            | Order::Attack(_) => return Err(Fault::new("an order that is not for queued; restart moxd")),
+            | Order::Attack(_)
+            | Order::Waking(_)
+            | Order::Resume(_) => {
+                return Err(Fault::new("an order that is not for queued; restart moxd"));
+            }
         }
     }
     // Without the supervisor nobody hears the answers.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use ipc_proto::{
-    AccountId, ChannelId,
+    AccountId, ChannelId, SessionId,
     admin::SupervisorToAdmin,
     control::{Order, PreviousEnd, Role, SessionFacts},
 };
@@ -65,6 +65,8 @@ pub(crate) enum Request {
         connection: u64,
         id: u64,
     },
+    /// A session that sleeps.
+    Resume(SessionId),
 }
 
 impl Request {
@@ -247,13 +249,13 @@ impl Instance {
         for (request, _) in std::mem::take(&mut entry.waiting) {
             self.hand(account, request);
         }
+        self.wake_account(account);
     }
 
-    /// Nobody needs it, it says.
+    /// Nobody needs it, it says: it has no session, or all could sleep. What it is handed before it reads the permission
+    /// makes that void.
     pub(crate) fn account_quiet(&mut self, account: AccountId) {
-        let busy = self.sessions.values().any(|session| session.facts.account == account);
         if let Some(Account { process: Some(process), leaving, .. }) = self.accounts.get_mut(&account)
-            && !busy
             && !*leaving
         {
             *leaving = true;
@@ -272,7 +274,7 @@ impl Instance {
         let cut: Vec<_> = self
             .sessions
             .values()
-            .filter(|session| session.facts.account == account)
+            .filter(|session| session.facts.account == account && session.sleep.is_none())
             .map(|session| session.facts.session)
             .collect();
         let killed = process.as_ref().and_then(|process| process.killed);
@@ -309,14 +311,20 @@ impl Instance {
 
     /// Makes the channel or the stream and gives both ends away.
     fn hand(&mut self, account: AccountId, request: Request) {
-        let pair = UnixStream::pair();
-        let (Ok((ours, theirs)), true) = (pair, self.process(Who::Account(account)).is_some()) else {
-            return self.refuse(account, request, "out of file descriptors; raise LimitNOFILE");
-        };
         if let (false, Some(entry)) = (request.is_delivery(), self.accounts.get_mut(&account)) {
             // From now on it is not one of those that only deliveries need.
             entry.for_delivery = false;
         }
+        if let Request::Resume(session) = request {
+            if let Some((order, end)) = self.rouse(session) {
+                self.tell_account(account, &order, end);
+            }
+            return;
+        }
+        let pair = UnixStream::pair();
+        let (Ok((ours, theirs)), true) = (pair, self.process(Who::Account(account)).is_some()) else {
+            return self.refuse(account, request, "out of file descriptors; raise LimitNOFILE");
+        };
         match request {
             Request::Guest { session, principal } => self.join(account, session, principal),
             Request::Delivery => {
@@ -339,13 +347,14 @@ impl Instance {
                     return self.refuse(account, Request::Session(front, facts), "out of file descriptors");
                 };
                 self.tell_account(account, &Order::Session(facts), theirs.into());
-                self.sessions.insert(facts.session, Session { facts, end, guest: None });
+                self.sessions.insert(facts.session, Session { facts, end, guest: None, sleep: None });
                 if self.tell(front, &Order::Session(facts), vec![ours.into()]) {
                     self.tell(Role::Authd, &Order::Connected(facts.session), Vec::new());
                 } else {
                     self.cut(facts.session);
                 }
             }
+            Request::Resume(_) => {}
         }
     }
 
@@ -369,19 +378,24 @@ impl Instance {
                 self.tell(front, &Order::SessionRefused(facts.connection), Vec::new());
                 self.tell(Role::Authd, &Order::ConnectRefused(facts.session), Vec::new());
             }
+            Request::Resume(session) => self.cut(session),
         }
     }
 
-    /// Cuts a session: both ends see the end at once, and neither has to help.
-    pub(crate) fn cut(&mut self, session: ipc_proto::SessionId) {
+    /// Cuts a session: both ends see the end at once, and neither has to help. One that sleeps is over with it.
+    pub(crate) fn cut(&mut self, session: SessionId) {
         if let Some(found) = self.sessions.get(&session) {
             let _ = found.end.shutdown(std::net::Shutdown::Both);
+            if found.sleep.is_some() {
+                self.session_over(session);
+            }
         }
     }
 
     /// A session is over: forgotten here and in authd.
-    pub(crate) fn session_over(&mut self, session: ipc_proto::SessionId) {
-        if self.sessions.remove(&session).is_some() {
+    pub(crate) fn session_over(&mut self, session: SessionId) {
+        if let Some(over) = self.sessions.remove(&session) {
+            self.sleepers.forget(over.facts.account, session, &over.end);
             self.tell(Role::Authd, &Order::SessionEnded(session), Vec::new());
         }
     }

@@ -175,6 +175,11 @@ pub struct Limits {
     pub undelete_size: Size,
     /// An IMAP session without a command ends after this.
     pub imap_idle: Pause,
+    /// When all sessions of an account have been in IDLE for so long without a word, they sleep and its process leaves; 0:
+    /// never.
+    pub hibernate_after: Pause,
+    /// A session that sleeps ends when its client has said nothing for so long.
+    pub hibernate_expiry: Pause,
     /// A client that reads nothing for this long is let go.
     pub write: Pause,
     /// One SMTP command or reply.
@@ -229,6 +234,8 @@ impl Default for Limits {
             undelete_days: 7,
             undelete_size: Size(4 << 30),
             imap_idle: pause(30 * 60),
+            hibernate_after: pause(60),
+            hibernate_expiry: pause(24 * 3600),
             write: pause(5 * 60),
             smtp_command: pause(30),
             smtp_data: pause(30 * 60),

@@ -16,6 +16,9 @@ use crate::{
 /// Up for so long, a worker's crashes are forgotten.
 const FORGIVEN: Duration = Duration::from_secs(60);
 
+/// Reads of what a worker said last: more than its socket holds.
+const READS: usize = 1000;
+
 /// Why the supervisor killed a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Killed {
@@ -85,8 +88,13 @@ impl Instance {
             let account = if let Who::Account(account) = who { Some(account) } else { None };
             self.log.line(Source { name: role.binary(), pid, account }, &line);
         }
-        // What it said last still counts.
-        self.take_events(who)?;
+        // What it said last still counts, and an account's process says something of each session.
+        for _ in 0..READS {
+            if !self.process(who).is_some_and(|process| sys::has_input(process.control.as_fd())) {
+                break;
+            }
+            self.take_events(who)?;
+        }
         self.attack_ended(who);
         let gone = match who {
             Who::Account(account) => {

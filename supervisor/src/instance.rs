@@ -13,7 +13,7 @@ use std::{
 
 use ipc_proto::{
     AccountId, SessionId,
-    control::{Event, Order, PreviousEnd, Role, SessionFacts},
+    control::{Event, Order, PreviousEnd, Role, RoleSettings, SessionFacts},
     types::Run,
 };
 use nix::{
@@ -38,6 +38,7 @@ use crate::{
     recorder::Recorder,
     renewals::Renewals,
     settings,
+    sleepers::{Sleep, Sleepers},
     start::StartError,
     stop::Phase,
     sys::{self, Network},
@@ -75,6 +76,8 @@ pub(crate) struct Session {
     pub(crate) end: UnixStream,
     /// Another account's that is a guest.
     pub(crate) guest: Option<AccountId>,
+    /// It sleeps.
+    pub(crate) sleep: Option<Sleep>,
 }
 
 /// Which process.
@@ -94,6 +97,7 @@ pub struct Instance {
     pub(crate) fixed: Vec<Fixed>,
     pub(crate) accounts: BTreeMap<AccountId, Account>,
     pub(crate) sessions: HashMap<SessionId, Session>,
+    pub(crate) sleepers: Sleepers,
     pub(crate) log: Log,
     pub(crate) notes: Vec<String>,
     pub(crate) started: Instant,
@@ -209,6 +213,7 @@ impl Instance {
             fixed,
             accounts: BTreeMap::new(),
             sessions: HashMap::new(),
+            sleepers: Sleepers::new().map_err(other("epoll"))?,
             notes,
             started: now,
             ready: false,
@@ -259,6 +264,7 @@ impl Instance {
             self.accounts_due();
             self.places_due();
             self.renewals_due();
+            self.sleepers_due();
             if let Some(end) = self.advance_stop() {
                 return end;
             }
@@ -272,9 +278,12 @@ impl Instance {
 
     /// What has something for us, or nothing after at most a second.
     fn wait(&self) -> Result<Vec<(Ready, PollFlags)>, StartError> {
-        let mut keys = vec![Ready::Signal, Ready::Knock];
+        let mut keys = vec![Ready::Signal, Ready::Knock, Ready::Sleepers];
         let mut fds: Vec<(BorrowedFd<'_>, PollFlags)> =
-            vec![(self.signals.as_fd(), PollFlags::POLLIN), (self.control.listener(), PollFlags::POLLIN)];
+            vec![self.signals.as_fd(), self.control.listener(), self.sleepers.as_fd()]
+                .into_iter()
+                .map(|fd| (fd, PollFlags::POLLIN))
+                .collect();
         for (number, fd, flags) in self.control.connections() {
             keys.push(Ready::Admin(number));
             fds.push((fd, flags));
@@ -323,6 +332,7 @@ impl Instance {
                 }
             }
             Ready::Knock => self.control.accept(),
+            Ready::Sleepers => self.stir(),
             Ready::Admin(number) => self.serve_admin(number, flags),
             Ready::Log(who) => self.pass_log(who),
             Ready::Control(who) => {
@@ -408,7 +418,11 @@ impl Instance {
             self.quotas.begin();
         }
         let quota = account.map(|account| self.quotas.of(account)).unwrap_or_default();
-        let settings = settings::of(&self.config, role, account, directory.as_deref(), previous, quota);
+        let asleep = account.map(|account| self.sleepers.of(account)).unwrap_or_default();
+        let mut settings = settings::of(&self.config, role, account, directory.as_deref(), previous, quota);
+        if let RoleSettings::Accountd(own) = &mut settings.own {
+            own.asleep = asleep;
+        }
         process.recorder = recorder;
         process.send(&Order::Start(Box::new(settings)), page.into_iter().collect());
         Ok(process)
@@ -560,6 +574,7 @@ impl Instance {
 enum Ready {
     Signal,
     Knock,
+    Sleepers,
     Admin(u64),
     Log(Who),
     Control(Who),

@@ -33,6 +33,7 @@ pub mod recorder;
 mod reload;
 mod renewals;
 pub mod settings;
+mod sleepers;
 pub mod start;
 mod stop;
 pub mod switchboard;

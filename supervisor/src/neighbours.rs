@@ -75,7 +75,7 @@ impl Instance {
             return self.refuse(owner, Request::Guest { session, principal }, "out of file descriptors");
         };
         self.order_account(owner, &Order::Guest { facts, principal }, vec![theirs.into()]);
-        self.sessions.insert(session, Session { facts, end, guest: Some(principal) });
+        self.sessions.insert(session, Session { facts, end, guest: Some(principal), sleep: None });
         self.order_account(principal, &Order::Shared { owner }, vec![ours.into()]);
     }
 

@@ -55,7 +55,7 @@ fn compare(old: &Config, new: &mut Config) -> Reloaded {
         &old.limits, new.limits, found,
         live: [
             account_processes, account_spawns, account_quiet, account_sessions, smtp_connections, imap_connections,
-            submission_connections, submission_logins, submission_messages, submission_new_recipients, imap_logins, http_connections, direct_recipients, queue_retry, undelete_days, undelete_size, imap_idle, write, smtp_command, smtp_data,
+            submission_connections, submission_logins, submission_messages, submission_new_recipients, imap_logins, http_connections, direct_recipients, queue_retry, undelete_days, undelete_size, imap_idle, hibernate_after, hibernate_expiry, write, smtp_command, smtp_data,
             imap_login, stop, connection_rate, connections, login_failures_minute, login_failures_day
         ],
         restart: [

@@ -58,6 +58,7 @@ impl Instance {
                 self.share(session, principal, owner);
             }
             (Who::Fixed(Role::Authd), Event::Disconnect(session)) => self.cut(session),
+            (Who::Fixed(Role::Authd), Event::Awaken(session)) => self.awaken(session),
             (Who::Fixed(Role::Authd), Event::DisconnectAccount(account)) => {
                 let is_of =
                     |session: &&Session| session.facts.account == account || session.guest == Some(account);
@@ -89,6 +90,9 @@ impl Instance {
             }
             (Who::Account(account), Event::Quiet) => self.account_quiet(account),
             (Who::Account(account), Event::Full) => self.account_full(account),
+            (Who::Account(account), Event::Asleep { session, count }) => {
+                self.fell_asleep(account, session, count);
+            }
             (Who::Account(account), Event::SessionEnded(session)) => {
                 if self.sessions.get(&session).is_some_and(|found| found.facts.account == account) {
                     self.session_over(session);
@@ -107,6 +111,8 @@ impl Instance {
                 | Event::Quiet
                 | Event::Full
                 | Event::SessionEnded(_)
+                | Event::Asleep { .. }
+                | Event::Awaken(_)
                 | Event::Attacked { .. },
             ) => self.out_of_role(who, &event),
         }
@@ -140,6 +146,9 @@ impl Instance {
                 }
                 Err(error) => self.log.own("ERROR", &format!("no channel {:?}: {error}", edge.channel)),
             }
+        }
+        if role == Role::Authd {
+            self.ask_again();
         }
         let listeners: Vec<_> = self
             .listeners

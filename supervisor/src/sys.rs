@@ -316,6 +316,14 @@ pub fn raise_files(pid: u32, files: u64) -> io::Result<()> {
     }
 }
 
+/// Whether a socket has octets to be read; none are.
+pub fn has_input(socket: BorrowedFd<'_>) -> bool {
+    let mut octets: libc::c_int = 0;
+    // SAFETY: FIONREAD writes one int, which lives in this frame.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut octets) }.into()).is_ok()
+        && octets > 0
+}
+
 /// Moves an fd above those that children get; close-on-exec.
 pub fn above_worker_fds(fd: OwnedFd) -> io::Result<OwnedFd> {
     // SAFETY: takes no pointers; the result is a new fd that only we know.

@@ -53,6 +53,28 @@ impl Imap {
         self.stream.get_mut().write_all(format!("t{} {command}\r\n", self.tag).as_bytes())
     }
 
+    /// Begins IDLE: the server waits for [`Self::done`].
+    pub fn idle(&mut self) -> io::Result<()> {
+        self.send_only("IDLE")?;
+        loop {
+            let response = self.response()?;
+            if response.text.starts_with('+') {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Ends IDLE: what was told before its answer, which is OK.
+    pub fn done(&mut self) -> io::Result<Vec<Response>> {
+        self.say("DONE\r\n")?;
+        self.answers("IDLE")
+    }
+
+    /// Sends octets as they are.
+    pub fn say(&mut self, text: &str) -> io::Result<()> {
+        self.stream.get_mut().write_all(text.as_bytes())
+    }
+
     /// What the other side sent and nobody read: whether there is something.
     pub fn has_unread(&self) -> io::Result<bool> {
         Ok(self.stream.get_ref().peek(&mut [0])? > 0)
@@ -60,9 +82,13 @@ impl Imap {
 
     /// Runs a command: its untagged responses if it ended with OK.
     pub fn command(&mut self, command: &str) -> io::Result<Vec<Response>> {
-        self.tag += 1;
+        self.send_only(command)?;
+        self.answers(command)
+    }
+
+    /// Untagged responses up to the answer to the latest command, which is OK.
+    fn answers(&mut self, command: &str) -> io::Result<Vec<Response>> {
         let tag = format!("t{} ", self.tag);
-        self.stream.get_mut().write_all(format!("{tag}{command}\r\n").as_bytes())?;
         let mut responses = Vec::new();
         loop {
             let response = self.response()?;

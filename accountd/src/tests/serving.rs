@@ -11,7 +11,7 @@ use ipc_proto::{
 use super::*;
 use crate::AccountError;
 
-fn facts(session: u64) -> SessionFacts {
+pub(super) fn facts(session: u64) -> SessionFacts {
     SessionFacts {
         session: SessionId(session),
         connection: ConnectionId(session),
@@ -182,6 +182,8 @@ fn a_damaged_store_is_one_line() {
     let path = directory.path().join("account.sqlite");
     std::fs::write(&path, vec![b'x'; 8192]).unwrap();
     let ears = Ears {
+        asked: Mutex::new(mpsc::channel().0),
+        slept: Mutex::new(mpsc::channel().0),
         ended: Mutex::new(mpsc::channel().0),
         violations: Mutex::new(mpsc::channel().0),
         fulls: Mutex::new(mpsc::channel().0),
@@ -220,7 +222,7 @@ fn a_panic_ends_its_session_alone() {
     let world = World::open(directory.path());
     let mut neighbour = world.session(1);
     let (ours, theirs) = UnixStream::pair().unwrap();
-    world.account.sessions.start_with(facts(2), None, theirs, |_, _stream, _, _| panic!("as a bug would"));
+    world.account.sessions.start_with(facts(2), None, 0, theirs, |_, _stream, _, _| panic!("as a bug would"));
     assert_eq!(Client(BufReader::new(ours)).rest(), "");
     assert_eq!(world.ended.recv_timeout(PATIENCE).unwrap(), SessionId(2));
     neighbour.command("a NOOP");

@@ -13,6 +13,8 @@ const MAX_SESSIONS: usize = 32_768;
 #[derive(Debug)]
 struct Session {
     account: AccountId,
+    /// The account's sessions were cut since.
+    cut: bool,
     /// Told whether the supervisor joined it, while its login waits for that.
     waiting: Option<oneshot::Sender<bool>>,
 }
@@ -32,7 +34,7 @@ impl Sessions {
             return None;
         }
         let (waiting, joined) = oneshot::channel();
-        self.0.insert(session, Session { account, waiting: Some(waiting) });
+        self.0.insert(session, Session { account, cut: false, waiting: Some(waiting) });
         Some((session, joined))
     }
 
@@ -49,6 +51,12 @@ impl Sessions {
         told
     }
 
+    /// Whether one that sleeps may go on: only what this authd opened itself and has not cut since. What an authd before
+    /// it opened may have been cut in its last moment.
+    pub(super) fn stands(&self, session: SessionId) -> bool {
+        self.0.get(&session).is_some_and(|session| session.waiting.is_none() && !session.cut)
+    }
+
     pub(super) fn remove(&mut self, session: SessionId) {
         self.0.remove(&session);
     }
@@ -57,6 +65,7 @@ impl Sessions {
     /// supervisor says that they ended.
     pub(super) fn refuse(&mut self, account: AccountId) {
         for session in self.0.values_mut().filter(|session| session.account == account) {
+            session.cut = true;
             if let Some(waiting) = session.waiting.take() {
                 let _ = waiting.send(false);
             }

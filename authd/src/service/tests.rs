@@ -25,6 +25,7 @@ mod neighbours;
 mod quotas;
 mod sasl;
 mod submission;
+mod waking;
 
 const ROUNDS: u32 = 1000;
 

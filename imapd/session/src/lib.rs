@@ -16,7 +16,7 @@
 //! Always true: (1) no reader of the store is held while waiting for the client; (2) sequence numbers change only
 //! where RFC 3501 §5.5 and §7.4.1 let them; (3) a message's octets are read by ranges, so its size costs nothing;
 //! (4) what the client is told OK is durable; (5) a client that neither reads nor writes ends by a time limit.
-//! Start at [`run`], then `session`. What the client may say: the `imapd` crate.
+//! Start at [`run`], then `session`. How one sleeps: `sleep`. What the client may say: the `imapd` crate.
 
 mod acl;
 mod append;
@@ -50,6 +50,7 @@ mod select;
 mod selected;
 mod session;
 mod sharing;
+mod sleep;
 mod sort;
 mod store;
 mod structure;
@@ -68,6 +69,7 @@ use std::time::Duration;
 use store_lib::Store;
 
 pub use sharing::{Neighbours, Owner, Sharing, Unavailable};
+pub use sleep::{Asleep, Bed, lost, resume};
 
 /// What the account's process knows about the session.
 #[derive(Debug, Clone)]
@@ -80,6 +82,8 @@ pub struct Facts {
     pub stopping: Arc<AtomicBool>,
     /// Other accounts, and whether the session is one of theirs.
     pub sharing: Sharing,
+    /// Where it may sleep while nobody needs it; `None`: it stays awake.
+    pub bed: Option<Arc<dyn Bed>>,
 }
 
 /// What a session may cost. The defaults are for ordinary clients.
@@ -87,6 +91,8 @@ pub struct Facts {
 pub struct SessionLimits {
     /// No command, or no DONE in IDLE, for so long: BYE (RFC 3501 §5.4 asks for at least 30 minutes).
     pub idle: Duration,
+    /// The same for a session that wakes up: the client's silence counts from before it slept.
+    pub asleep: Duration,
     /// From a command's first octet to its last. For the message of an APPEND: from one octet to the next.
     pub command: Duration,
     /// For the client to take 64 KiB of output.
@@ -107,6 +113,7 @@ impl Default for SessionLimits {
     fn default() -> Self {
         Self {
             idle: Duration::from_secs(30 * 60),
+            asleep: Duration::from_secs(24 * 3600),
             command: Duration::from_secs(120),
             write: Duration::from_secs(5 * 60),
             search: Duration::from_secs(60),
@@ -157,6 +164,12 @@ pub enum End {
     /// See [`Facts::stopping`].
     #[error("stopped")]
     Stopping,
+    /// Its state is put away, and its stream is another's: see [`Bed`].
+    #[error("asleep")]
+    Asleep,
+    /// It slept, and its state is not there or none.
+    #[error("the state of the session is not there")]
+    Lost,
     /// The store failed in the middle of an answer.
     #[error("the store failed in the middle of an answer: {0}")]
     Store(#[from] store_lib::StoreError),
@@ -168,10 +181,20 @@ pub enum End {
 /// Serves one session on this thread until it ends. `stream` carries the client's plain text both ways and is closed
 /// afterwards.
 pub fn run(store: Store, stream: UnixStream, facts: Facts, limits: SessionLimits) -> End {
+    finish(store, stream, facts, limits, |_| Ok(()))
+}
+
+fn finish(
+    store: Store,
+    stream: UnixStream,
+    facts: Facts,
+    limits: SessionLimits,
+    begin: impl FnOnce(&mut session::Session) -> Result<(), End>,
+) -> End {
     let span = tracing::info_span!("imap", connection = %facts.connection);
     let _entered = span.enter();
     let end = match session::Session::new(store, stream, facts, limits) {
-        Ok(session) => session.run(),
+        Ok(session) => session.run(begin),
         Err(end) => end,
     };
     tracing::info!(%end, "session ended");

@@ -33,6 +33,11 @@ impl Telling {
         Self { messages: true, flags: true, ..Self::default() }
     }
 
+    pub(crate) fn is_everything(&self) -> bool {
+        let Self { messages, flags, at_once, of_arrivals } = self;
+        *messages && *flags && !*at_once && of_arrivals.is_empty()
+    }
+
     fn of(group: &EventGroup) -> Self {
         let of_arrivals = group.events.iter().find_map(NotifyEvent::arrival_items);
         Self {

@@ -1,5 +1,7 @@
 //! The selected mailbox as this client sees it: which message has which number, and what it has not been told yet.
 
+mod sleep;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 

@@ -21,7 +21,7 @@ use crate::sharing::OTHER_USERS;
 use crate::store::Storing;
 use crate::sync::Awareness;
 use crate::vanished::VanishedLines;
-use crate::{End, Facts, SessionLimits};
+use crate::{End, Facts, SessionLimits, sleep};
 
 /// A short read that takes longer than this is a fault of the disk.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -56,8 +56,10 @@ pub(crate) struct Session {
     /// The session is another account's.
     pub(crate) guest: Option<Guest>,
     pub(crate) receiving: Receiving,
+    /// When the client last said anything: `sleep::now`.
+    pub(crate) heard: u64,
     /// In a row.
-    bad_commands: u32,
+    pub(crate) bad_commands: u32,
 }
 
 /// What the client's next octets are.
@@ -124,14 +126,16 @@ impl Session {
             remotes: Remotes::default(),
             guest,
             receiving,
+            heard: sleep::now(),
             bad_commands: 0,
         })
     }
 
-    pub(crate) fn run(mut self) -> End {
-        let end = match self.serve() {
+    pub(crate) fn run(mut self, begin: impl FnOnce(&mut Self) -> Result<(), End>) -> End {
+        let end = match begin(&mut self).and_then(|()| self.serve()) {
             Ok(never) => match never {},
             Err(End::Disconnected) if self.facts.stopping.load(Ordering::Acquire) => End::Stopping,
+            Err(end @ End::Asleep) => return end,
             Err(end) => end,
         };
         self.deselect();
@@ -144,9 +148,15 @@ impl Session {
             End::Elsewhere => "* BYE the selected mailbox cannot be reached any more\r\n",
             End::NoRights => "* BYE the selected mailbox is shared no more\r\n",
             End::Stopping => "* BYE the server is stopping, come back soon\r\n",
+            End::Lost => "* BYE [UNAVAILABLE] the session cannot go on, come back\r\n",
             End::Store(_) => "* BYE [UNAVAILABLE] local error, try later\r\n",
             // Told already, or nobody is there to be told.
-            End::Logout | End::Protocol(_) | End::Disconnected | End::NotReading | End::Stream(_) => "",
+            End::Logout
+            | End::Protocol(_)
+            | End::Disconnected
+            | End::NotReading
+            | End::Asleep
+            | End::Stream(_) => "",
         };
         // A half-written answer may stand before it when the store failed; the client sees the stream end either way.
         self.connection.out.extend_from_slice(last_words.as_bytes());
@@ -156,6 +166,10 @@ impl Session {
 
     fn serve(&mut self) -> Result<std::convert::Infallible, End> {
         let mut parser = Parser::new(Limits { message: self.limits.message, ..Limits::SESSION });
+        if let Receiving::Idle(_) = self.receiving {
+            parser.expect_names(self.names);
+            parser.expect_line();
+        }
         let mut buffer = vec![0; 16 << 10];
         // When the unfinished command began, and when the client last said anything.
         let (mut began, mut heard): (Option<Instant>, _) = (None, Instant::now());
@@ -171,7 +185,7 @@ impl Session {
                     self.limits.command.saturating_sub(began.elapsed())
                 }
             };
-            match self.wait(timeout, parser.is_between_commands())? {
+            match self.wait_or_sleep(timeout, parser.is_between_commands())? {
                 Ready::Timeout if parser.is_between_commands() => return Err(End::Idle),
                 Ready::Timeout => return Err(End::Stalled),
                 Ready::Other => {
@@ -181,7 +195,7 @@ impl Session {
                 Ready::Input => (),
             }
             let Some(read) = self.connection.read(&mut buffer)? else { continue };
-            heard = Instant::now();
+            (heard, self.heard) = (Instant::now(), sleep::now());
             let mut input = buffer.get(..read).unwrap_or_default();
             loop {
                 let before = input;
@@ -223,7 +237,7 @@ impl Session {
     }
 
     /// In IDLE for changes as well, between commands for those of which NOTIFY has said that they are told at once.
-    fn wait(&self, timeout: Duration, between_commands: bool) -> Result<Ready, End> {
+    pub(crate) fn wait(&self, timeout: Duration, between_commands: bool) -> Result<Ready, End> {
         let (changes, notices) = match &self.receiving {
             Receiving::Idle(_) => (true, true),
             Receiving::Commands => (between_commands && self.telling.at_once, between_commands),
@@ -714,7 +728,7 @@ impl Session {
     }
 
     /// More changed than the store kept for us: compares the whole mailbox, in slices.
-    fn look_anew(&mut self) -> Result<(), End> {
+    pub(crate) fn look_anew(&mut self) -> Result<(), End> {
         let Some(selected) = &self.selected else { return Ok(()) };
         let (mailbox, since) = (selected.mailbox, selected.modseq());
         let found = self.read(|reader| match reader.mailbox(mailbox)? {

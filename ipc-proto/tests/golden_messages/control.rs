@@ -7,7 +7,7 @@ use std::{
 };
 
 use ipc_proto::{
-    ChannelId, ConnectionId,
+    ChannelId, ConnectionId, SessionId,
     blocking::{Orders, encode_order, send_some},
     channel::Message,
     control::*,
@@ -98,6 +98,9 @@ fn settings() -> Vec<Order> {
         sessions: 2,
         idle_timeout_ms: 3,
         write_timeout_ms: 4,
+        hibernate_after_ms: 60_000,
+        hibernate_expiry_ms: 86_400_000,
+        asleep: vec![SESSION, SessionId(1)],
         undelete_days: 5,
         undelete_size: 6,
         previous: PreviousEnd::Harmless,
@@ -187,6 +190,8 @@ pub(crate) fn orders() -> Vec<Sample> {
         Order::Stop { .. } => "Stop": Order::Stop { grace_ms: 5000 },
         Order::Ping(_) => "Ping": Order::Ping(u64::MAX),
         Order::Attack(_) => "Attack": Order::Attack("fork".to_owned()),
+        Order::Waking(_) => "Waking": Order::Waking(SESSION),
+        Order::Resume(_) => "Resume": Order::Resume(Sleeper { facts: facts(), count: u32::MAX }),
     });
     for (start, role) in starts.into_iter().zip([
         "Imapd",
@@ -254,5 +259,7 @@ pub(crate) fn events() -> Vec<Sample> {
         Event::Full => "Full": Event::Full,
         Event::SessionEnded(_) => "SessionEnded": Event::SessionEnded(SESSION),
         Event::Attacked { .. } => "Attacked": Event::Attacked { step: 1, errno: -1 },
+        Event::Asleep { .. } => "Asleep": Event::Asleep { session: SESSION, count: u32::MAX },
+        Event::Awaken(_) => "Awaken": Event::Awaken(SESSION),
     })
 }

@@ -16,6 +16,7 @@
 #[allow(dead_code)]
 mod attempt;
 mod crashes;
+mod events;
 mod forgery;
 mod matrix;
 mod profiles;

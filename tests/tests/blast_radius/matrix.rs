@@ -22,6 +22,8 @@ pub(crate) struct Matrix {
     pub(crate) verbs: Vec<Verb>,
     #[serde(rename = "forgery")]
     pub(crate) forgeries: Vec<Forgery>,
+    #[serde(rename = "event")]
+    pub(crate) events: Vec<crate::events::Said>,
 }
 
 /// One process.

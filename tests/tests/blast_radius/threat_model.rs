@@ -131,6 +131,15 @@ pub(crate) fn document(matrix: &Matrix, root: &Path) -> String {
         };
         let _ = writeln!(text, "| {} | {} | {happens} | {} |", row.what, row.into(), row.why);
     }
+    text.push_str(
+        "\n## What it says to the supervisor\n\n\
+         Events are 64 octets of numbers. Of those about sessions that sleep:\n\n\
+         | who | says that | what happens | why |\n|---|---|---|---|\n",
+    );
+    for said in &matrix.events {
+        let (who, happens) = (said.roles.join(", "), said.outcome.text());
+        let _ = writeln!(text, "| {who} | {} | {happens} | {} |", said.what, said.why);
+    }
     text.push_str("\n## Classes of attacks and their tests\n\n| class | tests |\n|---|---|\n");
     let tests = tests_by_class(root);
     for (number, name) in CLASSES {

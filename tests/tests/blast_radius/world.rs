@@ -14,13 +14,15 @@ use std::{
 
 use aws_lc_rs::{digest, signature::Ed25519KeyPair};
 use ipc_proto::{
-    AccountId, ChannelId, DeliveryId,
+    AccountId, ChannelId, DeliveryId, SessionId,
     admin::{AdminSupervisor, AdminToSupervisor, Status, SupervisorToAdmin},
     blocking::Asker,
     control::Role,
     logins::Fingerprint,
 };
-use moxd_tests::{ACCOUNT, ADDRESS, Home, Imap, Instance, Smtp, mail, ordinary, process, smtp::Delivery};
+use moxd_tests::{
+    ACCOUNT, ADDRESS, Home, Imap, Instance, PASSWORD, Smtp, mail, ordinary, process, smtp::Delivery,
+};
 
 use crate::{attempt::NOT_TRIED, forgery, tls, verbs::client_key};
 
@@ -140,6 +142,16 @@ impl World {
         imap.command("LIST \"\" \"Other Users/%\"").map(drop).map_err(|error| error.to_string())
     }
 
+    /// A session of the second account, and its number.
+    pub(crate) fn session(&self) -> (Imap, SessionId) {
+        self.instance.set_password("other", PASSWORD);
+        let mut imap = Imap::login_as(self.instance.imap(), "other", PASSWORD).unwrap();
+        imap.command("SELECT INBOX").unwrap();
+        let log = fs::read_to_string(self.instance.home().log()).unwrap();
+        let (_, number) = log.rsplit_once("\"session\":\"").unwrap();
+        (imap, SessionId(u64::from_str_radix(&number[..16], 16).unwrap()))
+    }
+
     /// One that the front has accepted: it said something.
     fn client(&self, port: u16) -> Result<TcpStream, String> {
         let said = |error: std::io::Error| format!("port {port}: {error}");
@@ -191,6 +203,17 @@ impl World {
     pub(crate) fn pid(&self, role: Role) -> u32 {
         let status = self.status();
         status.processes.iter().find(|process| process.role == role).and_then(|process| process.pid).unwrap()
+    }
+
+    /// Of the accounts' there may be none.
+    pub(crate) fn pids(&self, role: Role) -> Vec<u32> {
+        let status = self.status();
+        status
+            .processes
+            .iter()
+            .filter(|process| process.role == role)
+            .filter_map(|process| process.pid)
+            .collect()
     }
 
     pub(crate) fn own_directory(&self, role: Role) -> String {

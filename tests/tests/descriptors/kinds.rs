@@ -25,6 +25,7 @@ pub(crate) const EXPECTED: [(&str, &[Row]); 9] = [
             ("program", 8..=8, "each role's, to be started again"),
             ("listener", 7..=7, "to be handed to a front that was started again"),
             ("control socket", ONE, "moxctl"),
+            ("event set", ONE, "sessions that sleep"),
             (
                 "recorder",
                 4..=4,

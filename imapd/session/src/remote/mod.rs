@@ -47,6 +47,13 @@ pub(crate) struct Remotes {
     raw: Vec<u8>,
 }
 
+impl Remotes {
+    /// No other account's process has a session for this one.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+}
+
 /// A session as a guest of one account.
 #[derive(Debug)]
 struct Remote {

@@ -88,8 +88,13 @@ impl Account {
         ours.set_read_timeout(Some(PATIENCE)).unwrap();
         ours.set_write_timeout(Some(PATIENCE)).unwrap();
         let stopping = Arc::new(AtomicBool::new(false));
-        let facts =
-            Facts { connection: "test".to_owned(), read_only, stopping: Arc::clone(&stopping), sharing };
+        let facts = Facts {
+            connection: "test".to_owned(),
+            read_only,
+            stopping: Arc::clone(&stopping),
+            sharing,
+            bed: None,
+        };
         let store = self.store.clone();
         let session = std::thread::spawn(move || run(store, theirs, facts, limits));
         Client { stream: ours, received: Vec::new(), session, stopping }

@@ -15,5 +15,6 @@ mod resync;
 mod rights_model;
 mod searching;
 mod sharing;
+mod sleeping;
 mod transcripts;
 mod updates;
