@@ -16,6 +16,7 @@
 
 mod aims;
 mod announce;
+mod asleep;
 mod beside;
 mod commits;
 mod delivery;

@@ -11,7 +11,7 @@ use clap::ValueEnum;
 
 use crate::{
     aims::{Aims, Bound},
-    announce,
+    announce, asleep,
     commits::{self, RawCommit},
     delivery::{self, Delivered, Load},
     disk,
@@ -142,7 +142,12 @@ impl Bench {
                 let directory = self.place.join("idle");
                 let instance = Instance::start_with(&self.programs, &directory, idle::CONFIGURATION)?;
                 idle::measure(&instance, 1000 / self.share, &mut self.aims)?;
-                self.gone("idle", instance)
+                self.gone("idle", instance)?;
+                // Another one: what those above gave back must not serve these.
+                let directory = self.place.join("asleep");
+                let instance = Instance::start_with(&self.programs, &directory, asleep::CONFIGURATION)?;
+                asleep::measure(&instance, 1000 / self.share, &mut self.aims)?;
+                self.gone("asleep", instance)
             }
             Part::Tls => {
                 let directory = self.place.join("tls");

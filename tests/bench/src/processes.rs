@@ -49,6 +49,11 @@ impl Processes {
         self.0.iter().map(|process| process.pid)
     }
 
+    /// Whether there is one with this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|process| process.name == name)
+    }
+
     /// Memory that is no file's of the processes with this name, KiB.
     pub(crate) fn anonymous(&self, name: &str) -> Result<u64, Failure> {
         Ok(self.memory(name)?.iter().map(|memory| memory.anonymous).sum())
