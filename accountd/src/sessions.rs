@@ -251,7 +251,8 @@ impl Place {
         let sharing = Sharing { guest: guest.map(|account| account.0), ..sharing.clone() };
         let bed = bunk.map(|bunk| bunk as Arc<dyn Bed>);
         let connection = facts.connection.to_string();
-        let known = Facts { connection, read_only: false, stopping, sharing, bed };
+        let without = facts.without;
+        let known = Facts { connection, read_only: false, without, stopping, sharing, bed };
         let mut limits = *limits;
         if guest.is_some() {
             // The session on the other side ends first, and says so to its client.

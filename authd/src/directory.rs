@@ -22,6 +22,7 @@ use std::{
 use ipc_proto::{
     AccountId, Secret,
     authd::{AdminToAuthd, AuthdToAdmin, Pattern},
+    capability::Capabilities,
 };
 use mail_lib::address::Domain;
 use rusqlite::{TransactionBehavior, params};
@@ -109,6 +110,7 @@ impl Directory {
             AdminToAuthd::AccountAdd { name, address } => self.add_account(&name, address),
             AdminToAuthd::AccountRemove(name) => self.remove_account(&name),
             AdminToAuthd::AccountDisable(name, disabled) => self.disable_account(&name, disabled),
+            AdminToAuthd::AccountWithout(name, without) => self.switch_off(&name, without),
             AdminToAuthd::AccountList { after } => {
                 let after = after.as_deref().map(AccountName::parse).transpose();
                 Ok(AuthdToAdmin::Accounts(self.book.read().accounts_after(after?.as_ref())).into())
@@ -195,6 +197,17 @@ impl Directory {
             .execute("UPDATE account SET disabled = ?2 WHERE id = ?1", params![id.number(), disabled])?;
         self.book.write().change_account(id, |account| account.disabled = disabled);
         Ok(Applied { cut: disabled.then_some(id), ..AuthdToAdmin::Done.into() })
+    }
+
+    fn switch_off(&mut self, name: &str, without: Capabilities) -> Result<Applied, Refusal> {
+        let id = self.account(name)?;
+        let words: Vec<_> = without.words().collect();
+        self.database.execute(
+            "UPDATE account SET without = ?2 WHERE id = ?1",
+            params![id.number(), words.join(" ")],
+        )?;
+        self.book.write().change_account(id, |account| account.without = without);
+        Ok(Applied { cut: Some(id), ..AuthdToAdmin::Done.into() })
     }
 
     fn set_password(&mut self, name: &str, password: &Secret) -> Result<Applied, Refusal> {

@@ -7,6 +7,7 @@ use mail_lib::address::{Address, Domain};
 
 use crate::{
     alias::{AliasInfo, AliasRequest, MemberInfo},
+    capability::Capabilities,
     channel::{Message, channel},
     logins::{AbuseClear, AbuseInfo, AppPasswordInfo, Fingerprint, LoginInfo, LoginKeyInfo, Protocols},
     quota::{Quota, QuotaInfo, QuotaRequest},
@@ -239,6 +240,8 @@ pub enum AdminToAuthd {
     AccountRemove(String),
     /// Disabled accounts take no mail and no login. Answered by `Done`.
     AccountDisable(String, bool),
+    /// What is switched off in its sessions from then on; those that are open end. Answered by `Done`.
+    AccountWithout(String, Capabilities),
     /// Answered by `Accounts`.
     AccountList {
         /// The last name of the page before.
@@ -358,6 +361,7 @@ impl AdminToAuthd {
             Self::AccountAdd { .. }
             | Self::AccountRemove(_)
             | Self::AccountDisable(..)
+            | Self::AccountWithout(..)
             | Self::AddressAdd { .. }
             | Self::AddressRemove(_)
             | Self::AddressDisable(..)
@@ -463,6 +467,8 @@ pub struct AccountInfo {
     pub addresses: u32,
     /// Last login.
     pub last_login: Option<Timestamp>,
+    /// What is switched off in its sessions.
+    pub without: Capabilities,
 }
 
 /// One address.

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use bincode::{Decode, Encode};
 
 use crate::{
+    capability::Capabilities,
     channel::{ChannelId, Message, Violation},
     codec,
     quota::Quota,
@@ -281,6 +282,8 @@ pub struct SessionFacts {
     pub protocol: Protocol,
     /// The account. The front gets it for its log.
     pub account: AccountId,
+    /// What neither end offers in it.
+    pub without: Capabilities,
 }
 
 /// A worker's settings: what all have, and what its role has.

@@ -19,6 +19,7 @@ pub mod admin;
 pub mod alias;
 pub mod authd;
 pub mod blocking;
+pub mod capability;
 pub mod care;
 pub mod channel;
 #[cfg(any(test, fuzzing))]

@@ -9,6 +9,7 @@ use common::{file_with, send, text_of};
 use ipc_proto::{
     AccountId, ChannelId, ConnectionId, SessionId, Violation,
     blocking::{Orders, encode_order},
+    capability::Capabilities,
     control::{EVENT_SIZE, Event, Layers, MAX_ORDER, Order, Role, SessionFacts, ViolationKind},
     quota::Quota,
     types::{Protocol, Run},
@@ -21,6 +22,7 @@ fn facts() -> SessionFacts {
         connection: ConnectionId(u64::MAX),
         protocol: Protocol::Imap,
         account: AccountId::new(u32::MAX).unwrap(),
+        without: Capabilities::parse(["IMAP4rev2", "QUOTA=RES-MESSAGE"]).unwrap(),
     }
 }
 

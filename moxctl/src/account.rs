@@ -3,6 +3,7 @@
 use ipc_proto::{
     admin::{AccountdToAdmin, AdminToAccountd, Verified},
     authd::{AccountInfo, AdminToAuthd, AuthdToAdmin},
+    capability::Capabilities,
     types::Timestamp,
 };
 use serde::Serialize;
@@ -30,6 +31,8 @@ struct Row {
     addresses: u32,
     /// UTC.
     last_login: Option<String>,
+    /// Capabilities that are switched off.
+    without: Vec<&'static str>,
 }
 
 /// An account with what belongs to it.
@@ -71,6 +74,17 @@ pub(crate) fn run(command: Account, instance: &Instance, output: &Output) -> Res
         Account::Export(options) => return export::run(&options, &directory, instance, output),
         Account::Import(import) => return import::run(import, &directory, instance, output),
         Account::Verify { name } => return verify(&name, &directory, instance, output),
+        Account::Capabilities { name, without: None, all: false } => {
+            return show_switched_off(&name, &directory, output);
+        }
+        Account::Capabilities { name, without, all: _ } => {
+            let without = without.unwrap_or_default();
+            let done = match without.is_empty() {
+                true => format!("nothing is switched off for {name}"),
+                false => format!("switched off for {name}: {}", words(without).join(", ")),
+            };
+            (AdminToAuthd::AccountWithout(name, without), done)
+        }
         Account::Rm { name } => {
             let done = format!("account {name} removed; its mail is still in the data directory");
             (AdminToAuthd::AccountRemove(name), done)
@@ -121,6 +135,9 @@ fn show(name: &str, directory: &Directory, output: &Output) -> Result<(), Failur
     let shown = Shown { account: Row::from(account), addresses, app_passwords, login_keys };
     output.show(&shown, |Shown { account, addresses, app_passwords, login_keys }| {
         let mut text = table(std::slice::from_ref(account)).to_string();
+        if !account.without.is_empty() {
+            text.push_str(&format!("  switched off: {}\n", account.without.join(", ")));
+        }
         let lists = [("address", addresses), ("app password", app_passwords), ("login key", login_keys)];
         for (what, list) in lists {
             for one in list {
@@ -130,6 +147,19 @@ fn show(name: &str, directory: &Directory, output: &Output) -> Result<(), Failur
         text
     });
     Ok(())
+}
+
+fn show_switched_off(name: &str, directory: &Directory, output: &Output) -> Result<(), Failure> {
+    let shown = Row::from(directory.account(name)?);
+    output.show(&shown, |Row { name, without, .. }| match without.as_slice() {
+        [] => format!("nothing is switched off for {}\n", printable(name)),
+        words => format!("switched off for {}: {}\n", printable(name), words.join(", ")),
+    });
+    Ok(())
+}
+
+fn words(capabilities: Capabilities) -> Vec<&'static str> {
+    capabilities.words().collect()
 }
 
 fn verify(name: &str, directory: &Directory, instance: &Instance, output: &Output) -> Result<(), Failure> {
@@ -185,7 +215,7 @@ fn table(rows: &[Row]) -> Table {
 
 impl From<AccountInfo> for Row {
     fn from(account: AccountInfo) -> Self {
-        let AccountInfo { id, name, disabled, password, addresses, last_login } = account;
+        let AccountInfo { id, name, disabled, password, addresses, last_login, without } = account;
         Self {
             number: id.number(),
             name,
@@ -193,6 +223,7 @@ impl From<AccountInfo> for Row {
             password,
             addresses,
             last_login: last_login.and_then(utc),
+            without: words(without),
         }
     }
 }
@@ -207,7 +238,15 @@ mod tests {
     use super::*;
 
     fn row(disabled: bool, password: bool) -> Row {
-        Row { number: 3, name: "mox".into(), disabled, password, addresses: 2, last_login: None }
+        Row {
+            number: 3,
+            name: "mox".into(),
+            disabled,
+            password,
+            addresses: 2,
+            last_login: None,
+            without: vec![],
+        }
     }
 
     #[test]

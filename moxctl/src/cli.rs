@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
-use ipc_proto::{authd::Pattern, logins::Fingerprint};
+use ipc_proto::{authd::Pattern, capability::Capabilities, logins::Fingerprint};
 
 use crate::{
     alias::Alias,
@@ -183,6 +183,17 @@ pub(crate) enum Account {
         /// Its name
         name: String,
     },
+    /// Show what is switched off in an account's IMAP sessions, or switch it off: for a program that makes something odd of it
+    Capabilities {
+        /// Its name
+        name: String,
+        /// What to switch off, and nothing else, such as IDLE,MOVE; open sessions end
+        #[arg(long, value_name = "WORDS", value_parser = capabilities)]
+        without: Option<Capabilities>,
+        /// Switch everything on again
+        #[arg(long, conflicts_with = "without")]
+        all: bool,
+    },
     /// Write an account's mail, with flags, keywords and dates, to files that `account import` and others read
     Export(crate::export::Export),
     /// Bring mail from elsewhere into an account; run again, it goes on where it stopped, and brings what is new
@@ -356,6 +367,10 @@ pub(crate) enum Abuse {
         #[arg(long)]
         all: bool,
     },
+}
+
+fn capabilities(text: &str) -> Result<Capabilities, String> {
+    Capabilities::parse(text.split(',').map(str::trim)).map_err(|error| error.to_string())
 }
 
 fn pattern(text: &str) -> Result<Pattern, String> {

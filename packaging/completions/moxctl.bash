@@ -4,11 +4,11 @@ _moxctl() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         word="${COMP_WORDS[i]}"
         case "$before" in
-            "--ca" | "--certificate" | "--days" | "--dir" | "--expires" | "--fingerprint" | "--for" | "--format" | "--into" | "--ip" | "--limit" | "--mailbox" | "--member" | "--message" | "--messages" | "--only" | "--password-file" | "--port-offset" | "--post" | "--protocols" | "--quoting" | "--rate" | "--since" | "--socket" | "--storage" | "--then" | "--tls" | "--user") before=; continue ;;
+            "--ca" | "--certificate" | "--days" | "--dir" | "--expires" | "--fingerprint" | "--for" | "--format" | "--into" | "--ip" | "--limit" | "--mailbox" | "--member" | "--message" | "--messages" | "--only" | "--password-file" | "--port-offset" | "--post" | "--protocols" | "--quoting" | "--rate" | "--since" | "--socket" | "--storage" | "--then" | "--tls" | "--user" | "--without") before=; continue ;;
         esac
         before="$word"
         case "$at $word" in
-            "moxctl" | "moxctl localserve" | "moxctl status" | "moxctl reload" | "moxctl stop" | "moxctl config" | "moxctl config check" | "moxctl domain" | "moxctl domain add" | "moxctl domain list" | "moxctl domain show" | "moxctl domain rm" | "moxctl domain enable" | "moxctl domain disable" | "moxctl account" | "moxctl account add" | "moxctl account list" | "moxctl account show" | "moxctl account rm" | "moxctl account enable" | "moxctl account disable" | "moxctl account export" | "moxctl account import" | "moxctl account import mbox" | "moxctl account import maildir" | "moxctl account import imap" | "moxctl account retention" | "moxctl account undelete" | "moxctl account verify" | "moxctl address" | "moxctl address add" | "moxctl address list" | "moxctl address show" | "moxctl address enable" | "moxctl address disable" | "moxctl address rm" | "moxctl alias" | "moxctl alias add" | "moxctl alias list" | "moxctl alias show" | "moxctl alias set" | "moxctl alias member" | "moxctl alias member add" | "moxctl alias member rm" | "moxctl alias rm" | "moxctl alias enable" | "moxctl alias disable" | "moxctl queue" | "moxctl queue list" | "moxctl queue show" | "moxctl quota" | "moxctl quota set" | "moxctl quota list" | "moxctl quota show" | "moxctl quota rm" | "moxctl password" | "moxctl password set" | "moxctl apppassword" | "moxctl apppassword add" | "moxctl apppassword list" | "moxctl apppassword rm" | "moxctl loginkey" | "moxctl loginkey add" | "moxctl loginkey list" | "moxctl loginkey rm" | "moxctl login" | "moxctl login list" | "moxctl abuse" | "moxctl abuse list" | "moxctl abuse clear") at="$at $word" ;;
+            "moxctl" | "moxctl localserve" | "moxctl status" | "moxctl reload" | "moxctl stop" | "moxctl config" | "moxctl config check" | "moxctl domain" | "moxctl domain add" | "moxctl domain list" | "moxctl domain show" | "moxctl domain rm" | "moxctl domain enable" | "moxctl domain disable" | "moxctl account" | "moxctl account add" | "moxctl account list" | "moxctl account show" | "moxctl account rm" | "moxctl account enable" | "moxctl account disable" | "moxctl account capabilities" | "moxctl account export" | "moxctl account import" | "moxctl account import mbox" | "moxctl account import maildir" | "moxctl account import imap" | "moxctl account retention" | "moxctl account undelete" | "moxctl account verify" | "moxctl address" | "moxctl address add" | "moxctl address list" | "moxctl address show" | "moxctl address enable" | "moxctl address disable" | "moxctl address rm" | "moxctl alias" | "moxctl alias add" | "moxctl alias list" | "moxctl alias show" | "moxctl alias set" | "moxctl alias member" | "moxctl alias member add" | "moxctl alias member rm" | "moxctl alias rm" | "moxctl alias enable" | "moxctl alias disable" | "moxctl queue" | "moxctl queue list" | "moxctl queue show" | "moxctl quota" | "moxctl quota set" | "moxctl quota list" | "moxctl quota show" | "moxctl quota rm" | "moxctl password" | "moxctl password set" | "moxctl apppassword" | "moxctl apppassword add" | "moxctl apppassword list" | "moxctl apppassword rm" | "moxctl loginkey" | "moxctl loginkey add" | "moxctl loginkey list" | "moxctl loginkey rm" | "moxctl login" | "moxctl login list" | "moxctl abuse" | "moxctl abuse list" | "moxctl abuse clear") at="$at $word" ;;
         esac
     done
     local words=
@@ -41,6 +41,7 @@ _moxctl() {
         "--then") words="expunge trash" ;;
         "--tls") words="implicit starttls none" ;;
         "--user") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
+        "--without") COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")); return ;;
         *)
             case "$at" in
                 "moxctl") words="localserve status reload stop config domain account address alias queue quota password apppassword loginkey login abuse --socket --dir --json" ;;
@@ -57,13 +58,14 @@ _moxctl() {
                 "moxctl domain rm") words="--socket --dir --json" ;;
                 "moxctl domain enable") words="--socket --dir --json" ;;
                 "moxctl domain disable") words="--socket --dir --json" ;;
-                "moxctl account") words="add list show rm enable disable export import retention undelete verify --socket --dir --json" ;;
+                "moxctl account") words="add list show rm enable disable capabilities export import retention undelete verify --socket --dir --json" ;;
                 "moxctl account add") words="--socket --dir --json" ;;
                 "moxctl account list") words="--socket --dir --json" ;;
                 "moxctl account show") words="--socket --dir --json" ;;
                 "moxctl account rm") words="--socket --dir --json" ;;
                 "moxctl account enable") words="--socket --dir --json" ;;
                 "moxctl account disable") words="--socket --dir --json" ;;
+                "moxctl account capabilities") words="--without --all --socket --dir --json" ;;
                 "moxctl account export") words="--format --socket --dir --json" ;;
                 "moxctl account import") words="mbox maildir imap --socket --dir --json" ;;
                 "moxctl account import mbox") words="--quoting --mailbox --skip-duplicates --again --rate --socket --dir --json" ;;

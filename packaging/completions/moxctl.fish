@@ -3,16 +3,16 @@ function __moxctl_at
     set -l at moxctl
     set -l before ""
     for word in (commandline -opc)[2..]
-        if contains -- "$before" "--ca" "--certificate" "--days" "--dir" "--expires" "--fingerprint" "--for" "--format" "--into" "--ip" "--limit" "--mailbox" "--member" "--message" "--messages" "--only" "--password-file" "--port-offset" "--post" "--protocols" "--quoting" "--rate" "--since" "--socket" "--storage" "--then" "--tls" "--user"
+        if contains -- "$before" "--ca" "--certificate" "--days" "--dir" "--expires" "--fingerprint" "--for" "--format" "--into" "--ip" "--limit" "--mailbox" "--member" "--message" "--messages" "--only" "--password-file" "--port-offset" "--post" "--protocols" "--quoting" "--rate" "--since" "--socket" "--storage" "--then" "--tls" "--user" "--without"
             set before ""
             continue
         end
         set before $word
-        if contains -- "$at $word" "moxctl" "moxctl localserve" "moxctl status" "moxctl reload" "moxctl stop" "moxctl config" "moxctl config check" "moxctl domain" "moxctl domain add" "moxctl domain list" "moxctl domain show" "moxctl domain rm" "moxctl domain enable" "moxctl domain disable" "moxctl account" "moxctl account add" "moxctl account list" "moxctl account show" "moxctl account rm" "moxctl account enable" "moxctl account disable" "moxctl account export" "moxctl account import" "moxctl account import mbox" "moxctl account import maildir" "moxctl account import imap" "moxctl account retention" "moxctl account undelete" "moxctl account verify" "moxctl address" "moxctl address add" "moxctl address list" "moxctl address show" "moxctl address enable" "moxctl address disable" "moxctl address rm" "moxctl alias" "moxctl alias add" "moxctl alias list" "moxctl alias show" "moxctl alias set" "moxctl alias member" "moxctl alias member add" "moxctl alias member rm" "moxctl alias rm" "moxctl alias enable" "moxctl alias disable" "moxctl queue" "moxctl queue list" "moxctl queue show" "moxctl quota" "moxctl quota set" "moxctl quota list" "moxctl quota show" "moxctl quota rm" "moxctl password" "moxctl password set" "moxctl apppassword" "moxctl apppassword add" "moxctl apppassword list" "moxctl apppassword rm" "moxctl loginkey" "moxctl loginkey add" "moxctl loginkey list" "moxctl loginkey rm" "moxctl login" "moxctl login list" "moxctl abuse" "moxctl abuse list" "moxctl abuse clear"
+        if contains -- "$at $word" "moxctl" "moxctl localserve" "moxctl status" "moxctl reload" "moxctl stop" "moxctl config" "moxctl config check" "moxctl domain" "moxctl domain add" "moxctl domain list" "moxctl domain show" "moxctl domain rm" "moxctl domain enable" "moxctl domain disable" "moxctl account" "moxctl account add" "moxctl account list" "moxctl account show" "moxctl account rm" "moxctl account enable" "moxctl account disable" "moxctl account capabilities" "moxctl account export" "moxctl account import" "moxctl account import mbox" "moxctl account import maildir" "moxctl account import imap" "moxctl account retention" "moxctl account undelete" "moxctl account verify" "moxctl address" "moxctl address add" "moxctl address list" "moxctl address show" "moxctl address enable" "moxctl address disable" "moxctl address rm" "moxctl alias" "moxctl alias add" "moxctl alias list" "moxctl alias show" "moxctl alias set" "moxctl alias member" "moxctl alias member add" "moxctl alias member rm" "moxctl alias rm" "moxctl alias enable" "moxctl alias disable" "moxctl queue" "moxctl queue list" "moxctl queue show" "moxctl quota" "moxctl quota set" "moxctl quota list" "moxctl quota show" "moxctl quota rm" "moxctl password" "moxctl password set" "moxctl apppassword" "moxctl apppassword add" "moxctl apppassword list" "moxctl apppassword rm" "moxctl loginkey" "moxctl loginkey add" "moxctl loginkey list" "moxctl loginkey rm" "moxctl login" "moxctl login list" "moxctl abuse" "moxctl abuse list" "moxctl abuse clear"
             set at "$at $word"
         end
     end
-    test "$at" = "$argv[1]"; and not contains -- "$before" "--ca" "--certificate" "--days" "--dir" "--expires" "--fingerprint" "--for" "--format" "--into" "--ip" "--limit" "--mailbox" "--member" "--message" "--messages" "--only" "--password-file" "--port-offset" "--post" "--protocols" "--quoting" "--rate" "--since" "--socket" "--storage" "--then" "--tls" "--user"
+    test "$at" = "$argv[1]"; and not contains -- "$before" "--ca" "--certificate" "--days" "--dir" "--expires" "--fingerprint" "--for" "--format" "--into" "--ip" "--limit" "--mailbox" "--member" "--message" "--messages" "--only" "--password-file" "--port-offset" "--post" "--protocols" "--quoting" "--rate" "--since" "--socket" "--storage" "--then" "--tls" "--user" "--without"
 end
 function __moxctl_before
     set -l words (commandline -opc)
@@ -107,6 +107,7 @@ complete -c moxctl -n '__moxctl_at "moxctl account"' -a show -d 'Show an account
 complete -c moxctl -n '__moxctl_at "moxctl account"' -a rm -d 'Remove an account and its addresses; its mail stays on disk'
 complete -c moxctl -n '__moxctl_at "moxctl account"' -a enable -d 'Take mail and logins again'
 complete -c moxctl -n '__moxctl_at "moxctl account"' -a disable -d 'Take neither mail nor logins for now; open sessions end'
+complete -c moxctl -n '__moxctl_at "moxctl account"' -a capabilities -d 'Show what is switched off in an account\'s IMAP sessions, or switch it off: for a program that makes something odd of it'
 complete -c moxctl -n '__moxctl_at "moxctl account"' -a export -d 'Write an account\'s mail, with flags, keywords and dates, to files that `account import` and others read'
 complete -c moxctl -n '__moxctl_at "moxctl account"' -a import -d 'Bring mail from elsewhere into an account; run again, it goes on where it stopped, and brings what is new'
 complete -c moxctl -n '__moxctl_at "moxctl account"' -a retention -d 'Show or set how long messages of a mailbox stay'
@@ -139,6 +140,12 @@ complete -c moxctl -f -n '__moxctl_at "moxctl account disable"'
 complete -c moxctl -n '__moxctl_at "moxctl account disable"' -a --socket -d 'The control socket of moxd [default: /run/moxd/control.sock]'
 complete -c moxctl -n '__moxctl_at "moxctl account disable"' -a --dir -d 'The directory of a localserve instance; its control socket is DIR/run/control.sock'
 complete -c moxctl -n '__moxctl_at "moxctl account disable"' -a --json -d 'Print JSON, also of what went wrong'
+complete -c moxctl -f -n '__moxctl_at "moxctl account capabilities"'
+complete -c moxctl -n '__moxctl_at "moxctl account capabilities"' -a --without -d 'What to switch off, and nothing else, such as IDLE,MOVE; open sessions end'
+complete -c moxctl -n '__moxctl_at "moxctl account capabilities"' -a --all -d 'Switch everything on again'
+complete -c moxctl -n '__moxctl_at "moxctl account capabilities"' -a --socket -d 'The control socket of moxd [default: /run/moxd/control.sock]'
+complete -c moxctl -n '__moxctl_at "moxctl account capabilities"' -a --dir -d 'The directory of a localserve instance; its control socket is DIR/run/control.sock'
+complete -c moxctl -n '__moxctl_at "moxctl account capabilities"' -a --json -d 'Print JSON, also of what went wrong'
 complete -c moxctl -n '__moxctl_at "moxctl account export"' -a --format -d 'What to write'
 complete -c moxctl -n '__moxctl_at "moxctl account export"' -a --socket -d 'The control socket of moxd [default: /run/moxd/control.sock]'
 complete -c moxctl -n '__moxctl_at "moxctl account export"' -a --dir -d 'The directory of a localserve instance; its control socket is DIR/run/control.sock'

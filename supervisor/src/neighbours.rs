@@ -67,6 +67,7 @@ impl Instance {
             connection: ConnectionId(session.0),
             protocol: Protocol::Imap,
             account: owner,
+            without: ipc_proto::capability::Capabilities::NONE,
         };
         let (Ok((ours, theirs)), true) = (UnixStream::pair(), self.is_there(principal)) else {
             return self.refuse(owner, Request::Guest { session, principal }, "out of file descriptors");

@@ -17,6 +17,7 @@ pub(super) fn facts(session: u64) -> SessionFacts {
         connection: ConnectionId(session),
         protocol: Protocol::Imap,
         account: number(),
+        without: Default::default(),
     }
 }
 

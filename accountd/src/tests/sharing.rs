@@ -55,6 +55,7 @@ fn guest(world: &World, session: u64, principal: u32) -> BufReader<UnixStream> {
         connection: ConnectionId(session),
         protocol: Protocol::Imap,
         account: number(),
+        without: ipc_proto::capability::Capabilities::NONE,
     };
     let order = Order::Guest { facts, principal: AccountId::new(principal).unwrap() };
     assert_eq!(world.account.take(order, vec![theirs.into()]).unwrap(), Next::Continue);
@@ -114,6 +115,7 @@ fn guests_have_places_of_their_own() {
         connection: ConnectionId(200),
         protocol: Protocol::Imap,
         account: number(),
+        without: ipc_proto::capability::Capabilities::NONE,
     };
     world.account.take(Order::Session(facts), vec![theirs.into()]).unwrap();
     ours.write_all(b"t LOGOUT\r\n").unwrap();

@@ -16,6 +16,7 @@ use ipc_proto::{
         AccountInfo, AddressInfo, AuthdToQueued, DomainInfo, Owner, PAGE, Pattern, QueuedToAuthd, Recipient,
         RecipientQuery,
     },
+    capability::Capabilities,
     logins::{Fingerprint, Protocols},
     types::{Protocol, Timestamp},
 };
@@ -65,6 +66,8 @@ pub struct Account {
     pub apps: BTreeMap<Arc<str>, AppPassword>,
     /// Keys whose holders are let in, by name.
     pub keys: BTreeMap<Arc<str>, LoginKey>,
+    /// What is switched off in its sessions.
+    pub without: Capabilities,
     /// Of what a login depends on.
     pub version: Version,
     /// Seconds since 1970.
@@ -84,6 +87,7 @@ impl Account {
             verifier: None,
             apps: BTreeMap::new(),
             keys: BTreeMap::new(),
+            without: Capabilities::NONE,
             version: Version(0),
             last_login: None,
             networks: Vec::new(),
@@ -126,6 +130,7 @@ impl Account {
             password: self.salted().is_some(),
             addresses: self.addresses,
             last_login: self.last_login.map(|seconds| Timestamp { seconds, nanoseconds: 0 }),
+            without: self.without,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use ipc_proto::{AccountId, authd::Pattern};
+use ipc_proto::{AccountId, authd::Pattern, capability::Capabilities};
 use mail_lib::address::Domain;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, config::DbConfig, params};
 use zeroize::Zeroizing;
@@ -28,7 +28,7 @@ use crate::{
 pub(crate) const FILE_NAME: &str = "directory.sqlite";
 
 /// One script for each version of the schema; `user_version` counts those that were run.
-const SCHEMA: [&str; 6] = [
+const SCHEMA: [&str; 7] = [
     "
 CREATE TABLE meta (
     only INTEGER PRIMARY KEY CHECK (only = 1),
@@ -142,6 +142,9 @@ CREATE INDEX quota_account ON quota (account);
 CREATE INDEX quota_domain ON quota (domain);
 ",
     super::share::SCHEMA,
+    "
+ALTER TABLE account ADD COLUMN without TEXT NOT NULL DEFAULT '';
+",
 ];
 
 /// Why the directory cannot be used. Nothing was changed.
@@ -367,7 +370,7 @@ fn read(database: &Connection, hostname: Domain) -> rusqlite::Result<(Book, Zero
     })?;
     for_each(
         database,
-        "SELECT id, name, disabled, prepared, last_login, salt, rounds, stored_key, server_key
+        "SELECT id, name, disabled, prepared, last_login, salt, rounds, stored_key, server_key, without
          FROM account LEFT JOIN verifier ON verifier.account = account.id",
         |row| {
             let account = account(row)?;
@@ -425,6 +428,9 @@ fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
     account.disabled = row.get(2)?;
     account.prepared = row.get(3)?;
     account.last_login = row.get(4)?;
+    let without: String = row.get(9)?;
+    account.without =
+        Capabilities::parse(without.split_ascii_whitespace()).map_err(|_| nonsense("capability"))?;
     if row.get::<_, Option<Vec<u8>>>(5)?.is_some() {
         account.verifier = Some(Arc::new(verifier(row, 5)?));
     }

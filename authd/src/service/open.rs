@@ -56,7 +56,9 @@ pub(super) fn open(
         Access::Imap => {
             let (session, joined) = state.sessions.open(account).ok_or(Login::TryLater)?;
             found.stage = Stage::LoggedIn(account);
-            let facts = SessionFacts { session, connection, protocol: Protocol::Imap, account };
+            let without = shared.book.read().account(account).map(|account| account.without);
+            let without = without.unwrap_or_default();
+            let facts = SessionFacts { session, connection, protocol: Protocol::Imap, account, without };
             Ok(Opened::Session(Session { front, admission, facts, joined }))
         }
         Access::Submission(run) => {

@@ -101,6 +101,10 @@ impl Appending {
     /// A part of the message is one that another message has.
     pub(crate) fn url(&mut self, session: &Session, url: &[u8]) -> Result<(), End> {
         let Ok(filing) = &mut self.filing else { return Ok(()) };
+        if session.facts.without.contains("CATENATE") {
+            self.filing = Err(unknown());
+            return Ok(());
+        }
         match catenate::part(session, url, &mut |piece| filing.push(session, piece)) {
             Ok(()) => Ok(()),
             Err(Stop::Reply(reply)) => {
@@ -149,6 +153,9 @@ impl Appending {
 
 impl Filing {
     fn begin(session: &Session, append: &Append) -> Result<Self, Stop> {
+        if append.replaces.is_some() && session.facts.without.contains("REPLACE") {
+            return Err(unknown().into());
+        }
         session.check_writable_account()?;
         let replaces = match append.replaces {
             Some((numbering, message)) => Some(session.replaced(numbering, message)?),
@@ -160,6 +167,9 @@ impl Filing {
 
     fn message(&mut self, session: &Session, message: &AppendMessage) -> Result<(), Reply> {
         self.end_message()?;
+        if !self.whole.is_empty() && session.facts.without.contains("MULTIAPPEND") {
+            return Err(unknown());
+        }
         if self.whole.len() >= MAX_APPENDED {
             return Err(Reply::no(format!("[LIMIT] at most {MAX_APPENDED} messages in one APPEND")));
         }
@@ -237,6 +247,11 @@ impl Session {
             (None, Numbering::Uid) => Err(Reply::no("[EXPUNGEISSUED] no message has that UID")),
         }
     }
+}
+
+/// To what is switched off for the account.
+fn unknown() -> Reply {
+    Reply::bad("unknown command")
 }
 
 /// Tells the client that CREATE would help (RFC 3501 §6.3.11, §6.4.7).

@@ -66,6 +66,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use imapd::Capabilities;
 use store_lib::Store;
 
 pub use sharing::{Neighbours, Owner, Sharing, Unavailable};
@@ -78,6 +79,8 @@ pub struct Facts {
     pub connection: String,
     /// Whether every mailbox is opened as by EXAMINE and nothing can be changed.
     pub read_only: bool,
+    /// What is switched off for the account: it is neither announced nor understood.
+    pub without: Capabilities,
     /// Set this, then shut down the stream's reading side: the client is told BYE.
     pub stopping: Arc<AtomicBool>,
     /// Other accounts, and whether the session is one of theirs.

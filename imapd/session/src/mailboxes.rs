@@ -42,6 +42,9 @@ impl Session {
         }
         let id = self.store.create(&name, special_use, self.origin)?;
         self.tell_old_name(&name, asked, &[]);
+        if self.facts.without.contains("OBJECTID") {
+            return Ok(Reply::ok("CREATE completed"));
+        }
         Ok(Reply::ok(format!("[MAILBOXID ({id}{})] CREATE completed", self.aware.id_suffix)))
     }
 

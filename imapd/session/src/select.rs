@@ -105,12 +105,11 @@ impl Session {
         let validity = mailbox.uidvalidity.value();
         response::untagged(out, Status::Ok, &format!("[UIDVALIDITY {validity}] UIDs are valid"));
         response::untagged(out, Status::Ok, &format!("[UIDNEXT {}] predicted next UID", mailbox.uidnext));
-        response::untagged(
-            out,
-            Status::Ok,
-            &format!("[MAILBOXID ({id}{})] the mailbox", self.aware.id_suffix),
-        );
-        if self.guest.is_none() {
+        if !self.facts.without.contains("OBJECTID") {
+            let text = format!("[MAILBOXID ({id}{})] the mailbox", self.aware.id_suffix);
+            response::untagged(out, Status::Ok, &text);
+        }
+        if self.guest.is_none() && !self.facts.without.contains("URLAUTH") {
             response::untagged(out, Status::Ok, &format!("{MECHANISMS} so URLs are authorised"));
         }
         if self.aware.condstore {

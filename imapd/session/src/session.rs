@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use imapd::response::{self, Status};
-use imapd::{Command, Event, Extension, Limits, NameForm, Numbering, Parser, Tag, Tagged};
+use imapd::{Bad, Command, Event, Extension, Limits, NameForm, Numbering, Parser, SyntaxError, Tag, Tagged};
 use store_lib::{Budget, Columns, Drained, Origin, Reader, Store, StoreError};
 
 use crate::append::Appending;
@@ -254,6 +254,9 @@ impl Session {
             // A guest's command comes as a whole.
             Event::Continue if self.is_guest() => {}
             Event::Continue => response::continuation(&mut self.connection.out),
+            Event::Command(Tagged { tag, command }) if command.is_switched_off(self.facts.without) => {
+                return self.handle(Event::Bad(Bad { tag: Some(tag), error: SyntaxError::UnknownCommand }));
+            }
             Event::Command(Tagged { tag, command }) => {
                 self.bad_commands = 0;
                 return self.command(tag, command);
@@ -440,7 +443,8 @@ impl Session {
             | Command::Esearch { .. }
             | Command::Unselect => Expunges::Tell,
         };
-        self.progress = Some(Progress::new(&tag, self.limits.progress));
+        let tells_progress = !self.facts.without.contains("INPROGRESS");
+        self.progress = tells_progress.then(|| Progress::new(&tag, self.limits.progress));
         let reply = match self.execute(&tag, command) {
             Ok(reply) | Err(Stop::Reply(reply)) => reply,
             Err(Stop::End(end)) => return Err(end),
@@ -475,6 +479,10 @@ impl Session {
         let out = &mut self.connection.out;
         out.extend_from_slice(b"* ENABLED");
         for extension in extensions {
+            // As one that is not known (RFC 5161 §3.1).
+            if self.facts.without.contains(extension.as_str()) {
+                continue;
+            }
             out.push(b' ');
             out.extend_from_slice(extension.as_str().as_bytes());
             match extension {
@@ -502,7 +510,8 @@ impl Session {
         match command {
             Command::Capability => {
                 self.connection.out.extend_from_slice(b"* CAPABILITY ");
-                let words = imapd::after_login(self.limits.message, self.limits.messages);
+                let SessionLimits { message, messages, .. } = self.limits;
+                let words = imapd::after_login(self.facts.without, message, messages);
                 self.connection.out.extend_from_slice(words.as_bytes());
                 self.connection.out.extend_from_slice(b"\r\n");
                 Ok(Reply::ok("CAPABILITY completed"))

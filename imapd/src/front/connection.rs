@@ -196,7 +196,7 @@ impl Client<'_> {
                             talk.dialogue.challenge(tag, &challenge, &mut talk.out)
                         }
                         Judged::Yes(facts, session) => {
-                            Dialogue::logged_in(&tag, self.front.message_size, &mut talk.out);
+                            Dialogue::logged_in(&tag, facts.without, self.front.message_size, &mut talk.out);
                             self.place.establish();
                             talk.flush().await?;
                             let behind = std::mem::take(&mut talk.input.0);

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use imapd::{
-    BEFORE_LOGIN, Command, Event, Fatal, LOGIN_DISABLED, Limits, Parser, SaslAnswer, SaslError, Tag, Tagged,
+    BEFORE_LOGIN, Capabilities, Command, Event, Fatal, LOGIN_DISABLED, Limits, Parser, SaslAnswer, SaslError,
+    Tag, Tagged,
     response::{self, Status},
 };
 use ipc_proto::{
@@ -341,9 +342,10 @@ impl Dialogue {
         self.error(out)
     }
 
-    /// The session is there: what follows is for it. `message_size`: octets that a message may have.
-    pub(crate) fn logged_in(tag: &Tag, message_size: u64, out: &mut Vec<u8>) {
-        let capabilities = imapd::after_login(message_size, imapd::MESSAGE_LIMIT);
+    /// The session is there: what follows is for it. `without`: what is switched off for the account; `message_size`:
+    /// octets that a message may have.
+    pub(crate) fn logged_in(tag: &Tag, without: Capabilities, message_size: u64, out: &mut Vec<u8>) {
+        let capabilities = imapd::after_login(without, message_size, imapd::MESSAGE_LIMIT);
         response::tagged(out, tag, Status::Ok, &format!("[CAPABILITY {capabilities}] logged in"));
     }
 }

@@ -194,6 +194,7 @@ fn facts(connection: ConnectionId) -> SessionFacts {
         connection,
         protocol: Protocol::Imap,
         account: AccountId::new(1).unwrap(),
+        without: Default::default(),
     }
 }
 
@@ -223,7 +224,10 @@ async fn a_login_over_tls_reaches_its_session_and_what_was_pipelined_behind_it_t
     say(&mut client, "a LOGIN mox right\r\nb SELECT inbox\r\n").await;
     assert_eq!(
         line(&mut client).await,
-        format!("a OK [CAPABILITY {}] logged in\r\n", imapd::after_login(1 << 20, imapd::MESSAGE_LIMIT))
+        format!(
+            "a OK [CAPABILITY {}] logged in\r\n",
+            imapd::after_login(Default::default(), 1 << 20, imapd::MESSAGE_LIMIT)
+        )
     );
     let (_, mut session) = scene.sessions.recv().await.unwrap();
     let mut got = [0; 16];

@@ -9,6 +9,7 @@ use std::{
 use ipc_proto::{
     ChannelId, ConnectionId, SessionId,
     blocking::{Orders, encode_order, send_some},
+    capability::Capabilities,
     channel::Message,
     control::*,
     quota::Quota,
@@ -40,7 +41,13 @@ fn event(name: &str, event: Event) -> Sample {
 }
 
 fn facts() -> SessionFacts {
-    SessionFacts { session: SESSION, connection: CONNECTION, protocol: Protocol::Imap, account: account(7) }
+    SessionFacts {
+        session: SESSION,
+        connection: CONNECTION,
+        protocol: Protocol::Imap,
+        account: account(7),
+        without: Capabilities::parse(["MOVE", "IDLE"]).unwrap(),
+    }
 }
 
 fn start(role: Role, own: RoleSettings) -> Order {

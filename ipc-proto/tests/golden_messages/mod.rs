@@ -17,6 +17,7 @@ use ipc_proto::{
     AccountId, Channel, ConnectionId, DeliveryId, Secret, SessionId,
     admin::*,
     authd::*,
+    capability::Capabilities,
     channel::Message,
     control::{Layers, Role},
     delivery::*,
@@ -442,6 +443,8 @@ fn admin_authd() -> Vec<Sample> {
         AdminToAuthd::AccountAdd { .. } => "AccountAdd":
             AdminToAuthd::AccountAdd { name: name(), address: Some(Pattern::Address(address("alice@example.org"))) },
         AdminToAuthd::AccountRemove(_) => "AccountRemove": AdminToAuthd::AccountRemove(name()),
+        AdminToAuthd::AccountWithout(..) => "AccountWithout":
+            AdminToAuthd::AccountWithout(name(), Capabilities::parse(["ID"]).unwrap()),
         AdminToAuthd::AccountDisable(..) => "AccountDisable": AdminToAuthd::AccountDisable(name(), true),
         AdminToAuthd::AccountList { .. } => "AccountList": AdminToAuthd::AccountList { after: Some(name()) },
         AdminToAuthd::AddressAdd { .. } => "AddressAdd":
@@ -496,6 +499,7 @@ fn admin_authd() -> Vec<Sample> {
         password: false,
         addresses: 2,
         last_login: Some(at()),
+        without: Capabilities::parse(["MOVE", "IDLE"]).unwrap(),
     };
     let addresses = vec![
         AddressInfo { pattern: Pattern::Address(address("a@example.org")), account: name(), disabled: false },

@@ -15,6 +15,7 @@ use ipc_proto::{
     AccountId, Secret,
     admin::{AccountdToAdmin, Verified},
     authd::{AccountInfo, AddressInfo, AdminToAuthd, AuthdToAdmin, DomainInfo, PAGE, Pattern},
+    capability::Capabilities,
     logins::{Fingerprint, LoginKeyInfo, Protocols},
     types::Timestamp,
 };
@@ -29,6 +30,7 @@ fn account(number: u32, name: &str) -> AccountInfo {
         password: true,
         addresses: 1,
         last_login: None,
+        without: Default::default(),
     }
 }
 
@@ -43,6 +45,17 @@ fn what_is_asked_of_the_directory_is_what_was_typed() {
         ("account rm alice", AdminToAuthd::AccountRemove("alice".into())),
         ("account disable alice", AdminToAuthd::AccountDisable("alice".into(), true)),
         ("account enable alice", AdminToAuthd::AccountDisable("alice".into(), false)),
+        (
+            "account capabilities alice --without move,QUOTA",
+            AdminToAuthd::AccountWithout(
+                "alice".into(),
+                Capabilities::parse(["QUOTA", "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE", "MOVE"]).unwrap(),
+            ),
+        ),
+        (
+            "account capabilities alice --all",
+            AdminToAuthd::AccountWithout("alice".into(), Capabilities::NONE),
+        ),
         ("address disable @*", AdminToAuthd::AddressDisable(Pattern::Everything, true)),
         ("address enable @*", AdminToAuthd::AddressDisable(Pattern::Everything, false)),
         ("address rm a@example.org", AdminToAuthd::AddressRemove(pattern("a@example.org"))),

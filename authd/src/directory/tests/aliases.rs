@@ -273,7 +273,8 @@ fn a_directory_of_the_schema_before_gets_aliases() {
     let database = rusqlite::Connection::open(at.path().join(FILE_NAME)).unwrap();
     database
         .execute_batch(
-            "DROP TABLE share; DROP TABLE quota; DROP TABLE alias_member; DROP TABLE alias; PRAGMA user_version = 3;",
+            "ALTER TABLE account DROP COLUMN without; DROP TABLE share; DROP TABLE quota; DROP TABLE alias_member;
+             DROP TABLE alias; PRAGMA user_version = 3;",
         )
         .unwrap();
     drop(database);

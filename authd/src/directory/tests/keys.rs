@@ -130,7 +130,8 @@ fn a_directory_without_keys_is_upgraded_and_keeps_its_log() {
     let mox = add(&mut directory, "mox", None);
     drop(directory);
     let database = Connection::open(at.path().join(FILE_NAME)).unwrap();
-    let old = "DROP TABLE share; DROP TABLE quota; DROP TABLE alias_member; DROP TABLE alias; DROP TABLE login_key; PRAGMA user_version = 2;
+    let old = "ALTER TABLE account DROP COLUMN without; DROP TABLE share; DROP TABLE quota; DROP TABLE alias_member;
+        DROP TABLE alias; DROP TABLE login_key; PRAGMA user_version = 2;
         INSERT INTO attempt (kind, account, address, protocol, mechanism, result, first, last, count)
         SELECT 'kind ' || ifnull(value, 'none'), 1, x'c0000201', 0, value, 0, unixepoch(), unixepoch(), 1
         FROM (SELECT 0 AS value UNION SELECT 1 UNION SELECT 2 UNION SELECT 3 UNION SELECT NULL);";

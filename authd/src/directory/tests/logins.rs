@@ -134,8 +134,8 @@ fn an_older_directory_is_upgraded_and_keeps_everything() {
     done(&mut directory, password("mox", "moxmoxmox"));
     drop(directory);
     let database = Connection::open(at.path().join(FILE_NAME)).unwrap();
-    let back =
-        "DROP TABLE share; DROP TABLE quota; DROP TABLE alias_member; DROP TABLE alias; DROP TABLE login_key;
+    let back = "ALTER TABLE account DROP COLUMN without; DROP TABLE share; DROP TABLE quota; DROP TABLE alias_member;
+                DROP TABLE alias; DROP TABLE login_key;
                 DROP TABLE app_password; DROP TABLE attempt;
                 ALTER TABLE address DROP COLUMN disabled;
                 PRAGMA user_version = 1;";
@@ -228,4 +228,21 @@ fn the_log_of_attempts_has_a_bound_for_each_account_and_for_strangers() {
     }
     assert_eq!(logins(&mut directory, Some("bob"), None).len(), 1);
     assert_eq!(logins(&mut directory, None, None).len(), 200, "a page");
+}
+
+#[test]
+fn what_is_switched_off_is_kept_and_ends_the_accounts_sessions() {
+    let (at, mut directory) = new();
+    let alice = add(&mut directory, "alice", None);
+    let without = Capabilities::parse(["IDLE", "LIST-EXTENDED"]).unwrap();
+    let request = |without| AdminToAuthd::AccountWithout("alice".into(), without);
+    assert_eq!(done(&mut directory, request(without)), Some(alice));
+    drop(directory);
+    let mut directory = open(&at);
+    let off = |directory: &Directory| directory.book().read().account(alice).unwrap().without;
+    assert_eq!(off(&directory), without);
+    assert_eq!(done(&mut directory, request(Capabilities::NONE)), Some(alice));
+    assert!(off(&directory).is_empty());
+    let nobody = AdminToAuthd::AccountWithout("bob".into(), without);
+    assert!(directory.apply(nobody).is_err());
 }

@@ -1,5 +1,6 @@
 //! Sessions over socket pairs, on a real store in a temporary directory.
 
+use std::cell::Cell;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use imapd::Capabilities;
 use imapd_session::{End, Facts, SessionLimits, Sharing, run};
 use store_lib::{Flags, MailboxName, Origin, Parse, Store, UnixSeconds};
 
@@ -17,13 +19,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// An account with its directory.
 pub(crate) struct Account {
     pub(crate) store: Store,
+    /// What is switched off.
+    pub(crate) without: Cell<Capabilities>,
     dir: tempfile::TempDir,
 }
 
 impl Account {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self { store: Store::open(dir.path()).unwrap(), dir }
+        Self { store: Store::open(dir.path()).unwrap(), without: Cell::new(Capabilities::NONE), dir }
     }
 
     /// As after a restart. No session may be left.
@@ -91,6 +95,7 @@ impl Account {
         let facts = Facts {
             connection: "test".to_owned(),
             read_only,
+            without: self.without.get(),
             stopping: Arc::clone(&stopping),
             sharing,
             bed: None,

@@ -92,7 +92,14 @@ impl Neighbours for Neighbour {
         let neighbours: Arc<dyn Neighbours> = Arc::new(Self { own: owner, all: Arc::clone(&self.all) });
         let sharing = Sharing { neighbours: Some(neighbours), own: Some(owner), guest: Some(self.own) };
         let stopping = Arc::new(AtomicBool::new(false));
-        let facts = Facts { connection: "guest".to_owned(), read_only: false, stopping, sharing, bed: None };
+        let facts = Facts {
+            connection: "guest".to_owned(),
+            read_only: false,
+            stopping,
+            sharing,
+            bed: None,
+            without: imapd::Capabilities::NONE,
+        };
         let store = store.clone();
         std::thread::spawn(move || run(store, theirs, facts, SessionLimits::default()));
         Ok(ours)

@@ -68,6 +68,7 @@ impl Sleeper {
             stopping: Arc::new(AtomicBool::new(false)),
             bed: Some(Arc::<Cot>::clone(&self.cot)),
             sharing: imapd_session::Sharing::default(),
+            without: imapd::Capabilities::NONE,
         };
         let (store, end, limits) = (account.store.clone(), self.end.try_clone().unwrap(), self.limits);
         self.thread = Some(std::thread::spawn(move || serve(store, end, facts, limits)));

@@ -6,6 +6,7 @@
 //! Q: 2048 10                     the account's quota from now on, octets and messages; - for no limit
 //! L: 3                           from here on a command of a client that comes may be about so many messages
 //! P: 0                           a client that comes is told of progress so many seconds apart
+//! W: MOVE IDLE                   switched off for the account, before the first client
 //! C: a1 NOOP                     the client sends a line
 //! C: a2 SELECT x (QRESYNC ($VALIDITY 5))    with the UIDVALIDITY of INBOX
 //! C: a3 URLFETCH $URL            with the first URL of the latest GENURLAUTH
@@ -19,6 +20,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use imapd::Capabilities;
 use imapd_session::SessionLimits;
 use store_lib::Quota;
 
@@ -62,6 +64,7 @@ fn replay(path: &Path, piece: usize) {
                 let (mailbox, file) = rest.split_once(' ').unwrap();
                 account.file(mailbox, &message(file));
             }
+            "W" => account.without.set(Capabilities::parse(rest.split(' ')).unwrap()),
             "Q" => {
                 let (octets, messages) = rest.split_once(' ').unwrap();
                 let [octets, messages] = [octets, messages].map(|limit| limit.parse().ok());
