@@ -270,7 +270,14 @@ pub(crate) fn lines(world: &World, role: &Captured, verb: &Verb, mark: &str) -> 
         "closed" => ask(client(channel, Client::Closed(ConnectionId(u64::MAX)))),
         "charge" => ask(client(channel, Client::Charge(ConnectionId(u64::MAX), Offence::Smuggling))),
         "admit-flood" => {
-            let somebody = ClientAddress([192, 0, 2, 7].into());
+            // Of somebody else for each: what one was told long ago drains while another asks.
+            let somebody = match channel {
+                ChannelId::SmtpdAuthd => [192, 0, 2, 7],
+                ChannelId::SubmitdAuthd => [198, 51, 100, 7],
+                ChannelId::ImapdAuthd => [203, 0, 113, 7],
+                _ => [198, 18, 0, 7],
+            };
+            let somebody = ClientAddress(somebody.into());
             again(1000, client(channel, Client::Admit(ConnectionId(u64::MAX), somebody)))
         }
         "recipient" => ask(body(&SmtpdToAuthd::Recipient(RecipientQuery::Address(address()), None))),
@@ -335,6 +342,8 @@ pub(crate) fn lines(world: &World, role: &Captured, verb: &Verb, mark: &str) -> 
             };
             if verb.send == "submit-ended" {
                 lines.push(authd(body(&SubmitdToAuthd::Client(Client::Closed(SUBMITS)))));
+                // Until queued has heard of it.
+                lines.push(again(1000, body(&SubmitdToQueued::Sender(SUBMITS, Some(address())))));
             }
             lines.push(format!("{} memory:{}", ask(submit), hex(&message)));
             return lines;
