@@ -38,7 +38,7 @@ fn one_accounts_sessions_are_without_what_is_switched_off_and_others_have_it() {
     assert!(alice.command("LIST \"\" %").is_ok());
     assert_eq!(announced(&instance, "bob").1, all);
     let row = instance.json(&["account", "show", "alice"]);
-    assert_eq!(row["without"].as_array().unwrap().len(), 6, "{row}");
+    assert_eq!(row["account"]["without"].as_array().unwrap().len(), 6, "{row}");
     let row = instance.json(&["account", "capabilities", "alice"]);
     assert_eq!(row["without"].as_array().unwrap().len(), 6, "{row}");
 
